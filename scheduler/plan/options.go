@@ -1,0 +1,48 @@
+package plan
+
+import "time"
+
+// Options are the choices of `up`, `create` and their flags. The zero value is
+// `up` of everything with docker compose's defaults.
+type Options struct {
+	// Services limits the plan to these and, unless NoDeps, what they depend on.
+	Services []string
+	NoDeps   bool
+	// ForceRecreate recreates the containers of the selected services, NoRecreate
+	// none, AlwaysRecreateDeps those of their dependencies too.
+	ForceRecreate      bool
+	NoRecreate         bool
+	AlwaysRecreateDeps bool
+	// RemoveOrphans removes containers of services that the file no longer has.
+	RemoveOrphans bool
+	// Scale overrides the number of containers by service.
+	Scale map[string]int
+	// Build builds every image that can be built, NoBuild none.
+	Build   bool
+	NoBuild bool
+	// Pull overrides every pull_policy: always, missing, never, build or empty.
+	Pull string
+	// ImagesFresh says that images were pulled and built just now: see Plan.Replan.
+	ImagesFresh bool
+	// NoStart creates only (`create`, `up --no-start`).
+	NoStart bool
+	// RenewAnonVolumes gives recreated containers new anonymous volumes.
+	RenewAnonVolumes bool
+	// Wait adds an operation per service that waits until it is running or healthy.
+	Wait bool
+	// Timeout is the grace period of stops; nil: each container's own.
+	Timeout *time.Duration
+}
+
+// DownOptions are the choices of `down`.
+type DownOptions struct {
+	// Services limits down to these services.
+	Services []string
+	// Volumes removes named volumes of the project and anonymous ones.
+	Volumes bool
+	// RemoveOrphans removes containers that the file does not have, and those of `run`.
+	RemoveOrphans bool
+	// RMI removes images: "" none, "local" those without a name of their own, "all".
+	RMI     string
+	Timeout *time.Duration
+}
