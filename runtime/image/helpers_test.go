@@ -1,0 +1,66 @@
+package image
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+
+	"tutti/runtime/image/imagetest"
+)
+
+// TestMain checks that the tests leave nothing mounted.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	table, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil || strings.Contains(string(table), "/TestImage") {
+		os.Stderr.WriteString("mounts are left behind:\n" + string(table))
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// openStore opens a store in its own folder and closes it with the test.
+func openStore(t testing.TB) *Store {
+	t.Helper()
+	return openStoreAt(t, t.TempDir())
+}
+
+func openStoreAt(t testing.TB, root string) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// testImage has two small layers; text makes it unlike others.
+func testImage(text string, names ...string) imagetest.Image {
+	image := imagetest.Image{Names: names, Layers: [][]imagetest.File{
+		{{Path: "base/"}, {Path: "base/common", Body: "the same in all"}},
+		{{Path: "text", Body: text}},
+	}}
+	image.Config.Cmd = []string{"/text"}
+	return image
+}
+
+func dockerArchive(t testing.TB, images ...imagetest.Image) *bytes.Buffer {
+	t.Helper()
+	var buffer bytes.Buffer
+	if err := imagetest.DockerArchive(&buffer, images...); err != nil {
+		t.Fatal(err)
+	}
+	return &buffer
+}
+
+// load loads images from a docker-archive.
+func load(t testing.TB, s *Store, images ...imagetest.Image) []Image {
+	t.Helper()
+	loaded, err := s.Load(t.Context(), dockerArchive(t, images...), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loaded
+}

@@ -1,0 +1,102 @@
+package image
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+
+	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/containerd/containerd/v2/core/transfer"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+const (
+	hubHost     = "docker.io"            // as in image names
+	hubRegistry = "registry-1.docker.io" // what serves it
+)
+
+// Auth returns user and password (or token) for a registry; host is as in image
+// names, "docker.io" for Docker Hub. Two empty strings mean anonymous access; an
+// empty user makes the secret an identity token.
+type Auth func(host string) (user, secret string, err error)
+
+// registryClients are shared by all pulls, so that connections are used again.
+type registryClients struct {
+	remote   *http.Client // HTTPS, checked with the host's certificates
+	loopback *http.Client // any certificate, or plain HTTP
+}
+
+func newRegistryClients() registryClients {
+	insecure := docker.DefaultHTTPTransport(&tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}) //nolint:gosec // loopback only, as in docker
+	return registryClients{
+		remote:   &http.Client{Transport: docker.DefaultHTTPTransport(&tls.Config{MinVersion: tls.VersionTLS12})},
+		loopback: &http.Client{Transport: docker.NewHTTPFallback(insecure)},
+	}
+}
+
+func (c registryClients) close() {
+	c.remote.CloseIdleConnections()
+	c.loopback.CloseIdleConnections()
+}
+
+// hosts tells how registries are reached: HTTPS, and on a loopback address also
+// plain HTTP or an unknown certificate, which is docker's rule.
+func (c registryClients) hosts(auth Auth) docker.RegistryHosts {
+	return func(host string) ([]docker.RegistryHost, error) {
+		client, scheme, address := c.remote, "https", host
+		local, err := docker.MatchLocalhost(host)
+		if err != nil {
+			return nil, fmt.Errorf("registry host %q: %w", host, err)
+		}
+		if local {
+			client = c.loopback
+			if _, port, err := net.SplitHostPort(host); err == nil && port == "80" {
+				scheme = "http"
+			}
+		}
+		if host == hubHost {
+			address = hubRegistry
+		}
+		options := []docker.AuthorizerOpt{docker.WithAuthClient(client)}
+		if auth != nil {
+			options = append(options, docker.WithAuthCreds(func(string) (string, string, error) { return auth(host) }))
+		}
+		return []docker.RegistryHost{{
+			Client:       client,
+			Authorizer:   docker.NewDockerAuthorizer(options...),
+			Host:         address,
+			Scheme:       scheme,
+			Path:         "/v2",
+			Capabilities: docker.HostCapabilityPull | docker.HostCapabilityResolve | docker.HostCapabilityPush | docker.HostCapabilityReferrers,
+		}}, nil
+	}
+}
+
+// remoteImage is an image in a registry, as the transfer service wants it: source
+// of a pull and target of a push.
+type remoteImage struct {
+	name     string
+	resolver remotes.ResolverWithOptions
+}
+
+func (c registryClients) image(name string, auth Auth) *remoteImage {
+	resolver := docker.NewResolver(docker.ResolverOptions{Hosts: c.hosts(auth)})
+	return &remoteImage{name: name, resolver: resolver.(remotes.ResolverWithOptions)}
+}
+
+func (r *remoteImage) String() string { return Familiar(r.name) }
+
+func (r *remoteImage) Resolve(ctx context.Context) (string, ocispec.Descriptor, error) {
+	return r.resolver.Resolve(ctx, r.name)
+}
+
+func (r *remoteImage) SetResolverOptions(options ...transfer.ImageResolverOption) {
+	r.resolver.SetOptions(options...)
+}
+
+func (r *remoteImage) Fetcher(ctx context.Context, name string) (transfer.Fetcher, error) {
+	return r.resolver.Fetcher(ctx, name)
+}
