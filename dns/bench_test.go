@@ -1,0 +1,135 @@
+package dns
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime"
+	"testing"
+	"time"
+
+	mdns "github.com/miekg/dns"
+)
+
+func packed(b *testing.B, name string) []byte {
+	b.Helper()
+	m := new(mdns.Msg).SetQuestion(name, mdns.TypeA)
+	m.SetEdns0(1232, false)
+	p, err := m.Pack()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return p
+}
+
+// BenchmarkRespond is the work per query without the system calls.
+func BenchmarkRespond(b *testing.B) {
+	s := newServer(b, Config{})
+	s.Set(theTable())
+	c := newClient(s, "api", nil, nil)
+	request := packed(b, "web.")
+	buf := make([]byte, packetBuffer)
+	q := &query{}
+	b.ReportAllocs()
+	for b.Loop() {
+		if answer, _, _ := c.respond(buf[:copy(buf, request)], q, false); len(answer) < 40 {
+			b.Fatal(answer)
+		}
+	}
+}
+
+// BenchmarkUDP has one client that keeps 64 queries under way, as dnsperf does by default (100).
+func BenchmarkUDP(b *testing.B) {
+	s := newServer(b, Config{})
+	s.Set(theTable())
+	conn, err := net.Dial("udp", serveOn(b, s, "api"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	request := packed(b, "web.")
+	places := make(chan struct{}, 64)
+	received := make(chan error, 1)
+	b.ReportAllocs()
+	b.ResetTimer()
+	go func() {
+		buf := make([]byte, packetBuffer)
+		for range b.N {
+			_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+			if _, err := conn.Read(buf); err != nil {
+				received <- err
+				return
+			}
+			<-places
+		}
+		received <- nil
+	}()
+	for range b.N {
+		places <- struct{}{}
+		if _, err := conn.Write(request); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := <-received; err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "queries/s")
+}
+
+// BenchmarkForward is one query after the other through a real upstream.
+func BenchmarkForward(b *testing.B) {
+	up := newUpstream(b, echo)
+	conn, err := net.Dial("udp", forwarding(b, Config{Upstreams: use(up.addr)}))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	request := packed(b, "example.org.")
+	buf := make([]byte, packetBuffer)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := conn.Write(request); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := conn.Read(buf); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkNewTable is what one change costs with 500 containers of three names on one network.
+func BenchmarkNewTable(b *testing.B) {
+	var records []Record
+	var clients []Client
+	for i := range 500 {
+		addr := []netip.Addr{netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})}
+		for _, name := range []string{fmt.Sprintf("shop-s%d-1", i), fmt.Sprintf("s%d", i), fmt.Sprintf("%012x", i)} {
+			records = append(records, Record{NetworkID: "n", NetworkName: "shop_default", Name: name, Addrs: addr})
+		}
+		clients = append(clients, Client{ID: fmt.Sprint(i), Networks: []string{"n"}})
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		NewTable(records, clients)
+	}
+}
+
+// BenchmarkIdleClients reports the memory of one idle client.
+func BenchmarkIdleClients(b *testing.B) {
+	s := newServer(b, Config{})
+	for b.Loop() {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		for i := range 500 {
+			serveOn(b, s, fmt.Sprint(i))
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		used := after.HeapInuse + after.StackInuse - before.HeapInuse - before.StackInuse
+		b.ReportMetric(float64(used)/500, "bytes/client")
+		for i := range 500 {
+			s.Remove(fmt.Sprint(i))
+		}
+	}
+}

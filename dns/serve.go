@@ -1,0 +1,137 @@
+package dns
+
+import (
+	"context"
+	"encoding/binary"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// packetBuffer holds any sensible request and any answer from the table over UDP.
+const packetBuffer = 1280
+
+// serveUDP answers one packet after the other; what has to be forwarded goes on in
+// a goroutine of its own.
+func (c *client) serveUDP(ctx context.Context) {
+	buf := make([]byte, packetBuffer)
+	q := &query{}
+	for {
+		n, from, err := c.udp.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			if c.ended(ctx, "read from the UDP socket", err) {
+				return
+			}
+			continue
+		}
+		answer, v, forward := c.respond(buf[:n], q, false)
+		if forward {
+			c.forwardUDP(ctx, v, buf[:n], *q, from)
+			continue
+		}
+		if answer != nil {
+			// An answer that cannot be sent is lost like any datagram: the client asks again.
+			_, _ = c.udp.WriteToUDPAddrPort(answer, from)
+		}
+	}
+}
+
+// forwardBuffer is the largest UDP answer taken from an upstream; larger ones come over TCP.
+const forwardBuffer = 4096
+
+var forwardBuffers = sync.Pool{New: func() any { return new([forwardBuffer]byte) }}
+
+// forwardUDP starts asking the upstreams. It owns the place that respond acquired.
+func (c *client) forwardUDP(ctx context.Context, v *view, msg []byte, q query, from netip.AddrPort) {
+	request := append(make([]byte, 0, len(msg)+optLen), msg...)
+	c.running.Go(func() {
+		defer c.release()
+		buf := forwardBuffers.Get().(*[forwardBuffer]byte)
+		defer forwardBuffers.Put(buf)
+		if answer := c.server.forward(ctx, v, request, &q, buf[:]); answer != nil {
+			_, _ = c.udp.WriteToUDPAddrPort(answer, from)
+		}
+	})
+}
+
+// serveTCP accepts connections and serves each in a goroutine.
+func (c *client) serveTCP(ctx context.Context) {
+	for {
+		conn, err := c.tcp.AcceptTCP()
+		if err != nil {
+			if c.ended(ctx, "accept on the TCP socket", err) {
+				return
+			}
+			continue
+		}
+		if c.streams.Add(1) > maxStreamsPerClient {
+			c.streams.Add(-1)
+			_ = conn.Close()
+			continue
+		}
+		c.running.Go(func() {
+			defer c.streams.Add(-1)
+			c.serveStream(ctx, conn)
+		})
+	}
+}
+
+// maxStreamAnswer is what the length in front of a message can say.
+const maxStreamAnswer = 0xffff
+
+// maxStreamRequest bounds what is read for one request; those that are larger
+// than any question with EDNS options end the connection.
+const maxStreamRequest = 4096
+
+// serveStream answers the requests of one connection in turn (RFC 7766), until
+// the client closes it, is silent for streamIdle, or breaks the framing.
+func (c *client) serveStream(ctx context.Context, conn net.Conn) {
+	defer conn.Close() //nolint:errcheck // nothing is buffered here
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	q := &query{}
+	for {
+		if conn.SetDeadline(time.Now().Add(streamIdle)) != nil {
+			return
+		}
+		request, err := readStream(conn, maxStreamRequest)
+		if err != nil {
+			return
+		}
+		answer, v, forward := c.respond(request, q, true)
+		if forward {
+			answer = c.forwardStream(ctx, v, request, q)
+		}
+		if answer == nil || writeStream(conn, answer) != nil {
+			return
+		}
+	}
+}
+
+func (c *client) forwardStream(ctx context.Context, v *view, request []byte, q *query) []byte {
+	defer c.release()
+	return c.server.forward(ctx, v, request, q, nil)
+}
+
+// readStream reads a message with its length in front (RFC 1035 section 4.2.2).
+func readStream(r io.Reader, limit int) ([]byte, error) {
+	var length [2]byte
+	if _, err := io.ReadFull(r, length[:]); err != nil {
+		return nil, err
+	}
+	n := int(binary.BigEndian.Uint16(length[:]))
+	if n > limit {
+		return nil, errTooLong
+	}
+	msg := make([]byte, n)
+	_, err := io.ReadFull(r, msg)
+	return msg, err
+}
+
+// writeStream writes length and message in one segment where possible.
+func writeStream(w io.Writer, msg []byte) error {
+	framed := binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(msg)), uint16(len(msg))) //nolint:gosec // answers are limited to 65,535
+	_, err := w.Write(append(framed, msg...))
+	return err
+}
