@@ -18,7 +18,8 @@ import (
 type Project struct {
 	*types.Project
 
-	warnings []string
+	warnings  []string
+	positions positions
 }
 
 // Options say what to load. The zero value loads the default files found in the
