@@ -103,28 +103,57 @@ func (c *Client) Version(ctx context.Context) (VersionInfo, error) {
 
 // Logs hands every frame of a project's logs to emit, in the order of time, until the stream ends or ctx is done.
 func (c *Client) Logs(ctx context.Context, project string, o LogOptions, emit func(LogFrame) error) error {
-	r, err := c.do(ctx, http.MethodGet, Prefix+"/projects/"+url.PathEscape(project)+"/logs?"+o.Query().Encode(), nil)
+	r, err := c.OpenLogs(ctx, project, o)
 	if err != nil {
 		return err
 	}
-	defer r.Body.Close()
-	d := json.NewDecoder(bufio.NewReaderSize(r.Body, 64<<10))
+	defer r.Close()
 	for {
-		var f LogFrame
-		if err := d.Decode(&f); err != nil {
+		f, err := r.Next()
+		if err != nil {
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			return fmt.Errorf("logs: the engine went away: %w", err)
+			return err
 		}
 		if err := emit(f); err != nil {
 			return err
 		}
 	}
 }
+
+// LogReader is an open log stream.
+type LogReader struct {
+	ctx  context.Context //nolint:containedctx // the request's, to tell its end from the engine's
+	body io.ReadCloser
+	dec  *json.Decoder
+}
+
+// OpenLogs is Logs for a caller who has to know that the engine has begun to watch before it goes on: the engine answers
+// with its headers once it is sure to see whatever happens from then on.
+func (c *Client) OpenLogs(ctx context.Context, project string, o LogOptions) (*LogReader, error) {
+	r, err := c.do(ctx, http.MethodGet, Prefix+"/projects/"+url.PathEscape(project)+"/logs?"+o.Query().Encode(), nil)
+	if err != nil {
+		return nil, err
+	}
+	return &LogReader{ctx: ctx, body: r.Body, dec: json.NewDecoder(bufio.NewReaderSize(r.Body, 64<<10))}, nil
+}
+
+// Next waits for the next frame; io.EOF is the stream's proper end.
+func (r *LogReader) Next() (LogFrame, error) {
+	var f LogFrame
+	err := r.dec.Decode(&f)
+	switch {
+	case err == nil || errors.Is(err, io.EOF):
+		return f, err
+	case r.ctx.Err() != nil:
+		return f, r.ctx.Err()
+	}
+	return f, fmt.Errorf("logs: the engine went away: %w", err)
+}
+
+// Close ends the stream.
+func (r *LogReader) Close() error { return r.body.Close() }
 
 // Query writes the options as URL parameters; ParseLogOptions reads them.
 func (o LogOptions) Query() url.Values {
