@@ -33,16 +33,3 @@ type Options struct {
 	// Timeout is the grace period of stops; nil: each container's own.
 	Timeout *time.Duration
 }
-
-// DownOptions are the choices of `down`.
-type DownOptions struct {
-	// Services limits down to these services.
-	Services []string
-	// Volumes removes named volumes of the project and anonymous ones.
-	Volumes bool
-	// RemoveOrphans removes containers that the file does not have, and those of `run`.
-	RemoveOrphans bool
-	// RMI removes images: "" none, "local" those without a name of their own, "all".
-	RMI     string
-	Timeout *time.Duration
-}

@@ -70,7 +70,9 @@ type Container struct {
 	// Config is Project.Canonical of the service then; optional. With it the plan
 	// names the keys that changed.
 	Config json.RawMessage
-	// ImageID is the image's config digest, "sha256:...".
+	// Image is the reference that it was created from, ImageID the image's config
+	// digest, "sha256:...".
+	Image    string
 	ImageID  string
 	Status   Status
 	ExitCode int

@@ -1,0 +1,173 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+func stopOp(c Container, cause string, timeout *time.Duration) Op {
+	return Op{
+		Kind: StopContainer, Service: c.Service, Container: c.Name, Number: c.Number, ContainerID: c.ID,
+		Timeout: timeout, Cause: cause,
+	}
+}
+
+// restartDependents stops and starts again the running containers of services that ask
+// for that (`restart: true`) when a dependency is replaced, in turn those that depend on
+// them in the same way.
+func (d *differ) restartDependents() {
+	if d.o.NoDeps || d.o.NoStart {
+		return
+	}
+	restarted := map[string]bool{}
+	for _, name := range d.order {
+		f := d.fates[name]
+		if f == nil {
+			continue
+		}
+		cause := ""
+		for _, e := range d.edges[name] {
+			if e.Restart && len(d.recreated[e.Service]) > 0 {
+				cause = "dependency " + e.Service + " is recreated (restart: true)"
+			} else if e.Restart && restarted[e.Service] && cause == "" {
+				cause = "dependency " + e.Service + " is restarted (restart: true)"
+			}
+		}
+		if cause == "" {
+			continue
+		}
+		for _, c := range f.kept {
+			if stop := d.stopRunning(f, c, cause); stop != "" {
+				restarted[name] = true
+				d.start(f, c, cause, stop)
+			}
+		}
+	}
+}
+
+func (d *differ) stopRunning(f *fate, c Container, cause string) string {
+	if c.Status != Running && c.Status != Restarting {
+		return ""
+	}
+	return d.stop(f, c, cause)
+}
+
+// orderStops lets dependents stop before what they depend on, where both are stopped.
+func (d *differ) orderStops() {
+	for _, name := range d.order {
+		f := d.fates[name]
+		if f == nil || len(f.stops) == 0 {
+			continue
+		}
+		for _, e := range d.edges[name] {
+			other := d.fates[e.Service]
+			if other == nil {
+				continue
+			}
+			for _, id := range other.stops {
+				d.build.after(id, f.stops...)
+			}
+		}
+	}
+}
+
+// conditions lets containers start only when what they depend on is as depends_on
+// asks: after the start of the dependency's containers and, for anything but a plain
+// start, after an operation that waits. A condition that holds already, for a
+// dependency that this plan does not touch, needs nothing.
+func (d *differ) conditions() {
+	for _, name := range d.order {
+		f := d.fates[name]
+		if f == nil || len(f.starts) == 0 {
+			continue
+		}
+		for _, e := range d.edges[name] {
+			other := d.fates[e.Service]
+			if other == nil || other.scale == 0 || (d.o.NoDeps && !d.named[e.Service]) {
+				continue
+			}
+			before := other.starts
+			if e.Condition != Started || !e.Required {
+				wait := d.await(name, e, other)
+				if wait == "" {
+					continue
+				}
+				before = []string{wait}
+			}
+			for _, id := range f.starts {
+				d.build.after(id, before...)
+			}
+		}
+	}
+}
+
+// await plans the wait of one service for another, or nothing if that is met.
+func (d *differ) await(name string, e edge, other *fate) string {
+	if len(other.starts) == 0 && met(e.Condition, other.kept) {
+		return ""
+	}
+	return d.build.add(Op{
+		Kind: AwaitCondition, Service: e.Service, For: name, Condition: e.Condition, Optional: !e.Required,
+		Cause: "depends_on",
+	}, other.starts...)
+}
+
+// met tells whether containers are as a condition asks.
+func met(condition Condition, containers []Container) bool {
+	for _, c := range containers {
+		ok := false
+		switch condition {
+		case Started:
+			ok = c.Status == Running || c.Status == Exited
+		case Healthy:
+			ok = c.Status == Running && c.Health == HealthHealthy
+		case Completed:
+			ok = c.Status == Exited && c.ExitCode == 0
+		}
+		if !ok {
+			return false
+		}
+	}
+	return len(containers) > 0
+}
+
+// awaitServices adds what `up --wait` waits for.
+func (d *differ) awaitServices() {
+	for _, name := range d.order {
+		f := d.fates[name]
+		if !d.active[name] || f == nil || f.scale == 0 {
+			continue
+		}
+		settled := len(f.starts) == 0
+		for _, c := range f.kept {
+			settled = settled && c.Status == Running && (c.Health == "" || c.Health == HealthHealthy)
+		}
+		if !settled {
+			d.build.add(Op{Kind: AwaitHealthy, Service: name, Cause: "--wait"}, f.starts...)
+		}
+	}
+}
+
+// orphans deals with containers of services that the file does not have.
+func (d *differ) orphans() {
+	all := d.p.AllServices()
+	var names []string
+	for _, service := range slices.Sorted(maps.Keys(d.containers)) {
+		if _, known := all[service]; known {
+			continue
+		}
+		f := &fate{touched: map[string]bool{}}
+		for _, c := range d.containers[service] {
+			if d.o.RemoveOrphans {
+				d.remove(f, c, "orphan", false)
+				continue
+			}
+			names = append(names, c.Name)
+		}
+	}
+	if len(names) > 0 {
+		d.build.note(fmt.Sprintf("orphan containers %v are of services that are not in the file; --remove-orphans removes them", names))
+	}
+}
