@@ -1,0 +1,106 @@
+package progress
+
+import (
+	"time"
+
+	"tutti/scheduler/api"
+)
+
+const tickEvery = 100 * time.Millisecond
+
+// tty redraws a block of rows in place. All methods but close run under the Display's lock.
+type tty struct {
+	d         *Display
+	o         Options
+	tasks     tasks
+	screen    screen
+	suspended bool
+	closed    bool
+	ticking   bool
+	stop      chan struct{}
+	stopped   chan struct{}
+}
+
+func newTTY(d *Display, o Options) *tty {
+	return &tty{d: d, o: o, screen: screen{out: d.out}, stop: make(chan struct{}), stopped: make(chan struct{})}
+}
+
+func (t *tty) resource(e api.Event) {
+	t.tasks.apply(e, t.o.Now())
+	if !t.ticking && !t.closed {
+		t.ticking = true
+		go t.redraw()
+	}
+}
+
+// redraw repaints at every tick: events may come by the thousand, a frame is wanted ten times a second.
+func (t *tty) redraw() {
+	defer close(t.stopped)
+	tick, stopTick := t.tick()
+	defer stopTick()
+	for {
+		select {
+		case <-t.stop:
+			return
+		case <-tick:
+			t.d.mu.Lock()
+			t.paint()
+			t.d.mu.Unlock()
+		}
+	}
+}
+
+func (t *tty) tick() (<-chan time.Time, func()) {
+	if t.o.Tick != nil {
+		return t.o.Tick()
+	}
+	k := time.NewTicker(tickEvery)
+	return k.C, k.Stop
+}
+
+func (t *tty) paint() {
+	if t.suspended || t.closed || len(t.tasks.rows) == 0 {
+		return
+	}
+	w, h := t.o.Size()
+	t.screen.paint(frame(&t.tasks, t.o.Operation, w, h, t.o.Color, t.o.Now()), w)
+}
+
+func (t *tty) warning(text string) {
+	painted := len(t.screen.prev) > 0
+	t.screen.erase()
+	label := "WARN"
+	if t.o.Color {
+		label = amber.apply(label)
+	}
+	t.d.out.Write([]byte(label + " " + text + "\n")) //nolint:errcheck // as in paint
+	if painted {
+		t.paint()
+	}
+}
+
+func (t *tty) suspend(leave bool) {
+	if leave {
+		t.paint()
+		t.screen.forget()
+	} else {
+		t.screen.erase()
+	}
+	t.suspended = true
+}
+
+func (t *tty) resume() { t.suspended = false }
+
+func (t *tty) close() {
+	t.d.mu.Lock()
+	ticking := t.ticking
+	t.ticking = false
+	t.paint()
+	t.screen.forget()
+	t.closed = true
+	t.d.mu.Unlock()
+	if ticking {
+		close(t.stop)
+		<-t.stopped
+	}
+}
