@@ -19,24 +19,24 @@ import (
 // The thread ends with f, and the namespace with the last socket in it.
 func inNetns(t *testing.T, f func() error) {
 	t.Helper()
-	done := make(chan error)
-	run := func() {
-		runtime.LockOSThread() // never unlocked: the thread dies with the goroutine
-		done <- enterAnd(f)
-	}
-	go func() {
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() { // the process's first thread must not be left in a namespace
-			defer runtime.UnlockOSThread()
-			go run()
-			done <- <-done
-			return
-		}
-		done <- enterAnd(f)
-	}()
-	if err := <-done; err != nil {
+	if err := onThread(f); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func onThread(f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread dies with the goroutine
+		if unix.Gettid() != unix.Getpid() {
+			done <- enterAnd(f)
+			return
+		}
+		// The process's first thread must not be left in a namespace: hold it meanwhile.
+		defer runtime.UnlockOSThread()
+		done <- onThread(f)
+	}()
+	return <-done
 }
 
 func enterAnd(f func() error) error {
