@@ -1,0 +1,160 @@
+// Package netdriver makes the networks of tutti: bridges, the links between them and the
+// containers, addresses, routes, firewall rules and published ports.
+//
+// Everything it makes in the kernel is found again by its name, which starts with the
+// instance of the engine (4 hex digits from its state root):
+//
+//	tt<inst><8 hex>   the bridge of a network
+//	tv<inst><8 hex>   the host's end of the link of a container to a network
+//	TUTTI-<INST>-…    the chains of the firewall, drawn in package portmap
+//
+// Disk remembers networks alone. What containers have is told by the engine in [Driver.Restore];
+// links of this instance that nobody claims then are removed.
+//
+// What is slow in the kernel happens in the background: to delete a link waits for RCU
+// grace periods, 30-60 ms. Until it is done the names, subnets and addresses stay reserved.
+package netdriver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sync"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"tutti/netdriver/netns"
+	"tutti/netdriver/portmap"
+)
+
+// Errors that callers can tell apart.
+var (
+	ErrNetworkNotFound = errors.New("network not found")
+	ErrNetworkInUse    = errors.New("network is in use")
+	ErrInvalid         = errors.New("invalid network option")
+	ErrNetworkFull     = errors.New("network is full")
+)
+
+// Config is what a [Driver] is made from.
+type Config struct {
+	StateDir string // what is remembered of networks
+	Instance string // 4 lower case hex digits: the engine's, in every name
+	HostDir  string // shared by all engines of the host; empty: /run/tutti-net
+
+	// Host is the namespace that has the bridges, rules and port sockets. Nil is the process's own.
+	Host *netns.NS
+	// Keeper holds the sockets of published ports while the engine is away. Nil: nobody does.
+	Keeper SocketKeeper
+	// Log gets notices and what fails in the background. Nil is slog's default.
+	Log *slog.Logger
+}
+
+// SocketKeeper holds files beyond the life of this process; the keeper's client is one.
+type SocketKeeper interface {
+	// Hold adds duplicates of the named files to those held under id.
+	Hold(id string, files map[string]*os.File) error
+	// Take returns duplicates of the files held under id, none if there are none.
+	Take(id string) (map[string]*os.File, error)
+	// Release closes the files held under id. Releasing twice is no error.
+	Release(id string) error
+}
+
+// Driver owns the networks of one engine. Its methods may be called concurrently.
+type Driver struct {
+	cfg   Config
+	log   *slog.Logger
+	route *netlink.Handle // rtnetlink in the host's namespace
+	host  *hostState
+	life  context.Context //nolint:containedctx // of everything in the background, ended by Close
+	end   context.CancelFunc
+
+	firewall *portmap.Firewall
+	rules    *syncer // brings what is wanted into the firewall
+	bin      *reaper
+
+	creating sync.Mutex // serialises creation and removal of networks
+	wiring   sync.Mutex // one link at a time: RTNL is one lock for the whole host
+
+	mu         sync.Mutex // guards what follows, never held across system calls
+	networks   map[string]*network
+	containers map[string]*container
+	parked     map[string]*portmap.Socket // of ports that are being unpublished, by name
+}
+
+// container is what a container has of the driver.
+type container struct {
+	endpoints []*endpoint
+	bindings  []*binding
+}
+
+var instancePattern = regexp.MustCompile(`^[0-9a-f]{4}$`)
+
+// New returns a driver that remembers the networks in c.StateDir. Until [Driver.Restore] it
+// changes nothing in the kernel. [Driver.Close] ends it; that the context ends does not, since
+// what is to be cleaned up then has to be.
+func New(ctx context.Context, c Config) (*Driver, error) {
+	if !instancePattern.MatchString(c.Instance) {
+		return nil, fmt.Errorf("instance %q is not four lower case hex digits", c.Instance)
+	}
+	if c.HostDir == "" {
+		c.HostDir = "/run/tutti-net"
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	for _, dir := range []string{c.HostDir, filepath.Join(c.StateDir, "networks")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	d := &Driver{cfg: c, log: c.Log, networks: map[string]*network{}, containers: map[string]*container{}, parked: map[string]*portmap.Socket{}}
+	d.life, d.end = context.WithCancel(context.WithoutCancel(ctx))
+	if err := d.load(); err != nil {
+		return nil, err
+	}
+	var err error
+	if d.route, err = openRoute(c.Host); err != nil {
+		return nil, err
+	}
+	d.host = &hostState{ns: c.Host, dir: c.HostDir}
+	d.firewall = portmap.NewFirewall(c.Host, c.Instance, c.Log)
+	d.rules = startSyncer(d.life, d.applyRules)
+	if d.bin, err = startReaper(d.life, d); err != nil {
+		d.route.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// Flush waits until everything that was begun in the background is done.
+func (d *Driver) Flush(ctx context.Context) error { return d.bin.flush(ctx) }
+
+// Close waits for the work in the background and ends it. Networks stay as they are, with
+// their containers, for the next driver of this instance.
+func (d *Driver) Close(ctx context.Context) error {
+	err := errors.Join(d.Flush(ctx), d.saveMemories())
+	d.bin.stop()
+	d.rules.stop()
+	d.closePorts()
+	d.end()
+	d.route.Close()
+	return err
+}
+
+// openRoute returns an rtnetlink handle in a namespace.
+func openRoute(ns *netns.NS) (*netlink.Handle, error) {
+	var h *netlink.Handle
+	err := ns.Do(func() (err error) {
+		h, err = netlink.NewHandle(unix.NETLINK_ROUTE)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open rtnetlink: %w", err)
+	}
+	return h, nil
+}

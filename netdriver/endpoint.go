@@ -1,0 +1,268 @@
+package netdriver
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"tutti/netdriver/ipam"
+	"tutti/netdriver/netns"
+)
+
+// endpoint is an endpoint and its network.
+type endpoint struct {
+	Endpoint
+	network *network
+}
+
+// Attach links the container whose namespace is given to networks, brings its loopback
+// interface up and sets addresses and routes. A network the container is attached to already
+// is left as it is. If one fails none is attached. Without any specification the container
+// has its loopback interface alone.
+func (d *Driver) Attach(ctx context.Context, containerID string, ns *netns.NS, specs []EndpointSpec) ([]Endpoint, error) {
+	in, err := enter(ns)
+	if err != nil {
+		return nil, err
+	}
+	defer in.close()
+	var result []Endpoint
+	var made []*endpoint
+	for _, spec := range specs {
+		e, isNew, err := d.reserve(ctx, containerID, spec)
+		if err == nil && isNew {
+			made = append(made, e)
+			err = d.wire(e, in)
+		}
+		if err != nil {
+			d.remove(containerID, func(e *endpoint) bool { return slices.Contains(made, e) })
+			return nil, fmt.Errorf("attach %s to network %s: %w", spec.Name, d.nameOf(spec.NetworkID), err)
+		}
+		result = append(result, e.Endpoint)
+	}
+	return result, nil
+}
+
+// Detach takes the container off the given networks, or off all of them if none is given,
+// with the ports that lead to it there. It returns at once; links, rules and port sockets go
+// in the background, and the addresses stay reserved until they are gone. Detaching what is
+// not attached is no error.
+func (d *Driver) Detach(_ context.Context, containerID string, networkIDs ...string) error {
+	d.remove(containerID, func(e *endpoint) bool {
+		return len(networkIDs) == 0 || slices.Contains(networkIDs, e.NetworkID)
+	})
+	return nil
+}
+
+// remove forgets the endpoints of a container that which selects and hands what they are
+// made of to the reaper.
+func (d *Driver) remove(containerID string, which func(*endpoint) bool) {
+	d.mu.Lock()
+	c := d.containers[containerID]
+	if c == nil {
+		d.mu.Unlock()
+		return
+	}
+	var links []string
+	var going []*endpoint
+	c.endpoints = slices.DeleteFunc(c.endpoints, func(e *endpoint) bool {
+		if !which(e) {
+			return false
+		}
+		gone := make(chan struct{})
+		for _, name := range e.names() {
+			e.network.leaving[name] = gone
+		}
+		links, going = append(links, e.HostInterface), append(going, e)
+		return true
+	})
+	ports := d.dropBindings(c, func(b *binding) bool {
+		return slices.ContainsFunc(going, func(e *endpoint) bool { return e.has(b.ContainerIP) })
+	})
+	if len(c.endpoints) == 0 && len(c.bindings) == 0 {
+		delete(d.containers, containerID)
+	}
+	d.mu.Unlock()
+	if len(going) == 0 {
+		return
+	}
+	d.keepOnly(containerID, ports)
+	d.bin.put(waste{links: links, rules: len(ports) > 0, done: func() {
+		d.closeBindings(ports)
+		d.release(going)
+	}})
+}
+
+// release gives the names and addresses of endpoints that are gone back.
+func (d *Driver) release(gone []*endpoint) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, e := range gone {
+		for _, p := range e.network.pools {
+			p.Release(e.IPv4.Addr())
+			p.Release(e.IPv6.Addr())
+		}
+		close(e.network.leaving[e.HostInterface])
+		for _, name := range e.names() {
+			delete(e.network.leaving, name)
+		}
+	}
+}
+
+// names returns everything of the endpoint that nobody else can have meanwhile.
+func (e *endpoint) names() []string {
+	names := []string{e.HostInterface, e.IPv4.Addr().String()}
+	if e.IPv6.IsValid() {
+		names = append(names, e.IPv6.Addr().String())
+	}
+	return names
+}
+
+func (e *endpoint) has(a netip.Addr) bool { return a == e.IPv4.Addr() || a == e.IPv6.Addr() }
+
+// reserve enters the endpoint of a container in a network, with addresses and names chosen,
+// or returns the one there is. It waits for what the same container had there before to be
+// gone.
+func (d *Driver) reserve(ctx context.Context, containerID string, spec EndpointSpec) (*endpoint, bool, error) {
+	for {
+		d.mu.Lock()
+		e, isNew, leaving, err := d.tryReserve(containerID, spec)
+		d.mu.Unlock()
+		if leaving == nil {
+			return e, isNew, err
+		}
+		select {
+		case <-leaving:
+		case <-ctx.Done():
+			return nil, false, ctx.Err()
+		}
+	}
+}
+
+// tryReserve does what reserve does, or returns what it has to wait for. d.mu is held.
+func (d *Driver) tryReserve(containerID string, spec EndpointSpec) (e *endpoint, isNew bool, leaving chan struct{}, err error) {
+	n := d.networks[spec.NetworkID]
+	if n == nil || n.gone != nil {
+		return nil, false, nil, ErrNetworkNotFound
+	}
+	c := d.containers[containerID]
+	if c == nil {
+		c = &container{}
+	}
+	for _, e := range c.endpoints {
+		if e.NetworkID == n.ID {
+			return e, false, nil, nil
+		}
+	}
+	e = &endpoint{network: n, Endpoint: Endpoint{
+		NetworkID: n.ID, ContainerID: containerID, Name: spec.Name, Interface: c.freeInterface(spec.Interface),
+		HostInterface: d.linkName(containerID, n.ID), MAC: spec.MAC, DefaultRoute: spec.DefaultRoute && !n.Internal,
+	}}
+	if leaving := n.leavingOf(e.HostInterface, spec); leaving != nil {
+		return nil, false, leaving, nil
+	}
+	if err := n.chooseAddresses(e, spec); err != nil {
+		return nil, false, nil, d.withOwner(err, spec)
+	}
+	if e.MAC == nil {
+		e.MAC = macOf(e.IPv4.Addr())
+	}
+	c.endpoints = append(c.endpoints, e)
+	d.containers[containerID] = c
+	return e, true, nil, nil
+}
+
+// leavingOf returns the sign of what has to be gone before the endpoint can be made.
+func (n *network) leavingOf(link string, spec EndpointSpec) chan struct{} {
+	names := []string{link, spec.IPv4.String(), spec.IPv6.String()}
+	for _, p := range n.pools {
+		if a, ok := p.Last(spec.Name); ok {
+			names = append(names, a.String())
+		}
+	}
+	for _, name := range names {
+		if gone := n.leaving[name]; gone != nil {
+			return gone
+		}
+	}
+	return nil
+}
+
+// chooseAddresses takes an address of every pool, or none.
+func (n *network) chooseAddresses(e *endpoint, spec EndpointSpec) error {
+	if _, six := families(n.Subnets); spec.IPv6.IsValid() && !six.IsValid() {
+		return fmt.Errorf("%w: %s is asked for, but the network has no IPv6", ErrInvalid, spec.IPv6)
+	}
+	for _, p := range n.pools {
+		four := p.Subnet().Addr().Is4()
+		addr := spec.IPv6
+		if four {
+			addr = spec.IPv4
+		}
+		var err error
+		if addr.IsValid() {
+			err = p.Take(addr, spec.Name)
+		} else {
+			addr, err = p.Next(spec.Name)
+		}
+		if err != nil {
+			for _, p := range n.pools {
+				p.Release(e.IPv4.Addr())
+			}
+			return err
+		}
+		if four {
+			e.IPv4 = netip.PrefixFrom(addr, p.Subnet().Bits())
+		} else {
+			e.IPv6 = netip.PrefixFrom(addr, p.Subnet().Bits())
+		}
+	}
+	if !n.Internal {
+		e.Gateway, e.Gateway6 = n.Gateway, n.Gateway6
+	}
+	return nil
+}
+
+// withOwner adds to an [ipam.ErrTaken] which container has the address.
+func (d *Driver) withOwner(err error, spec EndpointSpec) error {
+	if !errors.Is(err, ipam.ErrTaken) {
+		return err
+	}
+	for id, c := range d.containers {
+		for _, e := range c.endpoints {
+			if e.NetworkID == spec.NetworkID && (e.has(spec.IPv4) || e.has(spec.IPv6)) {
+				return fmt.Errorf("%w by container %s", err, cmp.Or(e.Name, id))
+			}
+		}
+	}
+	return err
+}
+
+// freeInterface returns the wanted name or the first ethN that the container does not have.
+func (c *container) freeInterface(wanted string) string {
+	name := wanted
+	for i := 0; name == "" || wanted == "" && slices.ContainsFunc(c.endpoints, func(e *endpoint) bool { return e.Interface == name }); i++ {
+		name = fmt.Sprintf("eth%d", i)
+	}
+	return name
+}
+
+// linkName returns the name of the host's end of a link.
+func (d *Driver) linkName(containerID, networkID string) string {
+	sum := sha256.Sum256([]byte(containerID + "/" + networkID))
+	return "tv" + d.cfg.Instance + hex.EncodeToString(sum[:4])
+}
+
+// nameOf returns the name of a network for messages.
+func (d *Driver) nameOf(id string) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if n := d.networks[id]; n != nil {
+		return n.Name
+	}
+	return id
+}

@@ -1,0 +1,126 @@
+package portmap
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os/exec"
+	"strings"
+	"sync"
+
+	"github.com/coreos/go-iptables/iptables"
+
+	"tutti/netdriver/netns"
+)
+
+// lockWait is how many seconds an iptables program waits for others to finish.
+const lockWait = "10"
+
+// Firewall keeps the rules of an instance in force by iptables, IPv4 and IPv6.
+type Firewall struct {
+	host     *netns.NS
+	instance string
+	log      *slog.Logger
+	notice   sync.Once
+	families [2]*tables4or6
+}
+
+// tables4or6 is the firewall of a family.
+type tables4or6 struct {
+	family
+	detect func() error // why there is none, asked once
+	clean  bool         // nothing of ours is there, as far as is known
+}
+
+// NewFirewall returns the firewall of a host, in whose namespace it works.
+func NewFirewall(host *netns.NS, instance string, log *slog.Logger) *Firewall {
+	f := &Firewall{host: host, instance: instance, log: log}
+	for i, kind := range []family{ipv4, ipv6} {
+		f.families[i] = &tables4or6{family: kind, detect: sync.OnceValue(kind.detect)}
+	}
+	return f
+}
+
+// detect tells why iptables cannot be used, if so.
+func (f family) detect() error {
+	proto := iptables.ProtocolIPv4
+	if !f.is4 {
+		proto = iptables.ProtocolIPv6
+	}
+	if _, err := iptables.New(iptables.IPFamily(proto)); err != nil {
+		return err
+	}
+	for _, program := range []string{f.name + "-save", f.name + "-restore"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Available tells whether the host has iptables.
+func (f *Firewall) Available() bool { return f.families[0].detect() == nil }
+
+// Apply brings the rules into force, in one batch for each table and family; if everything
+// is in place it changes nothing. Without any network it removes all rules of the instance.
+// On a host without iptables it says so in the log, once: ports are served by proxies then,
+// and there is neither a way out nor one between networks.
+func (f *Firewall) Apply(ctx context.Context, r Rules) error {
+	var wg sync.WaitGroup
+	var errs [2]error
+	for i, t := range f.families {
+		want := chains(t.family, f.instance, r)
+		if len(want) == 0 && t.clean {
+			continue
+		}
+		if reason := t.detect(); reason != nil {
+			if len(want) > 0 {
+				f.notice.Do(func() {
+					f.log.Warn("no "+t.name+": containers do not reach the outside, and published ports are served by a proxy; install iptables", "reason", reason)
+				})
+			}
+			t.clean = true
+			continue
+		}
+		wg.Go(func() {
+			if errs[i] = f.applyFamily(ctx, t, want); errs[i] == nil {
+				t.clean = len(want) == 0
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *Firewall) applyFamily(ctx context.Context, t *tables4or6, want []chain) error {
+	saved, err := f.run(ctx, "", t.name+"-save")
+	if err != nil {
+		if len(want) == 0 {
+			return nil // a kernel without IPv6: there is nothing of ours
+		}
+		return err
+	}
+	input := batch(f.instance, want, parse(saved))
+	if input == "" {
+		return nil
+	}
+	_, err = f.run(ctx, input, t.name+"-restore", "--noflush", "-w", lockWait)
+	return err
+}
+
+// run runs a program of iptables in the host's namespace.
+func (f *Firewall) run(ctx context.Context, input, program string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, program, args...)
+	var out, complaint bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &complaint
+	if err := f.host.Do(cmd.Run); err != nil {
+		return "", fmt.Errorf("%s: %w: %s", program, err, strings.TrimSpace(complaint.String()))
+	}
+	return out.String(), nil
+}

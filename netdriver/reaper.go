@@ -1,0 +1,179 @@
+package netdriver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// waste is something to be removed in the background.
+type waste struct {
+	links []string // deleted
+	rules bool     // what the driver wants of the firewall no longer contains it: see to that
+	done  func()   // called last, also when something failed
+}
+
+// reaper removes waste. Deleting a link waits for RCU grace periods, however many links go
+// with it: whatever has gathered is deleted together.
+type reaper struct {
+	d      *Driver
+	route  *netlink.Handle // its own: a deletion would keep the wiring waiting
+	socket *nl.SocketHandle
+	kick   chan struct{}
+	cancel context.CancelFunc
+	ended  chan struct{}
+
+	mu      sync.Mutex
+	queue   []waste
+	pending int           // queued or at work
+	idle    chan struct{} // closed while nothing is pending
+}
+
+func startReaper(ctx context.Context, d *Driver) (*reaper, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	r := &reaper{d: d, kick: make(chan struct{}, 1), cancel: cancel, ended: make(chan struct{}), idle: make(chan struct{})}
+	close(r.idle)
+	err := d.cfg.Host.Do(func() error {
+		s, err := nl.Subscribe(unix.NETLINK_ROUTE)
+		if err != nil {
+			return err
+		}
+		r.socket = &nl.SocketHandle{Socket: s}
+		r.route, err = netlink.NewHandle(unix.NETLINK_ROUTE)
+		return err
+	})
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("open rtnetlink: %w", err)
+	}
+	go r.run(ctx)
+	return r, nil
+}
+
+func (r *reaper) put(w waste) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.pending++; r.pending == 1 {
+		r.idle = make(chan struct{})
+	}
+	r.queue = append(r.queue, w)
+	select {
+	case r.kick <- struct{}{}:
+	default:
+	}
+}
+
+// flush waits until there is nothing to do.
+func (r *reaper) flush(ctx context.Context) error {
+	r.mu.Lock()
+	idle := r.idle
+	r.mu.Unlock()
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-r.ended:
+		return context.Canceled
+	}
+}
+
+func (r *reaper) stop() {
+	r.cancel()
+	<-r.ended
+	r.route.Close()
+	r.socket.Close()
+}
+
+func (r *reaper) run(ctx context.Context) {
+	defer close(r.ended)
+	for {
+		select {
+		case <-r.kick:
+		case <-ctx.Done():
+			return
+		}
+		r.mu.Lock()
+		batch := r.queue
+		r.queue = nil
+		r.mu.Unlock()
+		if len(batch) == 0 {
+			continue // the round before has taken it
+		}
+		if err := r.remove(ctx, batch); err != nil {
+			r.d.log.Error("clean up networks", "error", err)
+		}
+		r.mu.Lock()
+		if r.pending -= len(batch); r.pending == 0 {
+			close(r.idle)
+		}
+		r.mu.Unlock()
+	}
+}
+
+// remove deletes the links while the rules go, and when no network is left puts the host
+// back as it was found.
+func (r *reaper) remove(ctx context.Context, batch []waste) error {
+	var links []string
+	var rules <-chan error
+	for _, w := range batch {
+		links = append(links, w.links...)
+		if w.rules && rules == nil {
+			rules = r.d.rules.request()
+		}
+	}
+	errs := []error{r.deleteLinks(links)}
+	if rules != nil {
+		select {
+		case err := <-rules:
+			errs = append(errs, err)
+		case <-ctx.Done():
+			errs = append(errs, ctx.Err())
+		}
+	}
+	for _, w := range batch {
+		if w.done != nil {
+			w.done()
+		}
+	}
+	return errors.Join(append(errs, r.d.leaveHost())...)
+}
+
+// deleteLinks deletes links together: the kernel deletes a group of links for the price of
+// one. Links that are not there, or go with their namespace meanwhile, are no error.
+func (r *reaper) deleteLinks(names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	group := 0x7474<<16 | uint32(os.Getpid())&0xffff // nobody else's, and not another engine's
+	var errs []error
+	found := false
+	for _, name := range names {
+		link, err := r.route.LinkByName(name)
+		if err == nil {
+			err = r.route.LinkSetGroup(link, int(group))
+			found = found || err == nil
+		}
+		if err != nil && !errors.As(err, new(netlink.LinkNotFoundError)) && !errors.Is(err, unix.ENODEV) {
+			errs = append(errs, fmt.Errorf("delete link %s: %w", name, err))
+		}
+	}
+	if !found {
+		return errors.Join(errs...)
+	}
+	req := nl.NewNetlinkRequest(unix.RTM_DELLINK, unix.NLM_F_ACK)
+	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: r.socket}
+	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+	req.AddData(nl.NewRtAttr(unix.IFLA_GROUP, nl.Uint32Attr(group)))
+	if _, err := req.Execute(unix.NETLINK_ROUTE, 0); err != nil && !errors.Is(err, unix.ENODEV) {
+		errs = append(errs, fmt.Errorf("delete links %s: %w", strings.Join(names, " "), err))
+	}
+	return errors.Join(errs...)
+}

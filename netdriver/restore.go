@@ -1,0 +1,154 @@
+package netdriver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+)
+
+// Restore brings the kernel in line with what is remembered, after the engine was away:
+// live containers keep their endpoints and ports, bridges that are missing are made again,
+// and links of this instance that nobody claims are removed in the background. The rules are
+// set again only where they differ. Call it once, before anything else.
+func (d *Driver) Restore(ctx context.Context, live map[string][]Endpoint, ports map[string][]PortBinding) error {
+	var errs []error
+	for id, endpoints := range live {
+		for _, e := range endpoints {
+			if err := d.claim(id, e); err != nil {
+				errs = append(errs, fmt.Errorf("container %s: %w", id, err))
+			}
+		}
+	}
+	d.mu.Lock()
+	networks := make([]*network, 0, len(d.networks))
+	for _, n := range d.networks {
+		networks = append(networks, n)
+	}
+	d.mu.Unlock()
+	for _, n := range networks {
+		if err := d.ensureBridge(n); err != nil {
+			// Whoever attaches to it gets the error. The others shall work.
+			d.log.Error("make the bridge of a network again", "network", n.Name, "error", err)
+		}
+	}
+	if err := d.sweep(); err != nil {
+		errs = append(errs, err)
+	}
+	for id, bindings := range ports {
+		if err := d.restorePorts(id, bindings); err != nil {
+			errs = append(errs, fmt.Errorf("container %s: %w", id, err))
+		}
+	}
+	if len(networks) > 0 {
+		errs = append(errs, d.rules.sync(ctx))
+	} else {
+		d.bin.put(waste{rules: true}) // of an engine that was killed while it cleaned up
+	}
+	return errors.Join(errs...)
+}
+
+// claim enters an endpoint that a live container has.
+func (d *Driver) claim(containerID string, has Endpoint) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := d.networks[has.NetworkID]
+	if n == nil {
+		return fmt.Errorf("%w: %s", ErrNetworkNotFound, has.NetworkID)
+	}
+	for _, p := range n.pools {
+		for _, a := range []netip.Addr{has.IPv4.Addr(), has.IPv6.Addr()} {
+			if !p.Subnet().Contains(a) {
+				continue
+			}
+			if err := p.Take(a, has.Name); err != nil {
+				return err
+			}
+		}
+	}
+	c := d.containers[containerID]
+	if c == nil {
+		c = &container{}
+		d.containers[containerID] = c
+	}
+	c.endpoints = append(c.endpoints, &endpoint{Endpoint: has, network: n})
+	return nil
+}
+
+// sweep hands links of this instance that nobody claims to the reaper.
+func (d *Driver) sweep() error {
+	claimed := map[string]bool{}
+	d.mu.Lock()
+	for _, n := range d.networks {
+		claimed[n.Bridge] = true
+	}
+	for _, c := range d.containers {
+		for _, e := range c.endpoints {
+			claimed[e.HostInterface] = true
+		}
+	}
+	d.mu.Unlock()
+	names, err := d.linkNames()
+	if err != nil {
+		return err
+	}
+	var left []string
+	for _, name := range names {
+		ours := strings.HasPrefix(name, "tt"+d.cfg.Instance) || strings.HasPrefix(name, "tv"+d.cfg.Instance)
+		if ours && !claimed[name] {
+			left = append(left, name)
+		}
+	}
+	if len(left) > 0 {
+		d.bin.put(waste{links: left})
+	}
+	return nil
+}
+
+// linkNames returns the names of all links of the host.
+func (d *Driver) linkNames() ([]string, error) {
+	links, err := d.route.LinkList()
+	for errors.Is(err, netlink.ErrDumpInterrupted) { // links came or went meanwhile
+		links, err = d.route.LinkList()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list links: %w", err)
+	}
+	names := make([]string, len(links))
+	for i, l := range links {
+		names[i] = l.Attrs().Name
+	}
+	return names, nil
+}
+
+var bridgePattern = regexp.MustCompile(`^tt[0-9a-f]{12}$`)
+
+// leaveHost puts the host back as it was found if no engine has a network on it any more.
+func (d *Driver) leaveHost() error {
+	unlock, err := d.host.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	d.mu.Lock()
+	mine := len(d.networks)
+	d.mu.Unlock()
+	names, err := d.linkNames()
+	if err != nil || mine > 0 {
+		return err
+	}
+	for _, name := range names {
+		if bridgePattern.MatchString(name) {
+			return nil // another engine's, which will do it
+		}
+	}
+	l, err := d.host.read()
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.firewall.Leave(l.Firewall), d.host.restore(l))
+}
