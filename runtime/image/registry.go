@@ -23,6 +23,16 @@ const (
 // empty user makes the secret an identity token.
 type Auth func(host string) (user, secret string, err error)
 
+// RegistryName is the host of a registry as it is in image names: "docker.io" for
+// the several addresses of Docker Hub.
+func RegistryName(host string) string {
+	switch host {
+	case hubRegistry, "index.docker.io", "auth.docker.io", "registry.hub.docker.com":
+		return hubHost
+	}
+	return host
+}
+
 // registryClients are shared by all pulls, so that connections are used again.
 type registryClients struct {
 	remote   *http.Client // HTTPS, checked with the host's certificates

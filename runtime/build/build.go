@@ -1,0 +1,206 @@
+// Package build makes images from Dockerfiles: BuildKit, embedded in the process,
+// on the image store's content and layers. RUN steps are containers of package
+// runtime.
+//
+// A Builder opens its databases once and stays; a cached build then takes some
+// milliseconds. Nothing of it listens anywhere: client and controller talk through
+// memory.
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/control"
+	"github.com/moby/buildkit/exporter/containerimage/exptypes"
+	"github.com/moby/buildkit/worker/base"
+
+	"tutti/runtime"
+	"tutti/runtime/image"
+)
+
+// Config of New.
+type Config struct {
+	Root    string           // folder for the cache's databases, <state>/build
+	Store   *image.Store     // where bases come from and results go
+	Runtime *runtime.Runtime // runs RUN steps
+
+	// Network makes a network namespace for a RUN step; release is called when the
+	// step has ended. Nil: RUN steps use the host's network.
+	Network func(ctx context.Context) (nsPath string, release func(), err error)
+}
+
+// Builder builds images. Its methods may be called concurrently.
+type Builder struct {
+	root       string
+	store      *image.Store
+	backend    image.Backend
+	worker     *base.Worker
+	controller *control.Controller
+	conn       *connection
+	gc         *collector
+}
+
+// New opens the builder in Config.Root, which is made when it is missing, and
+// removes what a builder that died has left mounted there. ctx ends background
+// work; the caller must also Close the builder, before the image store. A process
+// opens one folder once: BuildKit remembers its records in global variables.
+func New(ctx context.Context, c Config) (*Builder, error) {
+	if err := os.MkdirAll(c.Root, 0o711); err != nil {
+		return nil, fmt.Errorf("create build folder: %w", err)
+	}
+	if err := unmountLeftovers(c.Root, c.Store.Root()); err != nil {
+		return nil, fmt.Errorf("clean up after an earlier builder: %w", err)
+	}
+	backend := c.Store.Backend()
+	if err := beginUnsynced(ctx, c.Root, backend); err != nil {
+		return nil, err
+	}
+	steps, err := newSteps(filepath.Join(c.Root, "run"), c.Runtime, c.Network)
+	if err != nil {
+		return nil, err
+	}
+	worker, err := newWorker(ctx, c.Root, backend, steps)
+	if err != nil {
+		return nil, fmt.Errorf("open build worker: %w", err)
+	}
+	controller, sessions, err := newController(ctx, c.Root, worker)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open build controller: %w", err), worker.Close())
+	}
+	conn, err := connect(ctx, controller, sessions)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("connect to build controller: %w", err), controller.Close())
+	}
+	return &Builder{
+		root: c.Root, store: c.Store, backend: backend, worker: worker, controller: controller, conn: conn,
+		gc: startCollector(ctx, worker),
+	}, nil
+}
+
+// Close ends the builder. Builds that still run fail.
+func (b *Builder) Close() error {
+	b.gc.stop()
+	return errors.Join(b.conn.close(), b.controller.Close(), endUnsynced(b.root))
+}
+
+// Build makes the image that the request describes, gives it the request's tags
+// and returns it. Progress goes to status, when that is not nil, and status is
+// closed before Build returns, as progressui wants it; it must be drained.
+//
+// A failed step is an *Error, which shows the Dockerfile's lines and the step's
+// output. When ctx ends, running steps are killed.
+func (b *Builder) Build(ctx context.Context, r Request, status chan<- *client.SolveStatus) (image.Image, error) {
+	progress := follow(ctx, status)
+	solve, err := b.solveOptions(r)
+	if err != nil {
+		close(progress.events)
+		progress.wait()
+		return image.Image{}, err
+	}
+	response, err := b.conn.client.Solve(ctx, nil, solve, progress.events)
+	progress.wait()
+	if err != nil {
+		return image.Image{}, progress.explain(ctx, err)
+	}
+	defer b.gc.kick()
+	return b.record(ctx, r.Tags, response.ExporterResponse[exptypes.ExporterImageConfigDigestKey])
+}
+
+// record names the result. The exporter stored it without a name, because it names
+// before it unpacks.
+func (b *Builder) record(ctx context.Context, tags []string, id string) (image.Image, error) {
+	built, err := b.store.Get(ctx, id)
+	if err != nil {
+		return image.Image{}, fmt.Errorf("find the built image: %w", err)
+	}
+	if err := b.store.Name(ctx, built, tags...); err != nil {
+		return image.Image{}, err
+	}
+	if _, err := b.store.Lower(ctx, built); err != nil {
+		return image.Image{}, err
+	}
+	return b.store.Get(ctx, id)
+}
+
+// gcInterval is the shortest time between two collections.
+const gcInterval = time.Minute
+
+// collector prunes the build cache in the background, after builds.
+type collector struct {
+	cancel context.CancelFunc
+	wanted chan struct{}
+	done   sync.WaitGroup
+}
+
+func startCollector(ctx context.Context, w *base.Worker) *collector {
+	ctx, cancel := context.WithCancel(ctx)
+	c := &collector{cancel: cancel, wanted: make(chan struct{}, 1)}
+	c.done.Go(func() { c.run(ctx, w) })
+	return c
+}
+
+// kick asks for a collection soon.
+func (c *collector) kick() {
+	select {
+	case c.wanted <- struct{}{}:
+	default:
+	}
+}
+
+func (c *collector) stop() {
+	c.cancel()
+	c.done.Wait()
+}
+
+func (c *collector) run(ctx context.Context, w *base.Worker) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.wanted:
+		}
+		if err := prune(ctx, w); err != nil && ctx.Err() == nil {
+			slog.WarnContext(ctx, "cannot prune the build cache", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(gcInterval):
+		}
+	}
+}
+
+// prune applies the cache's limits.
+func prune(ctx context.Context, w *base.Worker) error {
+	removed := make(chan client.UsageInfo)
+	var drained sync.WaitGroup
+	drained.Go(func() {
+		for u := range removed {
+			slog.DebugContext(ctx, "build cache record removed", "id", u.ID, "bytes", u.Size)
+		}
+	})
+	err := w.Prune(ctx, removed, cacheLimits()...)
+	close(removed)
+	drained.Wait()
+	return err
+}
+
+// cacheLimits are docker's: files that are easy to get again at most two days and
+// half a gigabyte, everything unused at most two months and ten gigabytes.
+func cacheLimits() []client.PruneInfo {
+	const keep = 10 << 30
+	return []client.PruneInfo{
+		{Filter: []string{"type==source.local,type==exec.cachemount,type==source.git.checkout"}, KeepDuration: 48 * time.Hour, MaxUsedSpace: 512 << 20},
+		{KeepDuration: 60 * 24 * time.Hour, MaxUsedSpace: keep},
+		{MaxUsedSpace: keep},
+		{All: true, MaxUsedSpace: keep},
+	}
+}

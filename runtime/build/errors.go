@@ -1,0 +1,49 @@
+package build
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/moby/buildkit/solver/errdefs"
+)
+
+// Error is a build that failed.
+type Error struct {
+	Source string // the Dockerfile's lines around the failing one; empty when it is not a line's fault
+	Output string // the end of the failing step's output
+	Err    error
+}
+
+// Error shows all of it: output, source lines and, last, what went wrong.
+func (e *Error) Error() string {
+	var text strings.Builder
+	if e.Output != "" {
+		text.WriteString("------\n" + strings.TrimRight(e.Output, "\n") + "\n------\n")
+	}
+	text.WriteString(e.Source)
+	text.WriteString(e.Err.Error())
+	return text.String()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// newError finds the source lines in BuildKit's error details.
+func newError(err error, output string) *Error {
+	var text strings.Builder
+	for _, source := range errdefs.Sources(err) {
+		if source.Print(&text) != nil {
+			break // a strings.Builder does not fail
+		}
+	}
+	return &Error{Source: text.String(), Output: output, Err: fmt.Errorf("build: %w", err)}
+}
+
+// failedStep is the digest of the step that failed, empty when it was none.
+func failedStep(err error) string {
+	var vertex *errdefs.VertexError
+	if errors.As(err, &vertex) {
+		return vertex.Digest
+	}
+	return ""
+}
