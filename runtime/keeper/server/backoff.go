@@ -1,0 +1,34 @@
+package server
+
+import "time"
+
+const (
+	quickDeath    = time.Second            // an engine that lived shorter than this failed at its start
+	quickRestarts = 3                      // so many of these in a row are restarted at once
+	firstDelay    = 100 * time.Millisecond // then the delay doubles from here
+	longestDelay  = 5 * time.Second        // up to here
+)
+
+// backoff decides how long to wait before a dead engine is started again.
+type backoff struct {
+	quick int // deaths in a row that came within quickDeath
+}
+
+// after returns the delay before the restart of an engine that had lived so long.
+func (b *backoff) after(lived time.Duration) time.Duration {
+	if lived >= quickDeath {
+		b.quick = 0
+		return 0
+	}
+	b.quick++
+	if b.quick <= quickRestarts {
+		return 0
+	}
+	delay := firstDelay
+	for range b.quick - quickRestarts - 1 {
+		if delay *= 2; delay >= longestDelay {
+			return longestDelay
+		}
+	}
+	return delay
+}
