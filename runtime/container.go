@@ -2,11 +2,21 @@ package runtime
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
 	"os"
+	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"tutti/runtime/cgroup"
+	"tutti/runtime/statefile"
+	"tutti/runtime/wire"
 )
 
 // Status is a container's state in the OCI runtime spec's words.
@@ -28,84 +38,253 @@ type State struct {
 	Created time.Time
 }
 
+// state is what the state file holds: what Load and Exec need. Whether the
+// process lives is the kernel's to say, never the file's.
+type state struct {
+	ID          string
+	Created     time.Time
+	Cgroup      string // path in every hierarchy
+	Pid         int
+	StartTime   uint64 // see startTime
+	OwnPidNS    bool
+	Filter      []byte // seccomp, for Exec
+	FilterFlags uint64
+	Caps        wire.Caps
+	NoNewPrivs  bool
+	OOMScoreAdj string
+	Groups      []string
+}
+
 // Container is one container of a Runtime.
 type Container struct {
 	// Console is the terminal's master when Process.Terminal was set, else nil.
 	// The caller owns and closes it.
 	Console *os.File
 
-	id  string
-	pid int
+	rt         *Runtime
+	id         string
+	cg         cgroup.Manager
+	madeCgroup bool
+	state      state
+	pidfd      *os.File // nil when the process was gone at Load
+
+	mu    sync.Mutex
+	ctl   *control            // set between Create and Start
+	execs map[string]struct{} // keys of exec processes to release with the container
+}
+
+// Load finds a container again after a restart of the engine, from its state
+// file, pid and start time. The error is ErrNoContainer when there is none.
+func (r *Runtime) Load(id string) (*Container, error) {
+	if !validID.MatchString(id) {
+		return nil, fmt.Errorf("container %q: %w", id, ErrNoContainer)
+	}
+	c := &Container{rt: r, id: id, madeCgroup: true}
+	err := statefile.Read(r.stateFile(id), &c.state)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("container %s: %w", id, ErrNoContainer)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load container %s: %w", id, err)
+	}
+	c.cg = r.cgroups.Manager(c.state.Cgroup)
+	c.pidfd = openProcess(c.state.Pid, c.state.StartTime)
+	return c, nil
 }
 
 // ID is the name given to Create.
 func (c *Container) ID() string { return c.id }
 
 // Pid is the init process in the host's pid namespace.
-func (c *Container) Pid() int { return c.pid }
+func (c *Container) Pid() int { return c.state.Pid }
 
 // NetNS is the path of the container's network namespace, valid while it runs.
-func (c *Container) NetNS() string { return "" }
+func (c *Container) NetNS() string { return "/proc/" + strconv.Itoa(c.state.Pid) + "/ns/net" }
 
 // Start lets init execute the program. It returns when that succeeded, or its
-// error: ErrNotFound, ErrPermission.
-func (c *Container) Start(ctx context.Context) error { return errNotBuilt }
+// error: ErrNotFound, ErrPermission. After an error the container is stopped,
+// with ExitCode of the error as its exit code.
+func (c *Container) Start(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctl == nil {
+		return fmt.Errorf("start container %s: it is not in state created", c.id)
+	}
+	ctl := c.ctl
+	c.ctl = nil
+	defer ctl.close()
+	if err := ctl.start(ctx, frame(wire.FrameStart, nil)); err != nil {
+		return fmt.Errorf("start container %s: %w", c.id, err)
+	}
+	return nil
+}
+
+// start sends the word and waits for the end of the stream, which execve brings.
+func (c *control) start(ctx context.Context, word []byte) error {
+	defer c.bound(ctx)()
+	if err := c.send(word); err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
+		return err
+	}
+	for {
+		_, err := c.next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil && ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			return err
+		}
+	}
+}
 
 // Kill sends sig to the container's first process.
-func (c *Container) Kill(sig syscall.Signal) error { return errNotBuilt }
+func (c *Container) Kill(sig syscall.Signal) error {
+	if err := signalProcess(c.pidfd, sig); err != nil {
+		return fmt.Errorf("kill container %s: %w", c.id, err)
+	}
+	return nil
+}
 
-// KillAll ends every process of the container with SIGKILL.
-func (c *Container) KillAll(ctx context.Context) error { return errNotBuilt }
+// KillAll ends every process of the container with SIGKILL, paused ones too.
+func (c *Container) KillAll(context.Context) error {
+	if err := c.cg.Kill(); err != nil {
+		return fmt.Errorf("kill container %s: %w", c.id, err)
+	}
+	return nil
+}
 
 // Pause freezes every process of the container.
-func (c *Container) Pause(ctx context.Context) error { return errNotBuilt }
+func (c *Container) Pause(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctl != nil || !c.alive() {
+		return fmt.Errorf("pause container %s: %w", c.id, ErrNotRunning)
+	}
+	if err := c.cg.Freeze(ctx); err != nil {
+		return fmt.Errorf("pause container %s: %w", c.id, err)
+	}
+	return nil
+}
 
 // Resume undoes Pause.
-func (c *Container) Resume(ctx context.Context) error { return errNotBuilt }
-
-// Exec runs a further process in the running container. Capabilities, user and
-// environment are those of p; seccomp is the container's.
-func (c *Container) Exec(ctx context.Context, execID string, p *specs.Process, s Stdio) (*Process, error) {
-	return nil, errNotBuilt
+func (c *Container) Resume(context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.alive() {
+		return fmt.Errorf("resume container %s: %w", c.id, ErrNotRunning)
+	}
+	if err := c.cg.Thaw(); err != nil {
+		return fmt.Errorf("resume container %s: %w", c.id, err)
+	}
+	return nil
 }
 
 // Wait blocks until the container's first process ended.
 func (c *Container) Wait(ctx context.Context) (ExitStatus, error) {
-	return ExitStatus{}, errNotBuilt
+	return c.rt.cfg.Reaper.Wait(ctx, c.id)
 }
 
 // OOMKilled tells whether the kernel killed a process of the container because
 // its memory limit was reached. Valid until Delete.
-func (c *Container) OOMKilled() bool { return false }
+func (c *Container) OOMKilled() bool {
+	n, err := c.cg.OOMKills()
+	return err == nil && n > 0
+}
 
-// Resize sets the terminal's size.
-func (c *Container) Resize(width, height uint16) error { return errNotBuilt }
+// Stats reads the counters of the container's cgroup.
+func (c *Container) Stats() (cgroup.Stats, error) { return c.cg.Stats() }
+
+// Pids lists the container's processes in the host's pid namespace.
+func (c *Container) Pids() ([]int, error) { return c.cg.Pids() }
+
+// Resize sets the terminal's size in characters.
+func (c *Container) Resize(width, height uint16) error { return resize(c.Console, width, height) }
+
+func resize(console *os.File, width, height uint16) error {
+	if console == nil {
+		return errors.New("resize: there is no terminal")
+	}
+	conn, err := console.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("resize: %w", err)
+	}
+	var ierr error
+	err = conn.Control(func(fd uintptr) {
+		ierr = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: height, Col: width})
+	})
+	if err := errors.Join(err, ierr); err != nil {
+		return fmt.Errorf("resize: %w", err)
+	}
+	return nil
+}
+
+func (c *Container) alive() bool { return c.pidfd != nil && !exited(c.pidfd) }
 
 // State looks at the kernel and describes the container now.
-func (c *Container) State() State { return State{} }
+func (c *Container) State() State {
+	s := State{ID: c.id, Status: StatusStopped, Created: c.state.Created}
+	if !c.alive() {
+		return s
+	}
+	s.Pid, s.Status = c.state.Pid, StatusRunning
+	c.mu.Lock()
+	created := c.ctl != nil
+	c.mu.Unlock()
+	if created {
+		s.Status = StatusCreated
+	} else if frozen, err := c.cg.Frozen(); err == nil && frozen {
+		s.Status = StatusPaused
+	}
+	return s
+}
+
+// killForDelete ends all processes. The end of a pid namespace's first process is
+// the end of all in it, unless they are frozen; that is much cheaper than to look
+// for them in the cgroup.
+func (c *Container) killForDelete() error {
+	if c.pidfd != nil {
+		_ = signalProcess(c.pidfd, syscall.SIGKILL)
+	}
+	if !c.madeCgroup {
+		return nil
+	}
+	if c.state.OwnPidNS {
+		if frozen, err := c.cg.Frozen(); err == nil && !frozen {
+			return nil
+		}
+	}
+	return c.cg.Kill()
+}
 
 // Delete kills what is left in the container and removes its cgroup and run
 // state. Deleting twice is no error.
-func (c *Container) Delete(ctx context.Context) error { return errNotBuilt }
-
-// Process is a process that Exec started.
-type Process struct {
-	// Console is the terminal's master when a terminal was asked for, else nil.
-	Console *os.File
-
-	pid int
+func (c *Container) Delete(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctl != nil {
+		c.ctl.close()
+		c.ctl = nil
+	}
+	var errs []error
+	errs = append(errs, c.killForDelete())
+	if c.pidfd != nil {
+		if _, err := c.rt.cfg.Reaper.Wait(ctx, c.id); err != nil && ctx.Err() != nil {
+			errs = append(errs, err)
+		}
+	}
+	if c.madeCgroup {
+		errs = append(errs, c.cg.Remove(ctx))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("delete container %s: %w", c.id, err)
+	}
+	for key := range c.execs {
+		errs = append(errs, c.rt.cfg.Reaper.Release(key))
+	}
+	errs = append(errs, c.rt.cfg.Reaper.Release(c.id), os.RemoveAll(c.rt.dir(c.id)))
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("delete container %s: %w", c.id, err)
+	}
+	return nil
 }
-
-// Pid is the process in the host's pid namespace.
-func (p *Process) Pid() int { return p.pid }
-
-// Wait blocks until the process ended; then its exit record is released.
-func (p *Process) Wait(ctx context.Context) (ExitStatus, error) {
-	return ExitStatus{}, errNotBuilt
-}
-
-// Kill sends sig to the process.
-func (p *Process) Kill(sig syscall.Signal) error { return errNotBuilt }
-
-// Resize sets the terminal's size.
-func (p *Process) Resize(width, height uint16) error { return errNotBuilt }

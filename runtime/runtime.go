@@ -3,9 +3,16 @@ package runtime
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"tutti/runtime/cgroup"
 )
 
 // Config says where a Runtime keeps its state.
@@ -17,7 +24,13 @@ type Config struct {
 
 // Runtime makes containers. All methods may be called concurrently.
 type Runtime struct {
-	cfg Config
+	cfg      Config
+	cgroups  *cgroup.Host
+	init     *os.File // sealed memfd
+	initPath string
+	ownPidNS *os.File
+	ownCaps  uint64
+	filters  filterCache
 }
 
 // Stdio are the child's ends of its standard streams; nil means /dev/null. With
@@ -39,49 +52,105 @@ type CreateOptions struct {
 	Groups []string
 }
 
-var errNotBuilt = errors.New("runtime: not built yet")
-
 // New prepares a Runtime: it makes Config.Dir and seals the embedded init in a memfd.
 func New(cfg Config) (*Runtime, error) {
-	return &Runtime{cfg: cfg}, nil
-}
-
-// Create makes a container whose init has set up everything and waits for Start.
-// Errors of init's steps are returned here.
-func (r *Runtime) Create(ctx context.Context, id string, spec *specs.Spec, o CreateOptions) (*Container, error) {
-	return nil, errNotBuilt
-}
-
-// Load finds a container again after a restart of the engine, from its state
-// file, pid and start time. The error is ErrNoContainer when there is none.
-func (r *Runtime) Load(id string) (*Container, error) {
-	return nil, errNotBuilt
+	if cfg.Reaper == nil || !filepath.IsAbs(cfg.CgroupParent) || filepath.Clean(cfg.CgroupParent) == "/" {
+		return nil, errors.New("runtime: a reaper and an absolute cgroup parent below / are required")
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make run state: %w", err)
+	}
+	r := &Runtime{cfg: cfg}
+	var err error
+	if r.cgroups, err = cgroup.Detect(); err != nil {
+		return nil, err
+	}
+	if r.ownCaps, err = ownCaps(); err != nil {
+		return nil, err
+	}
+	if r.init, err = sealInit(); err != nil {
+		return nil, err
+	}
+	r.initPath = procPath(r.init)
+	if r.ownPidNS, err = os.Open("/proc/self/ns/pid"); err != nil {
+		_ = r.init.Close()
+		return nil, fmt.Errorf("open own pid namespace: %w", err)
+	}
+	return r, nil
 }
 
 // List returns the IDs of all containers that have a state folder.
 func (r *Runtime) List() ([]string, error) {
-	return nil, errNotBuilt
+	entries, err := os.ReadDir(r.cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	var ids []string
+	for _, e := range entries {
+		if e.IsDir() && validID.MatchString(e.Name()) {
+			ids = append(ids, e.Name())
+		}
+	}
+	return ids, nil
 }
 
 // Orphans returns the names of cgroups under the instance's parent that belong
 // to none of the known container IDs.
 func (r *Runtime) Orphans(known []string) ([]string, error) {
-	return nil, errNotBuilt
+	names, err := r.cgroups.Children(r.cfg.CgroupParent)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(names, func(n string) bool { return slices.Contains(known, n) }), nil
 }
 
 // RemoveOrphans kills every process in those cgroups and removes the cgroups and
 // the state folders of containers that are not known.
 func (r *Runtime) RemoveOrphans(ctx context.Context, known []string) error {
-	return errNotBuilt
+	orphans, err := r.Orphans(known)
+	errs := []error{err}
+	for _, name := range orphans {
+		g := r.cgroups.Manager(filepath.Join(r.cfg.CgroupParent, name))
+		errs = append(errs, g.Kill(), g.Remove(ctx))
+	}
+	ids, err := r.List()
+	errs = append(errs, err)
+	for _, id := range ids {
+		if !slices.Contains(known, id) {
+			errs = append(errs, r.cfg.Reaper.Release(id), os.RemoveAll(r.dir(id)))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("remove orphans: %w", err)
+	}
+	return nil
 }
 
-// RemoveParent removes the instance's empty cgroup parents; parents that still
-// hold containers stay.
+// RemoveParent removes the instance's cgroup parents where they are empty;
+// parents that still hold containers stay.
 func (r *Runtime) RemoveParent() error {
-	return errNotBuilt
+	return r.cgroups.RemoveParent(r.cfg.CgroupParent)
 }
 
 // Close releases the runtime's descriptors. Containers go on.
 func (r *Runtime) Close() error {
-	return nil
+	return errors.Join(r.init.Close(), r.ownPidNS.Close())
+}
+
+func (r *Runtime) dir(id string) string       { return filepath.Join(r.cfg.Dir, id) }
+func (r *Runtime) stateFile(id string) string { return filepath.Join(r.dir(id), "state.json") }
+
+// validID is what a container may be called: it names folders and cgroups.
+var validID = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
+
+// makeDir makes a container's state folder, which claims its ID.
+func (r *Runtime) makeDir(id string) error {
+	if !validID.MatchString(id) {
+		return fmt.Errorf("container ID %q: invalid", id)
+	}
+	err := os.Mkdir(r.dir(id), 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("container %s: %w", id, ErrExists)
+	}
+	return err
 }

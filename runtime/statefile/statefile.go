@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 )
 
-
 // Write stores v as JSON at path. The folder must exist. It survives a killed
 // process but, without fsync, not a power cut: for state that a reboot makes void.
 func Write(path string, v any) error {

@@ -1,0 +1,248 @@
+package main
+
+import (
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"tutti/runtime/wire"
+)
+
+func (r *rootfs) mountAll(mounts []wire.Mount) error {
+	for i := range mounts {
+		m := &mounts[i]
+		var err error
+		if m.Type == "" {
+			err = r.bind(m)
+		} else {
+			err = r.mountType(m)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bind mounts a file or folder of the host (or, with an absolute source, of
+// whatever this mount namespace sees) at a path inside.
+func (r *rootfs) bind(m *wire.Mount) error {
+	step := "mount " + m.Source + " on " + m.Dest
+	tree, err := cloneTree(unix.AT_FDCWD, m.Source, m.Flags&unix.MS_REC != 0)
+	if err != nil {
+		return failed(step, err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstatat(tree, "", &st, unix.AT_EMPTY_PATH); err != nil {
+		return failed(step, err)
+	}
+	dst, _, err := makePath(r.fd, m.Dest, st.Mode&unix.S_IFMT == unix.S_IFDIR)
+	if err != nil {
+		return failed(step, err)
+	}
+	defer unix.Close(dst) //nolint:errcheck // O_PATH descriptor
+	if err := attachBind(tree, dst, m); err != nil {
+		return failed(step, err)
+	}
+	return nil
+}
+
+// mountType mounts a new file system at a folder inside.
+func (r *rootfs) mountType(m *wire.Mount) error {
+	step := "mount " + m.Type + " on " + m.Dest
+	if m.Type == "proc" || m.Type == "sysfs" {
+		// An image whose /proc is a link could have later writes go elsewhere
+		// (CVE-2019-19921, CVE-2023-27561, CVE-2023-28642).
+		if err := r.refuseLink(step, m.Dest); err != nil {
+			return err
+		}
+	}
+	dst, created, err := makePath(r.fd, m.Dest, true)
+	if err != nil {
+		return failed(step, err)
+	}
+	defer unix.Close(dst) //nolint:errcheck // O_PATH descriptor
+	mode := uint32(0)
+	if m.Type == "tmpfs" && !created && !strings.Contains(m.Data, "mode=") {
+		mode, err = modeOf(dst) // a tmpfs over a folder of the image keeps its mode
+		if err != nil {
+			return failed(step, err)
+		}
+	}
+	// mount(2) takes no descriptor; "." is as good and cannot be swapped.
+	if err := unix.Fchdir(dst); err != nil {
+		return failed(step, err)
+	}
+	if err := unix.Mount(m.Source, ".", m.Type, uintptr(m.Flags), m.Data); err != nil {
+		return failed(step, err)
+	}
+	if err := r.finishMount(m, mode); err != nil {
+		return failed(step, err)
+	}
+	return nil
+}
+
+// finishMount sets the mode and propagation of what was just mounted on m.Dest.
+func (r *rootfs) finishMount(m *wire.Mount, mode uint32) error {
+	if mode == 0 && m.Propagation == 0 {
+		return nil
+	}
+	fd, err := openIn(r.fd, m.Dest, unix.O_RDONLY|unix.O_DIRECTORY, inRoot)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd) //nolint:errcheck // opened for reading
+	if mode != 0 {
+		if err := unix.Fchmod(fd, mode); err != nil && err != unix.EROFS {
+			return err
+		}
+	}
+	return setPropagation(fd, m.Propagation)
+}
+
+func (r *rootfs) refuseLink(step, dest string) error {
+	fd, err := openIn(r.fd, dest, unix.O_PATH, inRoot|unix.RESOLVE_NO_SYMLINKS)
+	switch err {
+	case nil:
+		return unix.Close(fd)
+	case unix.ENOENT:
+		return nil
+	case unix.ELOOP:
+		return refused(step, dest+" of the image is a symbolic link")
+	}
+	return failed(step, err)
+}
+
+func modeOf(fd int) (uint32, error) {
+	var st unix.Stat_t
+	if err := unix.Fstatat(fd, "", &st, unix.AT_EMPTY_PATH); err != nil {
+		return 0, err
+	}
+	return st.Mode & 0o7777, nil
+}
+
+// cloneTree takes a copy of the mount at path that is attached nowhere yet.
+func cloneTree(dir int, path string, recursive bool) (int, error) {
+	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
+	if recursive {
+		flags |= unix.AT_RECURSIVE
+	}
+	if path == "" {
+		flags |= unix.AT_EMPTY_PATH
+	}
+	return unix.OpenTree(dir, path, flags)
+}
+
+// attachBind sets the attributes of a detached tree, puts it on target and
+// closes the tree's descriptor.
+func attachBind(tree, target int, m *wire.Mount) error {
+	defer unix.Close(tree) //nolint:errcheck // mount descriptor
+	err := setAttributes(tree, attributes(m.Flags), false)
+	late := err == unix.ENOSYS // before Linux 5.12: only once it is attached
+	if err != nil && !late {
+		return err
+	}
+	if m.Recursive != 0 {
+		if err := setAttributes(tree, attributes(m.Recursive), true); err != nil {
+			return err
+		}
+	}
+	err = unix.MoveMount(tree, "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+	if err != nil {
+		return err
+	}
+	if late {
+		if err := remountBind(tree, m.Flags); err != nil {
+			return err
+		}
+	}
+	return setPropagation(tree, m.Propagation)
+}
+
+// remountBind is setAttributes for kernels without mount_setattr(2).
+func remountBind(fd int, flags uint64) error {
+	flags &^= unix.MS_REC
+	return unix.Mount("", "/proc/self/fd/"+itoa(fd), "", uintptr(flags|unix.MS_BIND|unix.MS_REMOUNT), "")
+}
+
+// attributes translates flags of mount(2) to those of mount_setattr(2).
+func attributes(flags uint64) uint64 {
+	var attr uint64
+	for _, f := range [...][2]uint64{
+		{unix.MS_RDONLY, unix.MOUNT_ATTR_RDONLY},
+		{unix.MS_NOSUID, unix.MOUNT_ATTR_NOSUID},
+		{unix.MS_NODEV, unix.MOUNT_ATTR_NODEV},
+		{unix.MS_NOEXEC, unix.MOUNT_ATTR_NOEXEC},
+		{unix.MS_NODIRATIME, unix.MOUNT_ATTR_NODIRATIME},
+		{unix.MS_NOATIME, unix.MOUNT_ATTR_NOATIME},
+		{unix.MS_STRICTATIME, unix.MOUNT_ATTR_STRICTATIME},
+		{unix.MS_NOSYMFOLLOW, unix.MOUNT_ATTR_NOSYMFOLLOW},
+	} {
+		if flags&f[0] != 0 {
+			attr |= f[1]
+		}
+	}
+	return attr
+}
+
+// setAttributes adds attributes to the mount that fd is of.
+func setAttributes(fd int, attr uint64, recursive bool) error {
+	if attr == 0 {
+		return nil
+	}
+	a := unix.MountAttr{Attr_set: attr}
+	if attr&(unix.MOUNT_ATTR_NOATIME|unix.MOUNT_ATTR_STRICTATIME) != 0 {
+		a.Attr_clr = unix.MOUNT_ATTR__ATIME
+	}
+	flags := uint(unix.AT_EMPTY_PATH)
+	if recursive {
+		flags |= unix.AT_RECURSIVE
+	}
+	return mountSetattr(fd, flags, &a)
+}
+
+func mountSetattr(fd int, flags uint, a *unix.MountAttr) error {
+	return unix.MountSetattr(fd, "", flags, a)
+}
+
+// setPropagation sets how the mount that fd is of shares mount events; flags are
+// MS_PRIVATE and such, with MS_REC for everything below it.
+func setPropagation(fd int, flags uint64) error {
+	if flags == 0 {
+		return nil
+	}
+	at := uint(unix.AT_EMPTY_PATH)
+	if flags&unix.MS_REC != 0 {
+		at |= unix.AT_RECURSIVE
+	}
+	err := mountSetattr(fd, at, &unix.MountAttr{Propagation: flags &^ unix.MS_REC})
+	if err == unix.ENOSYS {
+		return unix.Mount("", "/proc/self/fd/"+itoa(fd), "", uintptr(flags), "")
+	}
+	return err
+}
+
+// newFilesystem makes a file system that is mounted nowhere and returns its
+// mount descriptor. Options are "key" or "key=value".
+func newFilesystem(fstype string, options []string) (int, error) {
+	ctx, err := unix.Fsopen(fstype, unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(ctx) //nolint:errcheck // configuration descriptor
+	for _, opt := range options {
+		key, value, isPair := strings.Cut(opt, "=")
+		if isPair {
+			err = unix.FsconfigSetString(ctx, key, value)
+		} else {
+			err = unix.FsconfigSetFlag(ctx, key)
+		}
+		if err != nil {
+			return -1, err
+		}
+	}
+	if err := unix.FsconfigCreate(ctx); err != nil {
+		return -1, err
+	}
+	return unix.Fsmount(ctx, unix.FSMOUNT_CLOEXEC, 0)
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"tutti/runtime/wire"
+)
+
+// rootfs is the container's root while it is being built.
+type rootfs struct {
+	fd   int // the root folder, O_PATH
+	null int // the host's /dev/null, verified, O_PATH
+}
+
+// pageSize bounds the option string of mount(2); the smallest page there is.
+const pageSize = 4096
+
+// mountRoot makes the root file system on cfg.Root and returns its descriptor.
+func mountRoot(cfg *wire.Config) (int, error) {
+	if err := unix.Mount("", "/", "", uintptr(cfg.RootPropagation), ""); err != nil {
+		return -1, failed("set propagation of the host's mounts", err)
+	}
+	if cfg.RootPropagation&unix.MS_SHARED != 0 {
+		// What is mounted on the root must not propagate back to the host.
+		if err := privateParent(cfg.Root); err != nil {
+			return -1, err
+		}
+	}
+	if len(cfg.RootMounts) == 0 {
+		self := wire.Mount{Source: cfg.Root, Flags: unix.MS_BIND | unix.MS_REC}
+		if err := mountOnHost(cfg.Root, &self); err != nil {
+			return -1, failed("bind root "+cfg.Root, err)
+		}
+	}
+	for i := range cfg.RootMounts {
+		m := &cfg.RootMounts[i]
+		if err := mountOnHost(cfg.Root, m); err != nil {
+			return -1, failed("mount root file system ("+m.Type+") on "+cfg.Root, err)
+		}
+	}
+	fd, err := unix.Open(cfg.Root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, failed("open root "+cfg.Root, err)
+	}
+	return fd, nil
+}
+
+// privateParent makes the mount that holds path private: the mount point is
+// the nearest ancestor on which mount(2) accepts a change of propagation.
+func privateParent(path string) error {
+	for {
+		err := unix.Mount("", path, "", unix.MS_PRIVATE, "")
+		if err == nil {
+			return nil
+		}
+		if err != unix.EINVAL || path == "/" {
+			return failed("make the mount of "+path+" private", err)
+		}
+		path = path[:strings.LastIndexByte(path, '/')]
+		if path == "" {
+			path = "/"
+		}
+	}
+}
+
+// mountOnHost mounts m on a folder that the engine owns.
+func mountOnHost(target string, m *wire.Mount) error {
+	if m.Type == "" {
+		dst, err := unix.Open(target, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(dst) //nolint:errcheck // O_PATH descriptor
+		tree, err := cloneTree(unix.AT_FDCWD, m.Source, m.Flags&unix.MS_REC != 0)
+		if err != nil {
+			return err
+		}
+		return attachBind(tree, dst, m)
+	}
+	if len(m.Data) < pageSize {
+		return unix.Mount(m.Source, target, m.Type, uintptr(m.Flags), m.Data)
+	}
+	if m.Type != "overlay" {
+		return unix.E2BIG
+	}
+	return mountLongOverlay(target, m)
+}
+
+// mountLongOverlay mounts an overlay whose options exceed a page: first with the
+// lower folders relative to the folder they have in common, then (Linux 6.5) with
+// one fsconfig(2) per layer.
+func mountLongOverlay(target string, m *wire.Mount) error {
+	base, data := relativeLower(m.Data)
+	if base != "" && len(data) < pageSize {
+		if err := unix.Chdir(base); err != nil {
+			return err
+		}
+		return unix.Mount(m.Source, target, m.Type, uintptr(m.Flags), data)
+	}
+	var options []string
+	for opt := range strings.SplitSeq(m.Data, ",") {
+		layers, isLower := strings.CutPrefix(opt, "lowerdir=")
+		if !isLower {
+			options = append(options, opt)
+			continue
+		}
+		for layer := range strings.SplitSeq(layers, ":") {
+			options = append(options, "lowerdir+="+layer)
+		}
+	}
+	fd, err := newFilesystem(m.Type, options)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd) //nolint:errcheck // mount descriptor
+	if err := setAttributes(fd, attributes(m.Flags), false); err != nil {
+		return err
+	}
+	return unix.MoveMount(fd, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+// relativeLower rewrites lowerdir=/a/b/1/fs:/a/b/2/fs to base "/a/b" and
+// lowerdir=1/fs:2/fs. base is "" when the layers have no folder in common.
+func relativeLower(data string) (base, rewritten string) {
+	opts := strings.Split(data, ",")
+	for i, opt := range opts {
+		list, ok := strings.CutPrefix(opt, "lowerdir=")
+		if !ok {
+			continue
+		}
+		layers := strings.Split(list, ":")
+		base = layers[0]
+		for _, l := range layers {
+			for base != "" && !strings.HasPrefix(l, base+"/") {
+				base = base[:strings.LastIndexByte(base, '/')]
+			}
+		}
+		if base == "" {
+			return "", data
+		}
+		for j, l := range layers {
+			layers[j] = l[len(base)+1:]
+		}
+		opts[i] = "lowerdir=" + strings.Join(layers, ":")
+	}
+	return base, strings.Join(opts, ",")
+}
+
+// pivot makes the root the process's root and lets go of the host's file system.
+func (r *rootfs) pivot() error {
+	old, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return failed("open the host's root", err)
+	}
+	if err := unix.Fchdir(r.fd); err != nil {
+		return failed("enter root", err)
+	}
+	// pivot_root(2), "pivot_root(".", ".")": the old root is stacked on the new one.
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return failed("pivot root", err)
+	}
+	if err := unix.Fchdir(old); err != nil {
+		return failed("enter the host's root", err)
+	}
+	// The unmount must not propagate to the host.
+	if err := unix.Mount("", ".", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
+		return failed("detach the host's root", err)
+	}
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return failed("unmount the host's root", err)
+	}
+	// No descriptor of the host's file system may be left when the working
+	// directory is entered (CVE-2024-21626).
+	_ = unix.Close(old)
+	_ = unix.Close(r.fd)
+	if err := unix.Chdir("/"); err != nil {
+		return failed("enter the new root", err)
+	}
+	return nil
+}

@@ -1,0 +1,146 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"tutti/runtime/wire"
+)
+
+// Process is a process that Exec started.
+type Process struct {
+	// Console is the terminal's master when a terminal was asked for, else nil.
+	// The caller owns and closes it.
+	Console *os.File
+
+	c     *Container
+	key   string // for the reaper
+	pid   int
+	pidfd *os.File
+}
+
+// enterNamespaces are what a further process joins; the pid namespace it is born in.
+const enterNamespaces = unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
+
+// Exec runs a further process in the running container and returns when its
+// program was executed. User, environment and working directory are those of p;
+// so are capabilities and no_new_privs, but without p.Capabilities they are the
+// container's. Seccomp filter, cgroup and namespaces are the container's.
+func (c *Container) Exec(ctx context.Context, execID string, p *specs.Process, stdio Stdio) (*Process, error) {
+	proc, err := c.exec(ctx, execID, p, stdio)
+	if err != nil {
+		return nil, fmt.Errorf("exec in container %s: %w", c.id, err)
+	}
+	return proc, nil
+}
+
+func (c *Container) exec(ctx context.Context, execID string, p *specs.Process, stdio Stdio) (*Process, error) {
+	if !validID.MatchString(execID) {
+		return nil, fmt.Errorf("exec ID %q: invalid", execID)
+	}
+	cfg, err := c.execConfig(p)
+	if err != nil {
+		return nil, err
+	}
+	proc := &Process{c: c, key: c.id + "/" + execID}
+	l, err := c.launchExec(proc.key, stdio, cfg)
+	proc.pid, proc.pidfd = l.pid, l.pidfd
+	if l.ctl != nil {
+		defer l.ctl.close()
+	}
+	if err == nil {
+		err = l.ctl.start(ctx, frame(wire.FrameStart, nil))
+	}
+	if err != nil {
+		proc.abandon(ctx)
+		return nil, err
+	}
+	proc.Console = l.ctl.takeConsole()
+	return proc, nil
+}
+
+func (c *Container) execConfig(p *specs.Process) (*wire.Config, error) {
+	process, err := c.rt.wireProcess(p, c.state.Groups)
+	if err != nil {
+		return nil, err
+	}
+	if p.Capabilities == nil {
+		process.Caps, process.NoNewPrivs = c.state.Caps, p.NoNewPrivileges || c.state.NoNewPrivs
+	}
+	process.Filter, process.FilterFlags = c.state.Filter, c.state.FilterFlags
+	if process.OOMScoreAdj == "" {
+		process.OOMScoreAdj = c.state.OOMScoreAdj
+	}
+	return &wire.Config{
+		Exec: true, ID: c.id, CgroupTasks: c.cg.Tasks(), Unshare: enterNamespaces, Process: process,
+	}, nil
+}
+
+// launchExec clones the process under the container's lock, so that it cannot
+// be paused or deleted in between.
+func (c *Container) launchExec(key string, stdio Stdio, cfg *wire.Config) (launched, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctl != nil || !c.alive() {
+		return launched{}, ErrNotRunning
+	}
+	if frozen, err := c.cg.Frozen(); err != nil || frozen {
+		return launched{}, errors.Join(err, ErrPaused)
+	}
+	pidNS, err := os.Open("/proc/" + strconv.Itoa(c.state.Pid) + "/ns/pid")
+	if err != nil {
+		return launched{}, ErrNotRunning
+	}
+	defer pidNS.Close() //nolint:errcheck // opened for reading
+	if !c.alive() {     // the path may have been another process's
+		return launched{}, ErrNotRunning
+	}
+	l, err := c.rt.launch(key, c.cg, spawnOptions{pidNS: pidNS}, stdio, cfg, c.pidfd)
+	if l.pidfd != nil {
+		if c.execs == nil {
+			c.execs = map[string]struct{}{}
+		}
+		c.execs[key] = struct{}{}
+	}
+	return l, err
+}
+
+// abandon gets rid of a process that did not come to its program.
+func (p *Process) abandon(ctx context.Context) {
+	if p.pidfd == nil {
+		return
+	}
+	_ = signalProcess(p.pidfd, syscall.SIGKILL)
+	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
+	defer cancel()
+	_, _ = p.Wait(cleanup)
+}
+
+// Pid is the process in the host's pid namespace.
+func (p *Process) Pid() int { return p.pid }
+
+// Wait blocks until the process ended; then its exit record is released, so that
+// only one caller gets it.
+func (p *Process) Wait(ctx context.Context) (ExitStatus, error) {
+	status, err := p.c.rt.cfg.Reaper.Wait(ctx, p.key)
+	if err != nil {
+		return status, err
+	}
+	p.c.mu.Lock()
+	delete(p.c.execs, p.key)
+	p.c.mu.Unlock()
+	return status, p.c.rt.cfg.Reaper.Release(p.key)
+}
+
+// Kill sends sig to the process.
+func (p *Process) Kill(sig syscall.Signal) error { return signalProcess(p.pidfd, sig) }
+
+// Resize sets the terminal's size in characters.
+func (p *Process) Resize(width, height uint16) error { return resize(p.Console, width, height) }

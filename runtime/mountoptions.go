@@ -1,0 +1,87 @@
+package runtime
+
+import (
+	"fmt"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"tutti/runtime/wire"
+)
+
+// mountFlag is one fstab option: flags it sets, or with clear takes away.
+type mountFlag struct {
+	flag  uint64
+	clear bool
+}
+
+// mountFlags are the options of mount(8) that are flags of mount(2); everything
+// else is data for the file system.
+var mountFlags = map[string]mountFlag{
+	"defaults": {}, "rw": {unix.MS_RDONLY, true}, "ro": {unix.MS_RDONLY, false},
+	"suid": {unix.MS_NOSUID, true}, "nosuid": {unix.MS_NOSUID, false},
+	"dev": {unix.MS_NODEV, true}, "nodev": {unix.MS_NODEV, false},
+	"exec": {unix.MS_NOEXEC, true}, "noexec": {unix.MS_NOEXEC, false},
+	"async": {unix.MS_SYNCHRONOUS, true}, "sync": {unix.MS_SYNCHRONOUS, false},
+	"dirsync": {unix.MS_DIRSYNC, false},
+	"mand":    {unix.MS_MANDLOCK, false}, "nomand": {unix.MS_MANDLOCK, true},
+	"atime": {unix.MS_NOATIME, true}, "noatime": {unix.MS_NOATIME, false},
+	"diratime": {unix.MS_NODIRATIME, true}, "nodiratime": {unix.MS_NODIRATIME, false},
+	"relatime": {unix.MS_RELATIME, false}, "norelatime": {unix.MS_RELATIME, true},
+	"strictatime": {unix.MS_STRICTATIME, false}, "nostrictatime": {unix.MS_STRICTATIME, true},
+	"symfollow": {unix.MS_NOSYMFOLLOW, true}, "nosymfollow": {unix.MS_NOSYMFOLLOW, false},
+	"bind": {unix.MS_BIND, false}, "rbind": {unix.MS_BIND | unix.MS_REC, false},
+	"iversion": {unix.MS_I_VERSION, false}, "lazytime": {unix.MS_LAZYTIME, false}, "silent": {unix.MS_SILENT, false},
+}
+
+var propagations = map[string]uint64{
+	"private": unix.MS_PRIVATE, "rprivate": unix.MS_PRIVATE | unix.MS_REC,
+	"slave": unix.MS_SLAVE, "rslave": unix.MS_SLAVE | unix.MS_REC,
+	"shared": unix.MS_SHARED, "rshared": unix.MS_SHARED | unix.MS_REC,
+	"unbindable": unix.MS_UNBINDABLE, "runbindable": unix.MS_UNBINDABLE | unix.MS_REC,
+}
+
+// recursiveFlags hold for a bind and all mounts below it (mount_setattr(2), AT_RECURSIVE).
+var recursiveFlags = map[string]uint64{
+	"rro": unix.MS_RDONLY, "rnosuid": unix.MS_NOSUID, "rnodev": unix.MS_NODEV, "rnoexec": unix.MS_NOEXEC,
+}
+
+// wireMount translates an OCI mount. A bind has no type on the wire.
+func wireMount(m specs.Mount) (wire.Mount, error) {
+	w := wire.Mount{Dest: m.Destination, Source: m.Source, Type: m.Type}
+	if len(m.UIDMappings) > 0 || len(m.GIDMappings) > 0 {
+		return w, fmt.Errorf("mount %s: ID mappings are not supported yet", m.Destination)
+	}
+	var data []string
+	for _, o := range m.Options {
+		if f, ok := mountFlags[o]; ok {
+			if f.clear {
+				w.Flags &^= f.flag
+			} else {
+				w.Flags |= f.flag
+			}
+		} else if p, ok := propagations[o]; ok {
+			w.Propagation = p
+		} else if r, ok := recursiveFlags[o]; ok {
+			w.Recursive |= r
+		} else {
+			data = append(data, o)
+		}
+	}
+	if w.Flags&unix.MS_BIND != 0 || m.Type == "bind" {
+		w.Type = ""
+		w.Flags |= unix.MS_BIND
+		data = nil // options of other platforms ("z", "delegated") mean nothing to a bind
+		if m.Source == "" {
+			return w, fmt.Errorf("mount %s: a bind mount needs a source", m.Destination)
+		}
+	} else if m.Type == "" {
+		return w, fmt.Errorf("mount %s: it has neither a type nor the option bind", m.Destination)
+	}
+	if w.Source == "" {
+		w.Source = m.Type
+	}
+	w.Data = strings.Join(data, ",")
+	return w, nil
+}
