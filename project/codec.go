@@ -18,9 +18,10 @@ type wire struct {
 }
 
 type wirePosition struct {
-	Path string `json:"p"`
-	File string `json:"f"`
-	Line int    `json:"l"`
+	Path  string `json:"p"`
+	File  string `json:"f"`
+	Line  int    `json:"l"`
+	Depth int    `json:"d"`
 }
 
 const wireFormat = 1
@@ -66,7 +67,7 @@ func Decode(b []byte) (*Project, error) {
 		return nil, fmt.Errorf("decode project: %w", err)
 	}
 	for _, at := range w.Positions {
-		p.positions[at.Path] = position{file: at.File, line: at.Line}
+		p.positions[at.Path] = position{file: at.File, line: at.Line, depth: at.Depth}
 	}
 	return p, nil
 }

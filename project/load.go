@@ -37,13 +37,14 @@ func Load(ctx context.Context, o Options) (*Project, error) {
 		return nil, err
 	}
 	p := &Project{Project: loaded, positions: in.positions}
-	p.warnings = slices.Concat(in.location.notes, notes, p.unsupported())
+	p.warnings = slices.Concat(in.location.notes, notes, in.unsupported(loaded))
 	return p, nil
 }
 
 // Model reads the compose files as Load does, but returns the merged tree of YAML
-// values before it is bound to types: what `config --no-interpolate` shows.
+// values, with variables as they are written: what `config --no-interpolate` shows.
 func Model(ctx context.Context, o Options) (map[string]any, error) {
+	o.NoInterpolate = true
 	in, err := prepare(o)
 	if err != nil {
 		return nil, err
@@ -72,6 +73,7 @@ type input struct {
 	location  *location
 	sources   *sources
 	positions positions
+	findings  []loader.UnsupportedAttribute
 }
 
 func prepare(o Options) (*input, error) {
@@ -150,15 +152,20 @@ func (in *input) tune() (func(*loader.Options), error) {
 		lo.SkipResolveLabels = true
 		lo.Profiles = in.location.profiles
 		lo.MaxNodeVisits = maxNodes
+		lo.UnsupportedAttributesCheck = detector(func(found []loader.UnsupportedAttribute) { in.findings = found })
 	}, nil
 }
 
-func (in *input) model(ctx context.Context) (map[string]any, error) {
+func (in *input) model(ctx context.Context, more ...func(*loader.Options)) (map[string]any, error) {
 	tune, err := in.tune()
 	if err != nil {
 		return nil, err
 	}
-	model, err := loader.LoadModelWithContext(ctx, in.details(), tune)
+	// Like docker compose's, the model is not completed from the environment: it is
+	// meant to be kept, and would contain secrets.
+	details := in.details()
+	details.Environment = types.Mapping{}
+	model, err := loader.LoadModelWithContext(ctx, details, append(more, tune)...)
 	if err != nil {
 		return nil, in.translate(err)
 	}
@@ -184,10 +191,7 @@ func (in *input) load(ctx context.Context) (*types.Project, error) {
 	if p, err = in.selectServices(p); err != nil {
 		return nil, err
 	}
-	if !in.options.NoEnvResolution {
-		return in.resolveFiles(p)
-	}
-	return p, nil
+	return in.resolveFiles(p)
 }
 
 // selectServices enables and keeps the chosen services and what they depend on, and
@@ -228,18 +232,25 @@ func (in *input) resolveFiles(p *types.Project) (*types.Project, error) {
 	services := p.Services
 	out := types.Services{}
 	for _, name := range slices.Sorted(maps.Keys(services)) {
-		one := *p
-		one.Services = types.Services{name: services[name]}
-		for _, f := range services[name].EnvFiles {
-			if err := in.checkEnvFile(name, f); err != nil {
-				return nil, err
+		one := types.Project{Environment: p.Environment, Services: types.Services{name: services[name]}}
+		resolved := &one
+		var err error
+		if !in.options.NoEnvResolution {
+			for _, f := range services[name].EnvFiles {
+				if err := in.checkEnvFile(name, f); err != nil {
+					return nil, err
+				}
+			}
+			if resolved, err = resolved.WithServicesEnvironmentResolved(true); err != nil {
+				return nil, in.serviceError(name, "env_file", err)
 			}
 		}
-		resolved, err := one.WithServicesEnvironmentResolved(true)
-		if err != nil {
-			return nil, in.serviceError(name, "env_file", err)
+		for _, f := range services[name].LabelFiles {
+			if err := checkSize(f); err != nil {
+				return nil, in.serviceError(name, "label_file", err)
+			}
 		}
-		if resolved, err = resolved.WithServicesLabelsResolved(true); err != nil {
+		if resolved, err = resolved.WithServicesLabelsResolved(false); err != nil {
 			return nil, in.serviceError(name, "label_file", err)
 		}
 		out[name] = resolved.Services[name]

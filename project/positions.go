@@ -10,8 +10,9 @@ import (
 
 // position is a line of a file.
 type position struct {
-	file string
-	line int
+	file  string
+	line  int
+	depth int // of keys: 1 is the top level
 }
 
 // positions maps paths of keys, "services.web.ports.0", to where they are written.
@@ -32,13 +33,13 @@ func (all *sources) positions() positions {
 }
 
 func (p positions) add(s *source) {
-	prefix := ""
+	prefix, depth := "", 1
 	if s.v1 {
-		prefix = "services"
+		prefix, depth = "services", 2
 	}
 	for _, doc := range s.docs {
 		if top := root(doc); top != nil {
-			p.walk(s.path, prefix, top, 0)
+			p.walk(s.path, prefix, top, depth)
 		}
 	}
 }
@@ -54,32 +55,32 @@ func (p positions) walk(file, path string, n *yaml.Node, depth int) {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			key, value := n.Content[i], n.Content[i+1]
 			if key.Value == "<<" {
-				p.walk(file, path, deref(value), depth+1)
+				p.walk(file, path, deref(value), depth)
 				continue
 			}
-			p.record(file, join(path, key.Value), key.Line)
+			p.record(file, join(path, key.Value), key.Line, depth)
 			p.walk(file, join(path, key.Value), deref(value), depth+1)
 		}
 	case yaml.SequenceNode:
 		for i, item := range n.Content {
-			p.record(file, join(path, strconv.Itoa(i)), item.Line)
+			p.record(file, join(path, strconv.Itoa(i)), item.Line, depth)
 			if item := deref(item); item.Kind == yaml.ScalarNode {
 				// A list entry is also found by its text: depends_on: [db]
 				name, _, _ := strings.Cut(item.Value, "=")
-				p.record(file, join(path, name), item.Line)
+				p.record(file, join(path, name), item.Line, depth)
 			} else {
 				p.walk(file, join(path, strconv.Itoa(i)), item, depth+1)
 			}
 		}
 	case yaml.ScalarNode:
 		// extends: base
-		p.record(file, join(path, n.Value), n.Line)
+		p.record(file, join(path, n.Value), n.Line, depth)
 	case yaml.AliasNode, yaml.DocumentNode, yaml.StreamNode:
 	}
 }
 
-func (p positions) record(file, path string, line int) {
-	p[path] = position{file: file, line: line}
+func (p positions) record(file, path string, line, depth int) {
+	p[path] = position{file: file, line: line, depth: depth}
 }
 
 func join(path, key string) string {
@@ -111,8 +112,8 @@ func (p *Project) Position(path ...string) (file string, line int) {
 func (p positions) shallow() []wirePosition {
 	var out []wirePosition
 	for path, at := range p {
-		if strings.Count(path, ".") <= 2 && len(path) < 200 {
-			out = append(out, wirePosition{Path: path, File: at.file, Line: at.line})
+		if at.depth <= 3 && len(path) < 200 {
+			out = append(out, wirePosition{Path: path, File: at.file, Line: at.line, Depth: at.depth})
 		}
 	}
 	slices.SortFunc(out, func(a, b wirePosition) int { return strings.Compare(a.Path, b.Path) })
