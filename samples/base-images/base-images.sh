@@ -7,7 +7,7 @@
 #
 # Bootstrapped images come from Debian's packages (mmdebstrap, busybox-static), from npm (Node.js) and
 # from the Go installation of this machine. They are docker-archives: any engine loads them.
-# CACHE is ${TUTTI_CACHE:-/var/cache/tutti}/base-images-<hash of this script and Go's version>.
+# CACHE is ${TUTTI_CACHE:-/var/cache/tutti}/base-images-<hash of these scripts and of Go's version>.
 set -euo pipefail
 shopt -s inherit_errexit
 
@@ -31,12 +31,9 @@ say() { printf '%s\n' "$*" >&2; }
 ensure() {
   local tutti=$1 missing
   missing=$(missing_images "$tutti")
-  [ -n "$missing" ] || { say "base images: all there"; return; }
+  [ -n "$missing" ] || { say "base images: all there"; return 0; }
   say "base images: missing" $missing
-  if hub_answers "$tutti" && "$tutti" -f "$HERE/compose.yaml" pull; then
-    missing=$(missing_images "$tutti")
-    [ -n "$missing" ] || return 0
-  fi
+  pull "$tutti" $missing && return
   local cache
   cache=$(bootstrap)
   "$tutti" image load --input "$cache/busybox.tar"
@@ -52,17 +49,23 @@ missing_images() {
 }
 
 # The smallest image tells whether Docker Hub can be reached from here.
-hub_answers() {
-  timeout 20 "$1" -f "$HERE/compose.yaml" pull --quiet busybox >/dev/null 2>&1 && return
-  say "base images: Docker Hub does not answer, so they are built from Debian packages and npm"
-  return 1
+pull() {
+  local tutti=$1 image
+  shift
+  if ! timeout 20 "$tutti" image pull --quiet busybox:latest >/dev/null 2>&1; then
+    say "base images: Docker Hub does not answer, so they are made from Debian packages and npm"
+    return 1
+  fi
+  for image in "$@"; do
+    "$tutti" image pull "$image" || return
+  done
 }
 
 # ---- bootstrap ----
 
 bootstrap() {
   local version root cache
-  version=$({ cat "${BASH_SOURCE[0]}"; go version; } | sha256sum | cut -c1-12)
+  version=$({ cat "$HERE"/*.sh; go version; } | sha256sum | cut -c1-12)
   root=${TUTTI_CACHE:-/var/cache/tutti}
   cache=$root/base-images-$version
   mkdir -p "$root"

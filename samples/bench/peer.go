@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// peer is one of the programs compared.
+type peer struct {
+	name    string
+	compose []string // the command that takes compose's arguments
+	load    []string // the command that loads an image archive
+	env     []string
+	owned   func(process) bool // the processes that run beside the containers
+	stop    func()
+}
+
+// run runs a command to its end; its output is part of the error only.
+func (p *peer) run(ctx context.Context, command ...string) error {
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Env = append(os.Environ(), p.env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", strings.Join(command, " "), err, out)
+	}
+	return nil
+}
+
+// memory is the PSS of everything that runs beside the containers, in bytes.
+func (p *peer) memory() (int64, error) {
+	all, err := processes()
+	if err != nil {
+		return 0, err
+	}
+	var sum int64
+	for _, proc := range all {
+		if !p.owned(proc) {
+			continue
+		}
+		pss, err := proc.pss()
+		if err != nil {
+			return 0, err
+		}
+		sum += pss
+	}
+	if sum == 0 {
+		return 0, fmt.Errorf("none of its processes found")
+	}
+	return sum, nil
+}
+
+func startTutti(binary, work string) (*peer, error) {
+	if binary == "" {
+		return nil, nil
+	}
+	binary, err := filepath.Abs(binary)
+	if err != nil {
+		return nil, err
+	}
+	root := filepath.Join(work, "tutti")
+	return &peer{
+		name:    "tutti",
+		compose: []string{binary, "--root", root},
+		load:    []string{binary, "--root", root, "image", "load", "-i"},
+		owned: func(p process) bool {
+			return p.mentions(root) && (p.name == "tutti-keeper" || strings.Contains(p.cmdline, "engine"))
+		},
+		stop: func() {}, // the engine ends by itself
+	}, nil
+}
+
+// startDocker starts a dockerd of its own where one is installed, together with docker compose.
+func startDocker(ctx context.Context, work string) (*peer, error) {
+	compose := []string{"docker", "compose"}
+	if exec.Command(compose[0], "compose", "version").Run() != nil {
+		compose = []string{"docker-compose"}
+	}
+	for _, program := range []string{"dockerd", "docker", compose[0]} {
+		if _, err := exec.LookPath(program); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: no comparison with docker compose: %s is not installed\n", program)
+			return nil, nil
+		}
+	}
+	dir := filepath.Join(work, "docker")
+	socket := "unix://" + dir + "/docker.sock"
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	var log bytes.Buffer
+	daemon := exec.Command("dockerd", "--data-root", dir+"/data", "--exec-root", dir+"/exec", "--pidfile", dir+"/pid", "-H", socket)
+	daemon.Stdout, daemon.Stderr = &log, &log
+	if err := daemon.Start(); err != nil {
+		return nil, err
+	}
+	p := &peer{
+		name:    "docker compose",
+		compose: compose,
+		load:    []string{"docker", "load", "-i"},
+		env:     []string{"DOCKER_HOST=" + socket},
+		owned: func(p process) bool {
+			return p.pid == daemon.Process.Pid || p.mentions(dir) && strings.HasPrefix(p.name, "containerd") || p.name == "docker-proxy"
+		},
+		stop: func() {
+			_ = daemon.Process.Signal(syscall.SIGTERM)
+			_ = daemon.Wait()
+		},
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for p.run(ctx, "docker", "version") != nil {
+		if time.Now().After(deadline) || ctx.Err() != nil {
+			p.stop()
+			return nil, fmt.Errorf("dockerd does not answer: %s", log.String())
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return p, nil
+}
