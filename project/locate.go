@@ -59,14 +59,24 @@ func locate(o Options) (*location, error) {
 	for _, f := range o.Files {
 		l.files = append(l.files, l.abs(f))
 	}
-	if err := l.loadEnv(o.EnvFiles); err != nil {
+	given := o.EnvFiles
+	if len(given) == 0 {
+		given = splitList(l.env[envEnvFiles], ",")
+	}
+	if len(given) > 0 {
+		if err := l.loadGivenEnv(given); err != nil {
+			return nil, err
+		}
+	} else if err := l.loadDefaultEnv(); err != nil {
 		return nil, err
 	}
 	if err := l.findFiles(); err != nil {
 		return nil, err
 	}
-	if err := l.loadEnv(o.EnvFiles); err != nil {
-		return nil, err
+	if len(given) == 0 {
+		if err := l.loadDefaultEnv(); err != nil {
+			return nil, err
+		}
 	}
 	l.dir = l.projectDir()
 	l.profiles = o.Profiles
@@ -96,19 +106,21 @@ func (l *location) projectDir() string {
 	return l.cwd
 }
 
-func (l *location) loadEnv(files []string) error {
-	if len(files) == 0 {
-		files = splitList(l.env[envEnvFiles], ",")
-	}
-	if len(files) > 0 {
-		for i, f := range files {
-			files[i] = l.abs(f)
-			if _, err := os.Stat(files[i]); err != nil {
-				return &Error{File: files[i], What: "cannot read this environment file: " + reason(err), Fix: "correct --env-file or COMPOSE_ENV_FILES", err: err}
-			}
+// loadGivenEnv reads the files that the user named.
+func (l *location) loadGivenEnv(files []string) error {
+	var paths []string
+	for _, f := range files {
+		path := l.abs(f)
+		if _, err := os.Stat(path); err != nil {
+			return &Error{File: path, What: "cannot read this environment file: " + reason(err), Fix: "correct --env-file or COMPOSE_ENV_FILES", err: err}
 		}
-		return l.mergeEnv(files)
+		paths = append(paths, path)
 	}
+	return l.mergeEnv(paths)
+}
+
+// loadDefaultEnv reads .env, if there is one.
+func (l *location) loadDefaultEnv() error {
 	if v := l.env[consts.ComposeDisableDefaultEnvFile]; v != "" {
 		off, err := strconv.ParseBool(v)
 		if err != nil {
