@@ -11,11 +11,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
-	"sync"
-	"time"
 
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/control"
@@ -67,7 +64,8 @@ func New(ctx context.Context, c Config) (*Builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	worker, err := newWorker(ctx, c.Root, backend, steps)
+	held := newBuildLeases(backend.Leases, backend.Namespace)
+	worker, err := newWorker(ctx, c.Root, backend, held, steps)
 	if err != nil {
 		return nil, fmt.Errorf("open build worker: %w", err)
 	}
@@ -81,7 +79,7 @@ func New(ctx context.Context, c Config) (*Builder, error) {
 	}
 	return &Builder{
 		root: c.Root, store: c.Store, backend: backend, worker: worker, controller: controller, conn: conn,
-		gc: startCollector(ctx, worker),
+		gc: startCollector(ctx, worker, held),
 	}, nil
 }
 
@@ -98,6 +96,7 @@ func (b *Builder) Close() error {
 // A failed step is an *Error, which shows the Dockerfile's lines and the step's
 // output. When ctx ends, running steps are killed.
 func (b *Builder) Build(ctx context.Context, r Request, status chan<- *client.SolveStatus) (image.Image, error) {
+	defer b.gc.building()()
 	progress := follow(ctx, status)
 	solve, err := b.solveOptions(r)
 	if err != nil {
@@ -110,7 +109,6 @@ func (b *Builder) Build(ctx context.Context, r Request, status chan<- *client.So
 	if err != nil {
 		return image.Image{}, progress.explain(ctx, err)
 	}
-	defer b.gc.kick()
 	return b.record(ctx, r.Tags, response.ExporterResponse[exptypes.ExporterImageConfigDigestKey])
 }
 
@@ -128,79 +126,4 @@ func (b *Builder) record(ctx context.Context, tags []string, id string) (image.I
 		return image.Image{}, err
 	}
 	return b.store.Get(ctx, id)
-}
-
-// gcInterval is the shortest time between two collections.
-const gcInterval = time.Minute
-
-// collector prunes the build cache in the background, after builds.
-type collector struct {
-	cancel context.CancelFunc
-	wanted chan struct{}
-	done   sync.WaitGroup
-}
-
-func startCollector(ctx context.Context, w *base.Worker) *collector {
-	ctx, cancel := context.WithCancel(ctx)
-	c := &collector{cancel: cancel, wanted: make(chan struct{}, 1)}
-	c.done.Go(func() { c.run(ctx, w) })
-	return c
-}
-
-// kick asks for a collection soon.
-func (c *collector) kick() {
-	select {
-	case c.wanted <- struct{}{}:
-	default:
-	}
-}
-
-func (c *collector) stop() {
-	c.cancel()
-	c.done.Wait()
-}
-
-func (c *collector) run(ctx context.Context, w *base.Worker) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-c.wanted:
-		}
-		if err := prune(ctx, w); err != nil && ctx.Err() == nil {
-			slog.WarnContext(ctx, "cannot prune the build cache", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(gcInterval):
-		}
-	}
-}
-
-// prune applies the cache's limits.
-func prune(ctx context.Context, w *base.Worker) error {
-	removed := make(chan client.UsageInfo)
-	var drained sync.WaitGroup
-	drained.Go(func() {
-		for u := range removed {
-			slog.DebugContext(ctx, "build cache record removed", "id", u.ID, "bytes", u.Size)
-		}
-	})
-	err := w.Prune(ctx, removed, cacheLimits()...)
-	close(removed)
-	drained.Wait()
-	return err
-}
-
-// cacheLimits are docker's: files that are easy to get again at most two days and
-// half a gigabyte, everything unused at most two months and ten gigabytes.
-func cacheLimits() []client.PruneInfo {
-	const keep = 10 << 30
-	return []client.PruneInfo{
-		{Filter: []string{"type==source.local,type==exec.cachemount,type==source.git.checkout"}, KeepDuration: 48 * time.Hour, MaxUsedSpace: 512 << 20},
-		{KeepDuration: 60 * 24 * time.Hour, MaxUsedSpace: keep},
-		{MaxUsedSpace: keep},
-		{All: true, MaxUsedSpace: keep},
-	}
 }

@@ -2,6 +2,8 @@ package build
 
 import (
 	"bytes"
+	"crypto/rand"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/moby/buildkit/client"
 
+	"tutti/runtime"
 	"tutti/runtime/image"
 	"tutti/runtime/image/imagetest"
 )
@@ -54,7 +57,7 @@ func openBuilder(t testing.TB) *Builder {
 	if _, err := store.Load(t.Context(), &archive, nil); err != nil {
 		t.Fatal(err)
 	}
-	b, err := New(t.Context(), Config{Root: filepath.Join(root, "build"), Store: store})
+	b, err := New(t.Context(), Config{Root: filepath.Join(root, "build"), Store: store, Runtime: openRuntime(t, root)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,6 +67,27 @@ func openBuilder(t testing.TB) *Builder {
 		}
 	})
 	return b
+}
+
+// openRuntime opens a runtime with a cgroup parent of its own and checks at the end
+// that no container is left.
+func openRuntime(t testing.TB, root string) *runtime.Runtime {
+	t.Helper()
+	parent := "/tutti-test-" + strings.ToLower(rand.Text()[:10])
+	r, err := runtime.New(runtime.Config{Dir: filepath.Join(root, "containers"), CgroupParent: parent, Reaper: runtime.NewLocalReaper()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		orphans, err := r.Orphans(nil)
+		if err != nil || len(orphans) > 0 {
+			t.Errorf("containers left behind: %q, %v", orphans, err)
+		}
+		if err := errors.Join(r.RemoveParent(), r.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
 }
 
 // folder writes files, by relative path, into a fresh folder.

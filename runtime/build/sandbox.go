@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -220,6 +221,7 @@ func (sb *sandbox) addNetwork(ctx context.Context, network func(context.Context)
 	case mode == pb.NetMode_NONE:
 		linux.Namespaces = append(linux.Namespaces, specs.LinuxNamespace{Type: specs.NetworkNamespace})
 	case mode == pb.NetMode_HOST || network == nil:
+		maps.DeleteFunc(linux.Sysctl, func(key, _ string) bool { return strings.HasPrefix(key, "net.") }) // the host's own
 	default:
 		path, release, err := network(ctx)
 		if err != nil {

@@ -38,7 +38,7 @@ import (
 )
 
 // newWorker ties BuildKit's cache, sources and exporters to the image store.
-func newWorker(ctx context.Context, root string, store image.Backend, steps executor.Executor) (*base.Worker, error) {
+func newWorker(ctx context.Context, root string, store image.Backend, held *buildLeases, steps executor.Executor) (*base.Worker, error) {
 	id, err := base.ID(root)
 	if err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ func newWorker(ctx context.Context, root string, store image.Backend, steps exec
 		return nil, err
 	}
 	neverSync(records.DB())
-	blobs := snapshot.NewContentStore(quietContent{store.Content}, store.Namespace)
+	blobs := snapshot.NewContentStore(quietContent{store.Content, held}, store.Namespace)
 	w, err := base.NewWorker(ctx, base.WorkerOpt{
 		ID:             id,
 		Root:           root,
@@ -61,13 +61,16 @@ func newWorker(ctx context.Context, root string, store image.Backend, steps exec
 		Differ:         walking.NewWalkingDiff(blobs),
 		ImageStore:     store.Images,
 		RegistryHosts:  store.Hosts,
-		LeaseManager:   leaseutil.WithNamespace(store.Leases, store.Namespace),
+		LeaseManager:   leaseutil.WithNamespace(held, store.Namespace),
 		GarbageCollect: store.GarbageCollect,
 		MetadataStore:  records,
 		MountPoolRoot:  filepath.Join(root, "cachemounts"),
 	})
 	if err != nil {
 		return nil, errors.Join(err, records.Close())
+	}
+	if err := held.reset(ctx); err != nil { // the worker has removed it
+		return nil, errors.Join(err, w.Close())
 	}
 	return w, nil
 }

@@ -10,8 +10,8 @@ import (
 )
 
 // routeLogs sends what containerd and BuildKit log, through logrus, to the
-// engine's slog logger. Their warnings are about attempts that have another way or
-// end in an error, which the caller reports: they are for debugging only.
+// engine's slog logger, for debugging only: what concerns the user ends in an error
+// that the caller reports, and a cancelled build alone logs several "errors".
 var routeLogs = sync.OnceFunc(func() {
 	logger := logrus.StandardLogger()
 	logger.SetOutput(io.Discard)
@@ -28,18 +28,14 @@ func (slogHook) Fire(e *logrus.Entry) error {
 	if ctx == nil {
 		ctx = context.TODO() //nolint:forbidigo // logrus entries mostly have no context
 	}
-	level := slog.LevelDebug
-	if e.Level <= logrus.ErrorLevel {
-		level = slog.LevelWarn
-	}
-	if !slog.Default().Enabled(ctx, level) {
+	if !slog.Default().Enabled(ctx, slog.LevelDebug) {
 		return nil
 	}
-	attributes := make([]any, 0, 2*len(e.Data))
+	attributes := []any{"severity", e.Level.String()}
 	for key, value := range e.Data {
 		attributes = append(attributes, key, value)
 	}
-	slog.Log(ctx, level, e.Message, attributes...)
+	slog.DebugContext(ctx, e.Message, attributes...)
 	return nil
 }
 
