@@ -26,7 +26,13 @@ var (
 // on cgroup v1 too. The caller sets Root, Process.Args, Env, Cwd and User. Every
 // call returns a fresh value, but for Linux.Seccomp, which must not be changed in place.
 func DefaultSpec() *specs.Spec {
-	s := &specs.Spec{
+	// Docker's profile is data of a library, and the default set names capabilities
+	// that exist: there is nothing that could fail.
+	filter, err := defaultSeccomp(defaultCaps)
+	if err != nil {
+		panic(err)
+	}
+	return &specs.Spec{
 		Version: specs.Version,
 		Process: &specs.Process{
 			Cwd: "/",
@@ -45,6 +51,7 @@ func DefaultSpec() *specs.Spec {
 				{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.CgroupNamespace},
 			},
 			Resources: &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}},
+			Seccomp:   filter,
 			// Ports below 1024 and ping without a capability, as docker since 20.10.
 			Sysctl: map[string]string{
 				"net.ipv4.ip_unprivileged_port_start": "0",
@@ -52,7 +59,6 @@ func DefaultSpec() *specs.Spec {
 			},
 		},
 	}
-	return s
 }
 
 func defaultMounts() []specs.Mount {
