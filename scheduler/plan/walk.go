@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 )
 
 // OpError is the failure of one operation.
@@ -84,8 +85,9 @@ func Walk(ctx context.Context, p *Plan, parallel int, apply func(ctx context.Con
 	if parallel <= 0 {
 		parallel = len(p.Ops)
 	}
-	w.run(ctx, parallel, apply)
-	return w.report(ctx)
+	w.ctx, w.parallel, w.apply = ctx, parallel, apply
+	w.run()
+	return w.report()
 }
 
 type outcome uint8
@@ -106,9 +108,17 @@ type vertex struct {
 	because int32   // index of the failed operation that this one was skipped for, -1
 }
 
-// walker is confined to the goroutine of Walk; operations report over a channel.
+// walker is the state of one walk. An operation's goroutine records its result and goes
+// on with the next operation that may run, so that a walk needs no more goroutines than
+// operations run at once.
 type walker struct {
 	plan     *Plan
+	ctx      context.Context //nolint:containedctx // the walker lives as long as the call of Walk
+	apply    func(ctx context.Context, op Op) error
+	parallel int
+	workers  sync.WaitGroup
+
+	mu       sync.Mutex
 	vertices []vertex
 	ready    []int32 // may run, in plan order
 	waiting  []int32 // may run and take no slot
@@ -143,38 +153,54 @@ func newWalker(p *Plan) (*walker, error) {
 	return w, nil
 }
 
-type result struct {
-	index int32
-	err   error
+func (w *walker) run() {
+	w.mu.Lock()
+	first, ok := w.dispatch()
+	w.mu.Unlock()
+	if ok {
+		w.workers.Add(1)
+		w.work(first)
+	}
+	w.workers.Wait()
 }
 
-func (w *walker) run(ctx context.Context, parallel int, apply func(ctx context.Context, op Op) error) {
-	results := make(chan result, 64)
-	inFlight := 0
+// work runs an operation, then others for as long as there are any.
+func (w *walker) work(i int32) {
+	defer w.workers.Done()
+	for ok := true; ok; {
+		err := w.apply(w.ctx, w.plan.Ops[i])
+		w.mu.Lock()
+		w.finish(i, err)
+		i, ok = w.dispatch()
+		w.mu.Unlock()
+	}
+}
+
+// dispatch begins everything that may run now: one operation is returned for the caller
+// to run, the others get goroutines.
+func (w *walker) dispatch() (own int32, ok bool) {
+	if w.ctx.Err() != nil {
+		return 0, false
+	}
 	begin := func(i int32) {
 		w.vertices[i].outcome = running
-		inFlight++
-		go func() { results <- result{i, apply(ctx, w.plan.Ops[i])} }()
-	}
-	for {
-		if ctx.Err() == nil {
-			for _, i := range w.waiting {
-				begin(i)
-			}
-			w.waiting = w.waiting[:0]
-			for len(w.ready) > 0 && w.limited < parallel {
-				begin(w.ready[0])
-				w.ready = w.ready[1:]
-				w.limited++
-			}
-		}
-		if inFlight == 0 {
+		if !ok {
+			own, ok = i, true
 			return
 		}
-		r := <-results
-		inFlight--
-		w.finish(r.index, r.err)
+		w.workers.Add(1)
+		go w.work(i)
 	}
+	for len(w.ready) > 0 && w.limited < w.parallel {
+		w.limited++
+		begin(w.ready[0])
+		w.ready = w.ready[1:]
+	}
+	for _, i := range w.waiting {
+		begin(i)
+	}
+	w.waiting = w.waiting[:0]
+	return own, ok
 }
 
 func (w *walker) queue(i int32) {
@@ -229,7 +255,7 @@ func (w *walker) settle(i int32) {
 	}
 }
 
-func (w *walker) report(ctx context.Context) error {
+func (w *walker) report() error {
 	e := &WalkError{}
 	for i := range w.vertices {
 		v, op := &w.vertices[i], w.plan.Ops[i]
@@ -246,7 +272,7 @@ func (w *walker) report(ctx context.Context) error {
 		}
 	}
 	if w.left > 0 {
-		e.Cancelled = context.Cause(ctx)
+		e.Cancelled = context.Cause(w.ctx)
 	}
 	if len(e.Failed) == 0 && len(e.Skipped) == 0 && e.Cancelled == nil {
 		return nil
