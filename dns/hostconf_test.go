@@ -90,7 +90,8 @@ func TestResolvConf(t *testing.T) {
 		{"empty", ResolvConfSpec{}, "nameserver 127.0.0.11\noptions ndots:0\n", false},
 		{"host", ResolvConfSpec{Host: host}, "nameserver 127.0.0.11\nsearch lan\noptions edns0 ndots:0\n", false},
 		{
-			"service", ResolvConfSpec{Host: host, Servers: addrs("9.9.9.9"), Search: []string{"a", "b"}, Options: []string{"ndots:2"}},
+			"service",
+			ResolvConfSpec{Host: host, Servers: addrs("9.9.9.9"), Search: []string{"a", "b"}, Options: []string{"ndots:2"}},
 			"nameserver 127.0.0.11\nsearch a b\noptions ndots:2\n", true,
 		},
 		{"no search", ResolvConfSpec{Host: host, Search: []string{"."}}, "nameserver 127.0.0.11\noptions edns0 ndots:0\n", false},
@@ -99,7 +100,8 @@ func TestResolvConf(t *testing.T) {
 		{"no new lines", ResolvConfSpec{Search: []string{"a\nnameserver 6.6.6.6"}}, "nameserver 127.0.0.11\nsearch a nameserver 6.6.6.6\noptions ndots:0\n", false},
 		{"host network", ResolvConfSpec{Host: host, HostNetwork: true}, "nameserver 10.0.0.1\nnameserver 10.0.0.2\nsearch lan\noptions edns0\n", false},
 		{
-			"host network, own servers", ResolvConfSpec{Host: host, HostNetwork: true, Servers: addrs("9.9.9.9")},
+			"host network, own servers",
+			ResolvConfSpec{Host: host, HostNetwork: true, Servers: addrs("9.9.9.9")},
 			"nameserver 9.9.9.9\nsearch lan\noptions edns0\n", false,
 		},
 	} {

@@ -2,6 +2,7 @@ package dns
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -105,7 +106,7 @@ func TestStream(t *testing.T) {
 	if _, err := conn.Write([]byte{0xff, 0xff}); err != nil { // announces 64 KiB
 		t.Fatal(err)
 	}
-	if _, err := conn.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("oversized request: %v, want the connection closed", err)
 	}
 	s.Remove("web")

@@ -2,9 +2,9 @@ package dns
 
 import (
 	"encoding/binary"
-	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"sync/atomic"
 )
 
@@ -136,8 +136,8 @@ func addTo(names map[string]*entry, key string, addrs []netip.Addr) {
 
 // add appends a record unless the set has it already.
 func (s *rrset) add(rtype uint16, data []byte) {
-	rr := make([]byte, 0, 12+len(data))
-	rr = append(rr, 0xc0, headerLen)
+	var buf [12 + maxNameLen + 1]byte
+	rr := append(buf[:0], 0xc0, headerLen)
 	rr = binary.BigEndian.AppendUint16(rr, rtype)
 	rr = binary.BigEndian.AppendUint16(rr, classINET)
 	rr = binary.BigEndian.AppendUint32(rr, TTL)
@@ -184,8 +184,13 @@ func reverseName(addr netip.Addr) string {
 	addr = addr.Unmap()
 	if addr.Is4() {
 		b := addr.As4()
-		key, _ := wireName(fmt.Sprintf("%d.%d.%d.%d.in-addr.arpa", b[3], b[2], b[1], b[0]))
-		return key
+		key := make([]byte, 0, 29)
+		for _, c := range slices.Backward(b[:]) {
+			at := len(key)
+			key = strconv.AppendUint(append(key, 0), uint64(c), 10)
+			key[at] = byte(len(key) - at - 1)
+		}
+		return string(append(key, "\x07in-addr\x04arpa"...))
 	}
 	const hex = "0123456789abcdef"
 	b := addr.As16()

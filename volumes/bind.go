@@ -141,6 +141,15 @@ func mountOf(name string) (*mountinfo.Info, error) {
 	return found, nil
 }
 
+func mountsOf(pid int) ([]*mountinfo.Info, error) {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/mountinfo", pid))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // read only
+	return mountinfo.GetMountsFromReader(f, nil)
+}
+
 // RootfsPropagation is what Linux.RootfsPropagation of the spec must be for these
 // mounts: "rshared", "rslave", or empty for the default.
 func RootfsPropagation(mounts []specs.Mount) string {
@@ -181,7 +190,7 @@ func (s *Store) Verify(pid int, mounts []specs.Mount) error {
 			return err
 		}
 		if table == nil {
-			if table, err = mountinfo.PidMountInfo(pid); err != nil {
+			if table, err = mountsOf(pid); err != nil {
 				return fmt.Errorf("read the mount table of process %d: %w", pid, err)
 			}
 		}

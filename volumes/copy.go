@@ -142,11 +142,12 @@ func (c *copier) data(to, from *os.File, n int64) error {
 			return err
 		}
 		done, err := io.CopyN(to, from, min(n, copyChunk))
-		if err != nil && err != io.EOF {
+		ended := errors.Is(err, io.EOF) // the file became shorter
+		if err != nil && !ended {
 			return err
 		}
-		if n -= done; err == io.EOF {
-			return nil // the file became shorter
+		if n -= done; ended {
+			return nil
 		}
 	}
 	return nil

@@ -178,7 +178,7 @@ func realFolder(dir, subpath string) (string, error) {
 	defer f.Close() //nolint:errcheck // read only
 	if subpath != "" {
 		if path.IsAbs(subpath) || slices.Contains(strings.Split(subpath, "/"), "..") {
-			return "", errors.New("use a relative path without ..")
+			return "", errors.New("use a relative path that has no '..' in it")
 		}
 		sub, err := openBeneath(f, subpath, unix.O_PATH)
 		if errors.Is(err, unix.EXDEV) {

@@ -1,7 +1,9 @@
 package volumes
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"runtime"
@@ -34,7 +36,7 @@ func openat2(root *os.File, name string, flags int, resolve uint64) (*os.File, e
 	how := &unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC), Resolve: resolve} //nolint:gosec // flags are constants
 	for {
 		fd, err := unix.Openat2(int(root.Fd()), rel, how)
-		if err == unix.EINTR || err == unix.EAGAIN { // EAGAIN: a rename elsewhere made the walk uncertain
+		if errors.Is(err, unix.EINTR) || errors.Is(err, unix.EAGAIN) { // EAGAIN: a rename elsewhere made the walk uncertain
 			continue
 		}
 		runtime.KeepAlive(root)
@@ -75,12 +77,9 @@ func isEmpty(dir *os.File) (bool, error) {
 		return false, err
 	}
 	defer again.Close() //nolint:errcheck // read only
-	names, err := again.Readdirnames(1)
-	if len(names) > 0 {
-		return false, nil
+	_, err = again.Readdirnames(1)
+	if errors.Is(err, io.EOF) {
+		return true, nil
 	}
-	if err != nil && err.Error() != "EOF" {
-		return false, err
-	}
-	return true, nil
+	return false, err
 }

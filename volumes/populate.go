@@ -78,7 +78,7 @@ func openTarget(volume, data string, plain bool) (*target, error) {
 	}
 	for {
 		err = unix.Flock(int(t.volume.Fd()), unix.LOCK_EX)
-		if err != unix.EINTR {
+		if !errors.Is(err, unix.EINTR) {
 			break
 		}
 	}
@@ -178,8 +178,7 @@ func (t *target) moveIn() error {
 		return err
 	}
 	for _, name := range names {
-		err := unix.Renameat2(int(ready.Fd()), name, int(t.data.Fd()), name, unix.RENAME_NOREPLACE)
-		if err != nil && !errors.Is(err, unix.EEXIST) {
+		if err := moveEntry(t.data, ready, name); err != nil && !errors.Is(err, unix.EEXIST) {
 			return fmt.Errorf("move %s into the volume: %w", name, err)
 		}
 	}
@@ -190,6 +189,15 @@ func (t *target) moveIn() error {
 		return err
 	}
 	return setTimes(procPath(t.data, "."), &st) // again: the copy may have been in there
+}
+
+// moveEntry fails with EEXIST rather than replace something, where the file system knows how.
+func moveEntry(dst, src *os.File, name string) error {
+	err := unix.Renameat2(int(src.Fd()), name, int(dst.Fd()), name, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) {
+		return unix.Renameat(int(src.Fd()), name, int(dst.Fd()), name)
+	}
+	return err
 }
 
 // finishCopies moves copies into place that were complete when the engine died.

@@ -325,7 +325,7 @@ func TestOpenFinishesCopies(t *testing.T) {
 }
 
 // TestPopulateSurvivesKill runs itself as a program that fills a volume, kills it at
-// different moments, and then expects all of the content from the next attempt.
+// different stages, and then expects all of the content from the next attempt.
 func TestPopulateSurvivesKill(t *testing.T) {
 	const variable = "TUTTI_TEST_POPULATE"
 	if arg := os.Getenv(variable); arg != "" {
@@ -345,26 +345,33 @@ func TestPopulateSurvivesKill(t *testing.T) {
 	}
 	t.Parallel()
 	root := richImage(t)
-	for i := range 300 {
-		write(t, filepath.Join(root, fmt.Sprintf("srv/data/many/%d/file", i)), strings.Repeat("x", 5000))
+	for i := range 200 {
+		write(t, filepath.Join(root, fmt.Sprintf("srv/data/%d/file", i)), strings.Repeat("x", 5000))
 	}
 	// The first line is the folder itself, whose time does not survive a crash between two moves.
 	_, want, _ := strings.Cut(tree(t, filepath.Join(root, "srv/data")), "\n")
 	dir := filepath.Join(t.TempDir(), "volumes")
-	for round := range 12 {
+	for _, stage := range []struct {
+		folder  string
+		entries int
+	}{{"", 1}, {copyDraft, 0}, {copyDraft, 1}, {copyDraft, 100}, {copyReady, 0}, {dataDir, 1}, {dataDir, 100}} {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestPopulateSurvivesKill$")
 		cmd.Env = append(os.Environ(), variable+"="+dir+"|"+root)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		ended := make(chan error, 1)
-		go func() { ended <- cmd.Wait() }()
-		select {
-		case <-ended:
-		case <-time.After(time.Duration(5+round*6) * time.Millisecond): // the moment of the crash, not a wait for something
-			_ = cmd.Process.Kill()
-			<-ended
+		deadline := time.Now().Add(time.Minute)
+		for { // busily: a stage may last for less than a millisecond
+			list, err := os.ReadDir(filepath.Join(dir, "vol", stage.folder))
+			if err == nil && len(list) >= stage.entries {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("stage %v was not reached", stage)
+			}
 		}
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
 		s, err := Open(dir)
 		if err != nil {
 			t.Fatal(err)
@@ -377,7 +384,7 @@ func TestPopulateSurvivesKill(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, got, _ := strings.Cut(tree(t, v.Path), "\n"); got != want {
-			t.Fatalf("round %d: the content differs", round)
+			t.Fatalf("killed at %v: the content differs", stage)
 		}
 		if err := s.Remove("vol"); err != nil {
 			t.Fatal(err)
