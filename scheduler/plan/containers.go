@@ -44,12 +44,12 @@ func (d *differ) service(name string) error {
 	}
 	cause := "missing"
 	if len(existing) > 0 {
-		cause = fmt.Sprintf("scaled up to %d", f.scale)
+		cause = fmt.Sprintf("missing: there are %d of %d", len(keep), f.scale)
 	}
 	for number := 1; len(used) < f.scale; number++ {
 		if !used[number] {
 			used[number] = true
-			d.create(f, name, number, "", cause)
+			d.create(f, Container{Service: name, Number: number}, true, cause)
 		}
 	}
 	return nil
@@ -212,24 +212,26 @@ func (d *differ) replace(f *fate, name string, c Container, cause string) {
 		d.recreated[name] = map[string]bool{}
 	}
 	d.recreated[name][c.ID] = true
-	inherits := !d.o.RenewAnonVolumes
 	var before []string
 	for _, id := range d.resources(name) {
 		if !strings.HasPrefix(id, string(CreateNetwork)) {
 			before = append(before, id)
 		}
 	}
-	removed := d.remove(f, c, cause, inherits, before...)
-	replaces := ""
-	if inherits {
-		replaces = c.ID
+	removed := d.remove(f, c, cause, !d.o.RenewAnonVolumes, before...)
+	old := c
+	if d.o.RenewAnonVolumes {
+		old.ID = ""
 	}
-	d.create(f, name, c.Number, replaces, cause, removed)
+	// One that is replaced only because of something else goes on as it was.
+	d.create(f, old, d.active[name] || c.Status == Running || c.Status == Restarting, cause, removed)
 }
 
-// create plans a new container and its start.
-func (d *differ) create(f *fate, name string, number int, replaces, cause string, after ...string) {
-	container := containerName(d.p.Name, d.p.Services[name].ContainerName, name, number)
+// create plans a new container of a service and number, and its start. With an id, it
+// takes over that container's anonymous volumes.
+func (d *differ) create(f *fate, as Container, start bool, cause string, after ...string) {
+	name := as.Service
+	container := containerName(d.p.Name, d.p.Services[name].ContainerName, name, as.Number)
 	after = append(after, d.resources(name)...)
 	for _, e := range d.edges[name] {
 		if other := d.fates[e.Service]; e.shares && other != nil {
@@ -237,14 +239,14 @@ func (d *differ) create(f *fate, name string, number int, replaces, cause string
 		}
 	}
 	id := d.build.add(Op{
-		Kind: CreateContainer, Service: name, Container: container, Number: number, Replaces: replaces, Cause: cause,
+		Kind: CreateContainer, Service: name, Container: container, Number: as.Number, Replaces: as.ID, Cause: cause,
 	}, after...)
 	f.creates = append(f.creates, id)
-	if d.o.NoStart {
+	if d.o.NoStart || !start {
 		return
 	}
 	f.starts = append(f.starts, d.build.add(Op{
-		Kind: StartContainer, Service: name, Container: container, Number: number, Cause: "created",
+		Kind: StartContainer, Service: name, Container: container, Number: as.Number, Cause: "created",
 	}, id))
 }
 

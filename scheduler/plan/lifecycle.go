@@ -39,13 +39,18 @@ func StopPlan(name string, s State, services []string, timeout *time.Duration) (
 	return b.plan(name), nil
 }
 
-// StartPlan plans `start`: the containers that exist and do not run are started in
-// dependency order, each when what it depends on is as its depends_on asked when it was
-// created.
+// StartPlan plans `start`: the containers of the services, and of those that they need,
+// which exist and do not run are started in dependency order, each when what it depends on is
+// as its depends_on asked when it was created.
 func StartPlan(name string, s State, services []string) (*Plan, error) {
 	containers, err := pick(s, services)
 	if err != nil {
 		return nil, err
+	}
+	if len(services) > 0 {
+		deps, _ := recordedEdges(s.Containers)
+		needed := deps.with(services)
+		containers = slices.DeleteFunc(slices.Clone(s.Containers), func(c Container) bool { return c.OneOff || !needed[c.Service] })
 	}
 	b := newBuilder()
 	var idle []Container
@@ -146,8 +151,8 @@ func startAll(b *builder, s State, containers []Container, stops map[string]stri
 	}
 }
 
-// startAfter is what a start has to wait for because of one dependency. One that is
-// not started by the plan either and does not run is left alone, as docker does.
+// startAfter is what a start has to wait for because of one dependency. One that has
+// no containers any more is left alone, as docker does.
 func startAfter(b *builder, name string, d edge, starts []string, staying []Container) []string {
 	if d.Condition == "" || (d.Condition == Started && d.Required) {
 		return starts

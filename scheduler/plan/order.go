@@ -85,7 +85,12 @@ func (d *differ) conditions() {
 		}
 		for _, e := range d.edges[name] {
 			other := d.fates[e.Service]
-			if other == nil || other.scale == 0 || (d.o.NoDeps && !d.named[e.Service]) {
+			if other == nil || other.scale == 0 {
+				continue
+			}
+			// What the user left out is not waited for, unless it starts anyway.
+			leftOut := !d.active[name] || d.o.NoDeps && !d.named[e.Service]
+			if leftOut && len(other.starts) == 0 {
 				continue
 			}
 			before := other.starts
