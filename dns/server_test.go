@@ -251,3 +251,29 @@ func FuzzRespond(f *testing.F) {
 		}
 	})
 }
+
+// FuzzUpstreamAnswer has an upstream send anything.
+func FuzzUpstreamAnswer(f *testing.F) {
+	request, err := new(mdns.Msg).SetQuestion("web.", mdns.TypeA).SetEdns0(600, false).Pack()
+	if err != nil {
+		f.Fatal(err)
+	}
+	q := &query{}
+	if parseQuery(request, q) != wellFormed {
+		f.Fatal("the request is not well formed")
+	}
+	f.Add(request)
+	f.Add(append([]byte{request[0], request[1], 0x81, 0x80}, append(request[4:], make([]byte, 1000)...)...))
+	f.Add([]byte{request[0], request[1], 0x81, 0x81, 0, 0, 0, 0, 0, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, packet []byte) {
+		buf := make([]byte, forwardBuffer)
+		x := &exchange{request: append([]byte(nil), request...), q: q, buf: buf}
+		answer, err := x.check(buf[:copy(buf, packet)])
+		if err != nil {
+			return
+		}
+		if answer = x.fit(answer); len(answer) > q.udpSize || len(answer) < headerLen || answer[2]&0x80 == 0 {
+			t.Errorf("%d bytes: %q", len(answer), answer)
+		}
+	})
+}
