@@ -73,7 +73,7 @@ type input struct {
 	location  *location
 	sources   *sources
 	positions positions
-	findings  []loader.UnsupportedAttribute
+	findings  []finding
 }
 
 func prepare(o Options) (*input, error) {
@@ -152,7 +152,7 @@ func (in *input) tune() (func(*loader.Options), error) {
 		lo.SkipResolveLabels = true
 		lo.Profiles = in.location.profiles
 		lo.MaxNodeVisits = maxNodes
-		lo.UnsupportedAttributesCheck = detector(func(found []loader.UnsupportedAttribute) { in.findings = found })
+		lo.Interpolate.TypeCastMapping = in.sources.usedCasts(lo.Interpolate.TypeCastMapping)
 	}, nil
 }
 
@@ -177,7 +177,17 @@ func (in *input) load(ctx context.Context) (*types.Project, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := loader.LoadWithContext(ctx, in.details(), tune)
+	details := in.details()
+	model, err := loader.LoadModelWithContext(ctx, details, tune)
+	if err != nil {
+		return nil, in.translate(err)
+	}
+	in.findings = findLimitations(model)
+	options := loader.ToOptions(&details, []func(*loader.Options){tune})
+	if name, ok := model["name"].(string); ok && name != "" {
+		options.SetProjectName(name, true)
+	}
+	p, err := loader.ModelToProject(model, options, details)
 	if err != nil {
 		return nil, in.translate(err)
 	}

@@ -84,6 +84,7 @@ type sources struct {
 	files   []*source
 	others  []*source
 	missing map[string]error // by path of a file that is named but does not exist
+	unread  bool             // there are references whose files are not known here
 }
 
 func readAll(l *location, stdin io.Reader) (*sources, error) {
@@ -120,6 +121,7 @@ func readAll(l *location, stdin io.Reader) (*sources, error) {
 func (all *sources) follow(l *location, s *source, ref fileRef, seen map[string]bool) (*source, error) {
 	path := l.expand(ref.path)
 	if path == "" || strings.Contains(path, "://") {
+		all.unread = true
 		return nil, nil
 	}
 	if !filepath.IsAbs(path) {
@@ -134,6 +136,7 @@ func (all *sources) follow(l *location, s *source, ref fileRef, seen map[string]
 	next, err := readSource(path, nil)
 	if errors.Is(err, fs.ErrNotExist) {
 		all.missing[path] = ref.explain(s, err)
+		all.unread = true
 		return nil, nil
 	}
 	if err != nil {

@@ -14,10 +14,10 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// Bounds of the input. A compose file of a thousand services has about 1 MB and
+// Bounds of the input. A compose file of a thousand services has about 0.5 MB and
 // 100,000 nodes.
 const (
-	maxFileSize = 4 << 20
+	maxFileSize = 2 << 20
 	maxNodes    = 500_000 // of one file with its aliases expanded
 	maxFiles    = 1_000   // reached by include and extends
 )

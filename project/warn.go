@@ -4,10 +4,9 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 
-	"github.com/compose-spec/compose-go/v2/loader"
-	"github.com/compose-spec/compose-go/v2/tree"
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
@@ -114,44 +113,77 @@ func isNot(texts ...string) func(any) bool {
 func isTrue(value any) bool  { return value == true || value == "true" }
 func isFalse(value any) bool { return value == false || value == "false" }
 
-// detector lets the loader find what is limited in the merged model.
-func detector(report func([]loader.UnsupportedAttribute)) *loader.UnsupportedAttributesCheck {
-	c := &loader.UnsupportedAttributesCheck{Report: report}
-	for _, l := range Limitations {
-		c.Patterns = append(c.Patterns, loader.UnsupportedAttributePattern{Path: tree.Path(l.Path), Detect: l.Only})
-	}
-	return c
+// finding is an attribute of the merged model without effect.
+type finding struct {
+	path   []string
+	value  any
+	reason string
 }
 
-// unsupported words the findings about what is in the project, in the order of the files.
+// findLimitations follows the path of every limitation into the model: cheap, for
+// most lead nowhere.
+func findLimitations(model map[string]any) []finding {
+	var found []finding
+	for _, l := range Limitations {
+		follow(model, nil, strings.Split(l.Path, "."), func(path []string, value any) {
+			if l.Only == nil || l.Only(value) {
+				found = append(found, finding{path: slices.Clone(path), value: value, reason: l.Reason})
+			}
+		})
+	}
+	slices.SortStableFunc(found, func(a, b finding) int { return slices.Compare(a.path, b.path) })
+	return found
+}
+
+// follow calls found for every value that a pattern leads to from a value at path.
+func follow(value any, path, pattern []string, found func(path []string, value any)) {
+	if len(pattern) == 0 {
+		found(path, value)
+		return
+	}
+	switch v := value.(type) {
+	case map[string]any:
+		if pattern[0] == "*" {
+			for key, value := range v {
+				follow(value, append(path, key), pattern[1:], found)
+			}
+		} else if value, ok := v[pattern[0]]; ok {
+			follow(value, append(path, pattern[0]), pattern[1:], found)
+		}
+	case []any:
+		for i, value := range v {
+			if pattern[0] == "[]" {
+				follow(value, append(path, strconv.Itoa(i)), pattern[1:], found)
+			}
+		}
+	}
+}
+
+// unsupported words the findings about what is in the project.
 func (in *input) unsupported(p *types.Project) []string {
 	var lines []string
 	for _, f := range in.findings {
-		parts := f.Path.Parts()
-		service := ""
-		switch section, name := parts[0], parts[min(1, len(parts)-1)]; section {
-		case "services":
-			if _, ok := p.Services[name]; !ok {
+		section, key := f.path[0], f.path
+		e := Error{}
+		if len(f.path) > 2 {
+			name := f.path[1]
+			_, service := p.Services[name]
+			_, network := p.Networks[name]
+			_, volume := p.Volumes[name]
+			if section == "services" && !service || section == "networks" && !network || section == "volumes" && !volume {
 				continue
 			}
-			service = name
-			parts = parts[2:]
-		case "networks":
-			if _, ok := p.Networks[name]; !ok {
-				continue
-			}
-		case "volumes":
-			if _, ok := p.Volumes[name]; !ok {
-				continue
+			if section == "services" {
+				e.Service, key = name, f.path[2:]
 			}
 		}
-		at := in.positions.find(f.Path.Parts()...)
-		e := Error{File: at.file, Line: at.line, Service: service}
-		key := strings.TrimSuffix(strings.ReplaceAll(strings.Join(parts, "."), ".[]", ""), ".")
-		if text, ok := f.Value.(string); ok {
-			key += ": " + text
+		at := in.positions.find(f.path...)
+		e.File, e.Line = at.file, at.line
+		name := strings.Join(slices.DeleteFunc(slices.Clone(key), isIndex), ".")
+		if text, ok := f.value.(string); ok {
+			name += ": " + text
 		}
-		e.What = fmt.Sprintf("`%s` has no effect: %s", key, reasonOf(f.Path, f.Value))
+		e.What = fmt.Sprintf("`%s` has no effect: %s", name, f.reason)
 		if line := e.Error(); !slices.Contains(lines, line) {
 			lines = append(lines, line)
 		}
@@ -159,11 +191,7 @@ func (in *input) unsupported(p *types.Project) []string {
 	return lines
 }
 
-func reasonOf(path tree.Path, value any) string {
-	for _, l := range Limitations {
-		if path.Matches(tree.Path(l.Path)) && (l.Only == nil || l.Only(value)) {
-			return l.Reason
-		}
-	}
-	return notYet
+func isIndex(s string) bool {
+	_, err := strconv.Atoi(s)
+	return err == nil
 }

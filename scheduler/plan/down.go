@@ -29,6 +29,11 @@ type DownOptions struct {
 // the order of their stops, is recorded with them. Networks and volumes that have left
 // the file since go too.
 func DownPlan(name string, p *project.Project, s State, o DownOptions) *Plan {
+	// The order of the state's lists means nothing and shall not show.
+	s.Networks = slices.Clone(s.Networks)
+	slices.SortFunc(s.Networks, func(a, b Network) int { return compare(a.Name, b.Name) })
+	s.Volumes = slices.Clone(s.Volumes)
+	slices.SortFunc(s.Volumes, func(a, b Volume) int { return compare(a.Name, b.Name) })
 	d := &downer{name: name, p: p, s: s, o: o, build: newBuilder(), removals: map[string]string{}}
 	d.containers()
 	if len(o.Services) == 0 {
