@@ -34,4 +34,4 @@ test: build ## Run every test (15 minutes at most on two cores)
 
 .PHONY: clean
 clean: ## Remove what was built
-	rm -rf bin runtime/initbin/bin
+	rm -rf bin $(INIT)

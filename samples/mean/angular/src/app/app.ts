@@ -33,10 +33,12 @@ export class App implements OnInit {
   protected add(input: HTMLInputElement): void {
     const title = input.value.trim();
     if (!title) return;
-    this.call(this.api.add(title), (todo) => {
-      input.value = '';
-      this.todos.update((todos = []) => [...todos, todo]);
-    });
+    input.value = ''; // at once: the next item may be typed while this one is on its way
+    this.call(
+      this.api.add(title),
+      (todo) => this.todos.update((todos = []) => [...todos, todo]),
+      () => (input.value ||= title),
+    );
   }
 
   protected setDone(todo: Todo, box: HTMLInputElement): void {

@@ -1,0 +1,258 @@
+package samples
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// commandTimeout is when a command of tutti's is taken for hung. The longest one builds samples/mean.
+const commandTimeout = 8 * time.Minute
+
+// site is one state root with its engine, and a folder for compose files.
+type site struct {
+	t       testing.TB
+	root    string   // --root
+	dir     string   // where commands run
+	environ []string // added to the environment of commands
+	host    *machine // where commands run; nil for this machine
+}
+
+// newSite makes a root without images. When the test ends, so does everything in it, and nothing of it may be left.
+func newSite(t testing.TB, host *machine) *site {
+	t.Helper()
+	base, err := os.MkdirTemp("/var/tmp", "tutti-e2e-") // not t.TempDir: a socket's path has 107 bytes at most
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{t: t, root: filepath.Join(base, "root"), dir: filepath.Join(base, "project"), host: host}
+	if err := os.Mkdir(s.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.clean()
+		if err := os.RemoveAll(base); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// newBusyboxSite makes a root that has busybox:latest, on a machine of its own.
+func newBusyboxSite(t testing.TB) *site {
+	t.Helper()
+	s := newSite(t, newMachine(t))
+	s.load("busybox")
+	return s
+}
+
+// clean removes all projects and waits until the engine has gone, as it does by itself.
+func (s *site) clean() {
+	t := s.t
+	if t.Failed() {
+		log, _ := os.ReadFile(filepath.Join(s.root, "engine.log"))
+		t.Logf("engine.log:\n%s", log)
+	}
+	for _, name := range strings.Fields(s.run("ls", "--all", "--quiet").stdout) {
+		if r := s.run("-p", name, "down", "--volumes", "--remove-orphans", "--timeout", "0"); r.code != 0 {
+			t.Errorf("cleaning up: %s", r)
+		}
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for len(s.processes()) > 0 && time.Now().Before(deadline) {
+		time.Sleep(20 * time.Millisecond)
+	}
+	for _, p := range s.processes() {
+		t.Errorf("still running half a minute after the last container has gone: process %d: %s", p.pid, p.cmdline)
+		_ = syscall.Kill(p.pid, syscall.SIGKILL)
+	}
+	for _, left := range s.leftovers() {
+		t.Errorf("left behind: %s", left)
+	}
+}
+
+// load loads an image archive of the base images: "busybox" or "base-images".
+func (s *site) load(archive string) {
+	s.t.Helper()
+	s.must("image", "load", "--input", filepath.Join(baseImages(s.t), archive+".tar"))
+}
+
+var bootstrap = sync.OnceValues(func() (string, error) {
+	cmd := exec.Command("./base-images/base-images.sh", "bootstrap")
+	var log bytes.Buffer
+	cmd.Stderr = &log
+	out, err := cmd.Output()
+	if err != nil {
+		return "", errors.New(log.String())
+	}
+	return strings.TrimSpace(string(out)), nil
+})
+
+// baseImages is the folder with the archives of the base images, which are made once on a machine.
+func baseImages(t testing.TB) string {
+	t.Helper()
+	dir, err := bootstrap()
+	if err != nil {
+		t.Fatalf("base images: %v", err)
+	}
+	return dir
+}
+
+// write writes a file into the project's folder.
+func (s *site) write(name, content string) {
+	s.t.Helper()
+	path := filepath.Join(s.dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// result is how a command ended.
+type result struct {
+	command        string
+	stdout, stderr string
+	code           int
+}
+
+func (r result) String() string {
+	return "$ tutti " + r.command + "\n" + r.stdout + r.stderr
+}
+
+// must runs a command that has to succeed and returns what it printed.
+func (s *site) must(args ...string) string {
+	s.t.Helper()
+	r := s.run(args...)
+	if r.code != 0 {
+		s.t.Fatalf("exit code %d: %s", r.code, r)
+	}
+	return r.stdout
+}
+
+// run runs a command to its end.
+func (s *site) run(args ...string) result {
+	s.t.Helper()
+	return s.start(args...).wait()
+}
+
+// running is a command that may not have ended yet.
+type running struct {
+	site           *site
+	cmd            *exec.Cmd
+	stdout, stderr lockedBuffer
+	cancel         context.CancelFunc
+	args           []string
+}
+
+// start starts a command, in a process group of its own as a shell does.
+func (s *site) start(args ...string) *running {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
+	command := append([]string{binary(s.t), "--root", s.root}, args...)
+	if s.host != nil {
+		command = s.host.command(s.dir, command)
+	}
+	r := &running{site: s, cmd: exec.CommandContext(ctx, command[0], command[1:]...), cancel: cancel, args: args}
+	r.cmd.Dir = s.dir
+	r.cmd.Env = append(append(os.Environ(), "COMPOSE_ANSI=never"), s.environ...)
+	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, &r.stderr
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := r.cmd.Start(); err != nil {
+		cancel()
+		s.t.Fatal(err)
+	}
+	return r
+}
+
+func (r *running) wait() result {
+	r.site.t.Helper()
+	defer r.cancel()
+	err := r.cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		r.site.t.Fatalf("tutti %s: %v", strings.Join(r.args, " "), err)
+	}
+	code := r.cmd.ProcessState.ExitCode()
+	if status, ok := r.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		code = 128 + int(status.Signal()) // as a shell reports it
+		if status.Signal() == syscall.SIGKILL {
+			r.site.t.Errorf("tutti %s: hung for %v", strings.Join(r.args, " "), commandTimeout)
+		}
+	}
+	return result{command: strings.Join(r.args, " "), stdout: r.stdout.String(), stderr: r.stderr.String(), code: code}
+}
+
+func (r *running) signal(sig syscall.Signal) {
+	r.site.t.Helper()
+	if err := r.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		r.site.t.Fatal(err)
+	}
+}
+
+// until waits until the standard output holds a text.
+func (r *running) until(text string) {
+	r.site.t.Helper()
+	eventually(r.site.t, 30*time.Second, func() error {
+		if !strings.Contains(r.stdout.String(), text) {
+			return errors.New("no " + text + " in the output: " + r.stdout.String() + r.stderr.String())
+		}
+		return nil
+	})
+}
+
+// eventually polls until a condition holds.
+func eventually(t testing.TB, within time.Duration, holds func() error) {
+	t.Helper()
+	deadline := time.Now().Add(within)
+	for {
+		err := holds()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %v", within, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// binary is the path of bin/tutti.
+func binary(t testing.TB) string {
+	t.Helper()
+	path, err := filepath.Abs("../bin/tutti")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("%v: run `make build` first", err)
+	}
+	return path
+}
+
+// lockedBuffer may be read while a command still writes to it.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}

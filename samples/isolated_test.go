@@ -1,0 +1,158 @@
+package samples
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func sample(t testing.TB, name string) string {
+	t.Helper()
+	path, err := filepath.Abs(filepath.Join(name, "compose.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Containers must see each other over a network that they share, and over nothing else; what is published must be
+// reachable from everywhere; and the host must end as it began.
+func TestIsolatedNetworks(t *testing.T) {
+	t.Parallel()
+	s := newBusyboxSite(t)
+	s.host.serve(80)
+	s.waitUntilIdle()
+	before := s.host.snapshot()
+
+	file := sample(t, "isolated-networks")
+	s.must("-f", file, "up", "-d", "--wait")
+	t.Run("names", func(t *testing.T) { isolatedNames(t, s, file) })
+	t.Run("addresses", func(t *testing.T) { isolatedAddresses(t, s, file) })
+	t.Run("published", func(t *testing.T) { isolatedPublished(t, s) })
+	t.Run("outside", func(t *testing.T) { isolatedOutside(t, s, file) })
+	s.must("-f", file, "down")
+
+	s.waitUntilIdle()
+	if after := s.host.snapshot(); after != before {
+		t.Errorf("the host is not as before:\n%s", difference(before, after))
+	}
+}
+
+// ask fetches a page from inside a service's container and returns it, or "" when there is no answer within 2 s.
+func ask(s *site, file, service, address string) string {
+	s.t.Helper()
+	r := s.run("-f", file, "exec", "-T", service, "timeout", "2", "wget", "-q", "-O", "-", "http://"+address)
+	if (r.code == 0) != (r.stdout != "") {
+		s.t.Errorf("exit code %d: %s", r.code, r)
+	}
+	return strings.TrimSpace(r.stdout)
+}
+
+var reachable = map[string][]string{
+	"web": {"web", "api", "api.example", "isolated-networks-api-1"},
+	"api": {"web", "api", "api.example", "db", "isolated-networks-db-1"},
+	"db":  {"api", "db", "isolated-networks-api-1"},
+}
+
+func isolatedNames(t *testing.T, s *site, file string) {
+	for from, names := range reachable {
+		for _, name := range names {
+			want := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSuffix(name, ".example"), "isolated-networks-"), "-1")
+			if got := ask(s, file, from, name); got != want {
+				t.Errorf("%s asks %s: answer %q, want %q", from, name, got, want)
+			}
+		}
+	}
+	for from, names := range map[string][]string{
+		"web": {"db", "isolated-networks-db-1"},
+		"db":  {"web", "isolated-networks-web-1", "api.example"},
+	} {
+		for _, name := range names {
+			if r := s.run("-f", file, "exec", "-T", from, "nslookup", name); r.code == 0 {
+				t.Errorf("%s resolves %s:\n%s", from, name, r)
+			}
+		}
+	}
+}
+
+// isolatedAddresses tries every address of every container from every other one: who knows an address must get no
+// further than who knows a name.
+func isolatedAddresses(t *testing.T, s *site, file string) {
+	addresses := map[string][]string{}
+	for service := range reachable {
+		out := s.must("-f", file, "exec", "-T", service, "ip", "-4", "-o", "addr", "show", "scope", "global")
+		for line := range strings.Lines(out) {
+			address, _, _ := strings.Cut(strings.Fields(line)[3], "/")
+			addresses[service] = append(addresses[service], address)
+		}
+	}
+	networks := map[string]int{"web": 1, "api": 2, "db": 1}
+	for service, want := range networks {
+		if len(addresses[service]) != want {
+			t.Fatalf("%s has the addresses %v, want %d", service, addresses[service], want)
+		}
+	}
+	answers := func(from, to string) (n int) {
+		for _, address := range addresses[to] {
+			if ask(s, file, from, address) == to {
+				n++
+			}
+		}
+		return n
+	}
+	for _, c := range []struct {
+		from, to string
+		want     int
+	}{{"web", "api", 1}, {"web", "db", 0}, {"api", "web", 1}, {"api", "db", 1}, {"db", "api", 1}, {"db", "web", 0}} {
+		if got := answers(c.from, c.to); got != c.want {
+			t.Errorf("%s reaches %d of the addresses of %s (%v), want %d", c.from, got, c.to, addresses[c.to], c.want)
+		}
+	}
+	// db is not reachable from the host's other interfaces either: another machine that routes to it gets no answer.
+	s.host.sh(s.host.neighbour, "ip route add "+addresses["db"][0]+" via "+hostAddress)
+	if got, err := s.host.get(s.host.neighbour, addresses["db"][0]+":80"); err == nil {
+		t.Errorf("another machine reaches the internal network: %q", got)
+	}
+}
+
+func isolatedPublished(t *testing.T, s *site) {
+	for _, c := range []struct {
+		from    string
+		pid     int
+		address string
+	}{
+		{"localhost", s.host.pid, "127.0.0.1:8080"},
+		{"localhost", s.host.pid, "[::1]:8080"},
+		{"the host's own address", s.host.pid, hostAddress + ":8080"},
+		{"another machine", s.host.neighbour, hostAddress + ":8080"},
+	} {
+		if got, err := s.host.get(c.pid, c.address); got != "web" {
+			t.Errorf("%s: answer %q, %v; want web", c.from, got, err)
+		}
+	}
+}
+
+// isolatedOutside asks a server on another machine, which answers with the address that it sees.
+func isolatedOutside(t *testing.T, s *site, file string) {
+	for service, want := range map[string]string{"web": hostAddress, "api": hostAddress, "db": ""} {
+		if got := ask(s, file, service, neighbourAddress); got != want {
+			t.Errorf("%s asks another machine: answer %q, want %q", service, got, want)
+		}
+	}
+	// Back through the front door: a container reaches what the host publishes.
+	if got := ask(s, file, "api", hostAddress+":8080"); got != "web" {
+		t.Errorf("api asks the published port: answer %q, want web", got)
+	}
+}
+
+// waitUntilIdle waits until the engine has ended by itself.
+func (s *site) waitUntilIdle() {
+	s.t.Helper()
+	eventually(s.t, 30*time.Second, func() error {
+		if left := s.processes(); len(left) > 0 {
+			return errNotGone(left)
+		}
+		return nil
+	})
+}

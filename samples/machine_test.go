@@ -1,0 +1,148 @@
+package samples
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"tutti/netdriver/netns"
+)
+
+// Addresses of a test's own machines.
+const (
+	hostAddress      = "192.0.2.1" // the machine's, on its uplink
+	neighbourAddress = "192.0.2.2" // another machine on the same link, and the way to everywhere else
+)
+
+// machine is a host of its own for a test: a network and a mount namespace, and on its uplink a neighbour that stands
+// for the rest of the world. The two share processes, files and cgroups with the real one.
+type machine struct {
+	t         testing.TB
+	pid       int // holds the namespaces
+	neighbour int // holds the neighbour's
+}
+
+func newMachine(t testing.TB) *machine {
+	t.Helper()
+	m := &machine{t: t, pid: hold(t), neighbour: hold(t)}
+	for _, pid := range []int{m.pid, m.neighbour} {
+		m.sh(pid, "ip link set lo up")
+	}
+	m.sh(m.pid, fmt.Sprintf("ip link add uplink mtu 1400 type veth peer name link mtu 1400 netns %d", m.neighbour))
+	m.sh(m.pid, "ip addr add "+hostAddress+"/24 dev uplink && ip link set uplink up && ip route add default via "+neighbourAddress)
+	m.sh(m.neighbour, "ip addr add "+neighbourAddress+"/24 dev link && ip link set link up")
+	return m
+}
+
+// hold starts a process in new network and mount namespaces, which live until the test ends. Names there are
+// resolved by the neighbour only, so that nothing is asked of real servers.
+func hold(t testing.TB) int {
+	t.Helper()
+	resolv := filepath.Join(t.TempDir(), "resolv.conf")
+	script := `echo nameserver ` + neighbourAddress + ` > "$0" && mount --bind "$0" "$(readlink -f /etc/resolv.conf)" && echo ready && exec sleep infinity`
+	cmd := exec.Command("unshare", "--net", "--mount", "--", "sh", "-c", script, resolv)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Fatalf("namespaces for a test: %v %s", err, line)
+	}
+	return cmd.Process.Pid
+}
+
+// command wraps a command so that it runs on the machine, in a folder.
+func (m *machine) command(dir string, command []string) []string {
+	return append(enter(m.pid), append([]string{"env", "-C", dir}, command...)...)
+}
+
+func enter(pid int) []string {
+	return []string{"nsenter", "--target", strconv.Itoa(pid), "--net", "--mount", "--"}
+}
+
+// sh runs a shell script in the namespaces of a process and returns its output.
+func (m *machine) sh(pid int, script string) string {
+	m.t.Helper()
+	command := append(enter(pid), "sh", "-ec", script)
+	out, err := exec.Command(command[0], command[1:]...).CombinedOutput()
+	if err != nil {
+		m.t.Fatalf("%s: %v\n%s", script, err, out)
+	}
+	return string(out)
+}
+
+// in runs a function on a thread inside the network namespace of a process.
+func (m *machine) in(pid int, f func() error) error {
+	m.t.Helper()
+	ns, err := netns.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer ns.Close()
+	return ns.Do(f)
+}
+
+// get fetches http://address/ from the machine of a process.
+func (m *machine) get(pid int, address string) (string, error) {
+	m.t.Helper()
+	client := &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		Dial: func(network, addr string) (conn net.Conn, err error) {
+			err = m.in(pid, func() (err error) {
+				conn, err = net.DialTimeout(network, addr, 3*time.Second)
+				return err
+			})
+			return conn, err
+		},
+	}}
+	resp, err := client.Get("http://" + address + "/")
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return strings.TrimSpace(string(body)), err
+}
+
+// serve answers HTTP requests on the neighbour with the address that they come from.
+func (m *machine) serve(port int) {
+	m.t.Helper()
+	var listener net.Listener
+	err := m.in(m.neighbour, func() (err error) {
+		listener, err = net.Listen("tcp", net.JoinHostPort(neighbourAddress, strconv.Itoa(port)))
+		return err
+	})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, _, _ := net.SplitHostPort(r.RemoteAddr)
+		fmt.Fprintln(w, host)
+	})}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(listener)
+	}()
+	m.t.Cleanup(func() {
+		_ = server.Close()
+		<-done
+	})
+}
