@@ -11,9 +11,9 @@ import (
 )
 
 // initEnv keeps the Go runtime of init small and quick: no collector, one
-// scheduler slot (and no look at cgroups to find the number), no signals to
+// scheduler slot, no look at cgroups to find their number, no signals to
 // preempt. It never reaches the container's program.
-var initEnv = []string{"GOGC=off", "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1"}
+var initEnv = []string{"GOGC=off", "GOMAXPROCS=1", "GODEBUG=containermaxprocs=0,updatemaxprocs=0,asyncpreemptoff=1"}
 
 // child is a process that was just cloned.
 type child struct {

@@ -117,7 +117,7 @@ func buildRoot(c *control, cfg *wire.Config, con *console) error {
 			return err
 		}
 	}
-	if err := setSysctls(cfg.Sysctls); err != nil {
+	if err := r.setSysctls(cfg.Sysctls); err != nil {
 		return err
 	}
 	if err := r.protect(cfg); err != nil {

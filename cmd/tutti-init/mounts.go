@@ -50,14 +50,10 @@ func (r *rootfs) bind(m *wire.Mount) error {
 // mountType mounts a new file system at a folder inside.
 func (r *rootfs) mountType(m *wire.Mount) error {
 	step := "mount " + m.Type + " on " + m.Dest
-	if m.Type == "proc" || m.Type == "sysfs" {
-		// An image whose /proc is a link could have later writes go elsewhere
-		// (CVE-2019-19921, CVE-2023-27561, CVE-2023-28642).
-		if err := r.refuseLink(step, m.Dest); err != nil {
-			return err
-		}
+	dst, created, err := r.mountPoint(m)
+	if err == unix.ELOOP {
+		return refused(step, m.Dest+" of the image is a symbolic link")
 	}
-	dst, created, err := makePath(r.fd, m.Dest, true)
 	if err != nil {
 		return failed(step, err)
 	}
@@ -100,17 +96,17 @@ func (r *rootfs) finishMount(m *wire.Mount, mode uint32) error {
 	return setPropagation(fd, m.Propagation)
 }
 
-func (r *rootfs) refuseLink(step, dest string) error {
-	fd, err := openIn(r.fd, dest, unix.O_PATH, inRoot|unix.RESOLVE_NO_SYMLINKS)
-	switch err {
-	case nil:
-		return unix.Close(fd)
-	case unix.ENOENT:
-		return nil
-	case unix.ELOOP:
-		return refused(step, dest+" of the image is a symbolic link")
+// mountPoint opens or makes the folder to mount on. An image whose /proc is a link
+// could have later writes go elsewhere (CVE-2019-19921, CVE-2023-27561,
+// CVE-2023-28642): for those the error is ELOOP.
+func (r *rootfs) mountPoint(m *wire.Mount) (fd int, created bool, err error) {
+	if m.Type == "proc" || m.Type == "sysfs" {
+		fd, err = openIn(r.fd, m.Dest, unix.O_PATH, inRoot|unix.RESOLVE_NO_SYMLINKS)
+		if err != unix.ENOENT {
+			return fd, false, err
+		}
 	}
-	return failed(step, err)
+	return makePath(r.fd, m.Dest, true)
 }
 
 func modeOf(fd int) (uint32, error) {

@@ -13,7 +13,7 @@ import (
 // that "cgroup.procs" takes; execve then leaves nothing but this thread.
 func joinCgroups(tasks []string) error {
 	for _, path := range tasks {
-		if err := writeFile(unix.AT_FDCWD, path, "0"); err != nil {
+		if err := writeFile(path, "0"); err != nil {
 			return failed("join cgroup "+path, err)
 		}
 	}
@@ -24,7 +24,7 @@ func setOOMScore(value string) error {
 	if value == "" {
 		return nil
 	}
-	if err := writeFile(unix.AT_FDCWD, "/proc/self/oom_score_adj", value); err != nil {
+	if err := writeFile("/proc/self/oom_score_adj", value); err != nil {
 		return failed("set oom_score_adj to "+value, err)
 	}
 	return nil
@@ -88,28 +88,50 @@ func setNames(cfg *wire.Config) error {
 	return nil
 }
 
-// setSysctls writes to a procfs that is mounted nowhere, so that nothing in the
-// image or in a volume can stand in its place (CVE-2025-52881).
-func setSysctls(list []wire.Sysctl) error {
+// procMagic is PROC_SUPER_MAGIC of statfs(2).
+const procMagic = 0x9fa0
+
+// setSysctls writes to the container's procfs before anything of it is masked.
+// What is opened there must be procfs, whatever an image or a volume has put in
+// its place (CVE-2025-52881); without one in the container a private one serves.
+func (r *rootfs) setSysctls(list []wire.Sysctl) error {
 	if len(list) == 0 {
 		return nil
 	}
-	proc, err := newFilesystem("proc", nil)
-	if err != nil {
-		return failed("mount procfs for sysctls", err)
+	proc, err := openIn(r.fd, "/proc", unix.O_PATH|unix.O_DIRECTORY, inRoot|unix.RESOLVE_NO_SYMLINKS)
+	if err != nil || !isProc(proc) {
+		if proc, err = newFilesystem("proc", nil); err != nil {
+			return failed("mount procfs for sysctls", err)
+		}
 	}
-	defer unix.Close(proc) //nolint:errcheck // mount descriptor
+	defer unix.Close(proc) //nolint:errcheck // O_PATH descriptor
 	for _, s := range list {
-		if err := writeFile(proc, "sys/"+s.Path, s.Value); err != nil {
+		if err := setSysctl(proc, &s); err != nil {
 			return failed("set sysctl "+s.Path, err)
 		}
 	}
 	return nil
 }
 
+func setSysctl(proc int, s *wire.Sysctl) error {
+	const resolve = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV
+	fd, err := openIn(proc, "sys/"+s.Path, unix.O_WRONLY, resolve)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd) //nolint:errcheck // procfs reports errors at write
+	_, err = unix.Write(fd, []byte(s.Value))
+	return err
+}
+
+func isProc(fd int) bool {
+	var fs unix.Statfs_t
+	return unix.Fstatfs(fd, &fs) == nil && fs.Type == procMagic
+}
+
 // writeFile writes value in one write(2), as kernel files want it.
-func writeFile(dir int, path, value string) error {
-	fd, err := unix.Openat(dir, path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+func writeFile(path, value string) error {
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}

@@ -39,6 +39,9 @@ func makePath(root int, path string, dir bool) (fd int, created bool, err error)
 	if err != unix.ENOENT {
 		return fd, false, err
 	}
+	if fd, err := makeLast(root, path, dir); err == nil {
+		return fd, true, nil
+	}
 	w := walk{root: root, rest: splitPath(path), dir: dir}
 	for len(w.rest) > 0 {
 		if created, err = w.step(); err != nil {
@@ -47,6 +50,26 @@ func makePath(root int, path string, dir bool) (fd int, created bool, err error)
 	}
 	fd, err = openIn(root, w.prefix(), unix.O_PATH|unix.O_NOFOLLOW, inRoot)
 	return fd, created, err
+}
+
+// makeLast is makePath for the common case: only the last component is missing,
+// and nothing stands in its place.
+func makeLast(root int, path string, dir bool) (int, error) {
+	i := strings.LastIndexByte(path, '/')
+	name := path[i+1:]
+	if name == "" || name == "." || name == ".." {
+		return -1, unix.EINVAL
+	}
+	parent, err := openIn(root, "/"+path[:i+1], unix.O_PATH|unix.O_DIRECTORY, inRoot)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(parent) //nolint:errcheck // O_PATH descriptor
+	w := walk{dir: dir}
+	if err := w.make(parent, name); err != nil {
+		return -1, err // EEXIST: a link that leads nowhere, or somebody was faster
+	}
+	return openIn(parent, name, unix.O_PATH|unix.O_NOFOLLOW, unix.RESOLVE_BENEATH)
 }
 
 // walk resolves a path component by component, following links to things that do

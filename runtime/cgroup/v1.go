@@ -74,7 +74,10 @@ func mkdirBelow(root, dir string) error {
 	return os.Mkdir(dir, 0o755)
 }
 
-// inheritCpuset copies cpus and mems from the nearest ancestor that has any: a
+// inheritCpuset makes a new cpuset usable. Ancestors of ours pass theirs on by
+// themselves (cgroup.clone_children), so that this costs a look at most.
+//
+// It copies cpus and mems from the nearest ancestor that has any: a
 // new v1 cpuset is empty and takes no process.
 func inheritCpuset(root, dir string) error {
 	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
@@ -88,6 +91,9 @@ func inheritCpuset(root, dir string) error {
 		}
 		if s == "" && parent != root {
 			if err := inheritCpuset(root, parent); err != nil {
+				return err
+			}
+			if err := write(parent, "cgroup.clone_children", "1"); err != nil {
 				return err
 			}
 			s, _ = read(parent, file)

@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -35,17 +36,28 @@ func (g *v1) Set(res *specs.LinuxResources) error {
 	return nil
 }
 
+// setDevices writes the rules in their order; each is a write of its own.
 func (g *v1) setDevices(res *specs.LinuxResources) error {
-	if len(res.Devices) == 0 || g.dir("devices") == "" {
+	dir := g.dir("devices")
+	if len(res.Devices) == 0 || dir == "" {
 		return nil
 	}
-	for _, d := range res.Devices {
-		file := "devices.deny"
-		if d.Allow {
-			file = "devices.allow"
+	var files [2]*os.File // deny, allow
+	for i, name := range []string{"devices.deny", "devices.allow"} {
+		f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY, 0)
+		if err != nil {
+			return fmt.Errorf("set device rules: %w", err)
 		}
-		if err := g.set("devices", file, deviceRule(d)); err != nil {
-			return err
+		defer f.Close() //nolint:errcheck // cgroupfs reports errors at write
+		files[i] = f
+	}
+	for _, d := range res.Devices {
+		f := files[0]
+		if d.Allow {
+			f = files[1]
+		}
+		if _, err := f.WriteString(deviceRule(d)); err != nil {
+			return fmt.Errorf("set device rule %q: %w", deviceRule(d), err)
 		}
 	}
 	return nil
