@@ -141,6 +141,7 @@ type Event struct {
 	Status   string              `json:"status,omitempty"`   // docker compose's words: Creating, Created, Starting, Started, Waiting, Healthy, Exited, Pulling, Pulled, Building, Built, Stopping, Stopped, Removing, Removed, Recreate, Recreated, Running, Error, Skipped
 	Phase    Phase               `json:"phase,omitempty"`
 	Text     string              `json:"text,omitempty"`    // detail, or the message of a warning or plan
+	Layer    string              `json:"layer,omitempty"`   // pulls: the layer that Text, Current and Total are about, 12 hex digits
 	Current  int64               `json:"current,omitempty"` // bytes done of Total, for pulls
 	Total    int64               `json:"total,omitempty"`
 	Build    *client.SolveStatus `json:"build,omitempty"`
@@ -205,7 +206,7 @@ type LogOptions struct {
 
 // LogFrame is one line (JSON) of a log stream.
 type LogFrame struct {
-	Event     string    `json:"event,omitempty"` // "" = a log line, start, exit, health, removed
+	Event     string    `json:"event,omitempty"` // "" = a log line, start, exit (after the last line of that run), health, removed
 	Container string    `json:"container"`       // demo-web-1
 	Service   string    `json:"service"`
 	Number    int       `json:"number"`
@@ -220,7 +221,6 @@ type LogFrame struct {
 // VersionInfo answers GET /version beside docker's own fields.
 type VersionInfo struct {
 	Version   string `json:"version"`
-	GitCommit string `json:"gitCommit,omitempty"`
 	GoVersion string `json:"goVersion"`
 	Pid       int    `json:"pid"`
 	Root      string `json:"root"`

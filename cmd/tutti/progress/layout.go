@@ -124,18 +124,48 @@ func glyph(r *task, now time.Time) (string, style) {
 	return spinner[n], yellow
 }
 
-// pullBar is the bar and the sizes of a task that counts bytes.
+// pullBar is the bar and the sizes of a task that counts bytes: a glyph for each layer as docker compose has it, or a bar
+// for the whole.
 func pullBar(r *task) (bar, bytes string) {
-	if r.total <= 0 || r.completed() {
+	if r.completed() {
+		return "", ""
+	}
+	var b strings.Builder
+	if len(r.layers) > 0 {
+		var current, total int64
+		for _, l := range r.layers {
+			current, total = current+l.current, total+l.total
+			b.WriteString(fill[l.eighths()])
+		}
+		return b.String(), sizes(current, total)
+	}
+	if r.total <= 0 {
 		return "", ""
 	}
 	eighths := int(min(r.current, r.total) * barCells * 8 / r.total)
-	var b strings.Builder
 	for range barCells {
 		b.WriteString(fill[min(eighths, 8)])
 		eighths = max(eighths-8, 0)
 	}
-	return b.String(), fmt.Sprintf(" %s / %s", units.HumanSize(float64(r.current)), units.HumanSize(float64(r.total)))
+	return b.String(), sizes(r.current, r.total)
+}
+
+// eighths says how far a layer is.
+func (l *layer) eighths() int64 {
+	switch {
+	case l.done:
+		return 8
+	case l.total <= 0:
+		return 0
+	}
+	return min(l.current, l.total) * 8 / l.total
+}
+
+func sizes(current, total int64) string {
+	if total <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(" %s / %s", units.HumanSize(float64(current)), units.HumanSize(float64(total)))
 }
 
 // join makes a line of parts, cut to width cells.

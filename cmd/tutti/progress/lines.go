@@ -17,6 +17,14 @@ type plainLines struct {
 }
 
 func (p *plainLines) resource(e api.Event) {
+	if e.Layer != "" { // a line of its own, as docker compose has it
+		p.resource(api.Event{Resource: "Image", Name: e.Name, Status: e.Status, Phase: e.Phase})
+		if key := taskID(e) + "\x00" + e.Layer; p.seen[key] != e.Text {
+			p.seen[key] = e.Text
+			fmt.Fprintln(p.out, " "+e.Layer+"  "+e.Text)
+		}
+		return
+	}
 	id, state := taskID(e), e.Status+"\x00"+e.Text
 	if e.Total > 0 {
 		state = e.Status // a text that counts along with the bytes
@@ -45,6 +53,7 @@ type jsonLines struct {
 
 type jsonEvent struct {
 	ID      string `json:"id,omitempty"`
+	Parent  string `json:"parent_id,omitempty"`
 	Status  string `json:"status,omitempty"`
 	Text    string `json:"text,omitempty"`
 	Details string `json:"details,omitempty"`
@@ -64,8 +73,15 @@ func (j *jsonLines) resource(e api.Event) {
 	if e.Total > 0 {
 		percent = int(min(e.Current, e.Total) * 100 / e.Total)
 	}
-	j.write(jsonEvent{ID: taskID(e), Status: phaseName(e.Phase), Text: e.Status, Details: e.Text,
-		Current: e.Current, Total: e.Total, Percent: percent})
+	out := jsonEvent{ID: taskID(e), Status: phaseName(e.Phase), Text: e.Status, Details: e.Text,
+		Current: e.Current, Total: e.Total, Percent: percent}
+	if e.Layer != "" {
+		out.ID, out.Parent, out.Text, out.Details = e.Layer, out.ID, e.Text, ""
+		if layerDone(e.Text) {
+			out.Status = phaseName(api.PhaseDone)
+		}
+	}
+	j.write(out)
 }
 
 func phaseName(p api.Phase) string {

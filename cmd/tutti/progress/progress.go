@@ -118,7 +118,7 @@ func (d *Display) Event(e api.Event) {
 	switch e.Kind {
 	case api.KindResource:
 		if d.opts.QuietPull && e.Resource == "Image" && e.Status == "Pulling" {
-			e.Current, e.Total, e.Text = 0, 0, ""
+			e.Layer, e.Current, e.Total, e.Text = "", 0, 0, ""
 		}
 		if e.Resource == "Image" && e.Phase != api.PhaseWorking && d.builds.finish(e.Name) {
 			d.view.resume()

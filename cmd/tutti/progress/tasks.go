@@ -1,6 +1,7 @@
 package progress
 
 import (
+	"slices"
 	"time"
 
 	"tutti/scheduler/api"
@@ -12,7 +13,15 @@ type task struct {
 	status, text   string
 	phase          api.Phase
 	current, total int64 // bytes
+	layers         []*layer
 	started, ended time.Time
+}
+
+// layer is a part of an image that is being pulled.
+type layer struct {
+	id, text       string
+	current, total int64
+	done           bool
 }
 
 func (t *task) completed() bool { return t.phase != api.PhaseWorking && t.phase != "" }
@@ -46,6 +55,10 @@ func (t *tasks) apply(e api.Event, now time.Time) {
 		t.byID[id] = r
 		t.rows = append(t.rows, r)
 	}
+	if e.Layer != "" {
+		r.layer(e)
+		e.Text, e.Current, e.Total = "", 0, 0
+	}
 	was := r.completed()
 	if r.status != e.Status {
 		r.current, r.total = 0, 0
@@ -60,3 +73,22 @@ func (t *tasks) apply(e api.Event, now time.Time) {
 		t.done--
 	}
 }
+
+// layer takes what an event says about a part. A part begins to count anew when it goes from one text to the next, from
+// download to extraction.
+func (t *task) layer(e api.Event) {
+	i := slices.IndexFunc(t.layers, func(l *layer) bool { return l.id == e.Layer })
+	if i < 0 {
+		i = len(t.layers)
+		t.layers = append(t.layers, &layer{id: e.Layer})
+	}
+	l := t.layers[i]
+	if l.text != e.Text {
+		l.text, l.current, l.total = e.Text, 0, 0
+	}
+	l.current, l.total = max(l.current, e.Current), max(l.total, e.Total)
+	l.done = layerDone(e.Text)
+}
+
+// layerDone says whether docker's words for the state of a layer are the last about it.
+func layerDone(text string) bool { return text == "Pull complete" || text == "Already exists" }

@@ -16,6 +16,8 @@ type tty struct {
 	screen    screen
 	suspended bool
 	closed    bool
+	erased    bool      // there was a block before suspend
+	painted   time.Time // when it was last drawn
 	ticking   bool
 	stop      chan struct{}
 	stopped   chan struct{}
@@ -63,7 +65,8 @@ func (t *tty) paint() {
 		return
 	}
 	w, h := t.o.Size()
-	t.screen.paint(frame(&t.tasks, t.o.Operation, w, h, t.o.Color, t.o.Now()), w)
+	t.painted = t.o.Now()
+	t.screen.paint(frame(&t.tasks, t.o.Operation, w, h, t.o.Color, t.painted), w)
 }
 
 func (t *tty) warning(text string) {
@@ -80,7 +83,7 @@ func (t *tty) warning(text string) {
 }
 
 func (t *tty) suspend(leave bool) {
-	if leave {
+	if t.erased = !leave && len(t.screen.prev) > 0; leave {
 		t.paint()
 		t.screen.forget()
 	} else {
@@ -89,7 +92,15 @@ func (t *tty) suspend(leave bool) {
 	t.suspended = true
 }
 
-func (t *tty) resume() { t.suspended = false }
+// resume draws the block again at once, so that it does not flicker under single lines; under a stream of lines it waits
+// for the next tick.
+func (t *tty) resume() {
+	t.suspended = false
+	if t.erased && t.o.Now().Sub(t.painted) >= tickEvery/2 {
+		t.paint()
+	}
+	t.erased = false
+}
 
 func (t *tty) close() {
 	t.d.mu.Lock()

@@ -1,0 +1,340 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"tutti/scheduler/api"
+)
+
+// scene answers for the engine during one `up` in the foreground: the test says what containers do.
+type scene struct {
+	*cli
+	mu      sync.Mutex
+	states  map[string]string // container → state
+	streams []chan api.LogFrame
+	calls   []string
+	upDone  chan api.Event // ends `up`
+	onStop  func(verb string)
+	options []api.LogOptions
+}
+
+func newScene(t *testing.T) *scene {
+	t.Helper()
+	s := &scene{cli: newCLI(t).compose("services: {web: {image: x}, db: {image: x}, quiet: {image: x, attach: false}}\n"),
+		states: map[string]string{}, upDone: make(chan api.Event, 1)}
+	s.mux.HandleFunc("GET "+api.Prefix+"/projects/demo/containers", func(w http.ResponseWriter, _ *http.Request) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		list := []api.Container{}
+		for name, state := range s.states {
+			list = append(list, api.Container{Name: name, Service: service(name), Number: 1, State: state})
+		}
+		writeJSON(w, list)
+	})
+	s.mux.HandleFunc("GET "+api.Prefix+"/projects/demo/logs", s.serveLogs)
+	s.mux.HandleFunc("POST "+api.Prefix+"/{verb}", s.serveVerb)
+	return s
+}
+
+func service(container string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(container, "demo-"), "-1")
+}
+
+func (s *scene) serveLogs(w http.ResponseWriter, r *http.Request) {
+	o, err := api.ParseLogOptions(r.URL.Query())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	ch := make(chan api.LogFrame, 100)
+	s.mu.Lock()
+	s.streams = append(s.streams, ch)
+	s.options = append(s.options, o)
+	s.calls = append(s.calls, "logs")
+	s.mu.Unlock()
+	w.WriteHeader(http.StatusOK)
+	flush := http.NewResponseController(w).Flush
+	flush() //nolint:errcheck // the client says what it missed
+	for {
+		select {
+		case f, ok := <-ch:
+			if !ok {
+				panic(http.ErrAbortHandler) // as if the engine had died
+			}
+			if len(o.Services) == 0 || slices.Contains(o.Services, f.Service) {
+				json.NewEncoder(w).Encode(f) //nolint:errcheck // as above
+				flush()                      //nolint:errcheck // as above
+			}
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+func (s *scene) serveVerb(w http.ResponseWriter, r *http.Request) {
+	verb := r.PathValue("verb")
+	s.mu.Lock()
+	s.calls = append(s.calls, verb)
+	s.mu.Unlock()
+	if verb != "up" {
+		if s.onStop != nil {
+			s.onStop(verb)
+		}
+		writeJSON(w, api.Event{Kind: api.KindEnd})
+		return
+	}
+	writeJSON(w, api.Event{Kind: api.KindResource, Resource: "Container", Name: "demo-web-1", Status: "Started", Phase: api.PhaseDone})
+	http.NewResponseController(w).Flush() //nolint:errcheck // as above
+	select {
+	case e := <-s.upDone:
+		writeJSON(w, e)
+	case <-r.Context().Done():
+	}
+}
+
+// tell sends a frame to whoever follows the logs.
+func (s *scene) tell(event, container, line string, code int) {
+	f := api.LogFrame{Event: event, Container: container, Service: service(container), Number: 1, Stream: "stdout", ExitCode: code, Time: time.Now()}
+	if event == "" {
+		f.Line = []byte(line)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch event {
+	case "start":
+		s.states[container] = "running"
+	case "exit":
+		s.states[container] = "exited"
+	}
+	s.streams[len(s.streams)-1] <- f
+}
+
+// say sends a line with a time.
+func (s *scene) say(container, line string, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.streams[len(s.streams)-1] <- api.LogFrame{Container: container, Service: service(container), Number: 1, Stream: "stdout", Time: at, Line: []byte(line)}
+}
+
+// exitsOnStop lets containers end when they are told to.
+func (s *scene) exitsOnStop(code int, containers ...string) {
+	s.onStop = func(string) {
+		for _, c := range containers {
+			s.tell("exit", c, "", code)
+		}
+	}
+}
+
+// up starts the command and lets it come so far that web and db run.
+func (s *scene) up(flags ...string) (*result, func()) {
+	s.t.Helper()
+	r, wait := s.start(append([]string{"up"}, flags...)...)
+	r.err.await(s.t, "demo-web-1  Started")
+	for _, c := range []string{"demo-web-1", "demo-db-1"} {
+		s.tell("start", c, "", 0)
+	}
+	s.upDone <- api.Event{Kind: api.KindEnd}
+	return r, wait
+}
+
+func (s *scene) called() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Join(s.calls, " ")
+}
+
+const attaching = "Attaching to db-1, web-1\n"
+
+const startedLine = " Container demo-web-1  Started\n"
+
+func TestUpEndsWhenAllHaveStopped(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	r, wait := s.up()
+	s.tell("", "demo-web-1", "hello\n", 0)
+	s.tell("", "demo-quiet-1", "not to be seen\n", 0)
+	s.tell("", "demo-db-1", "no newline", 0)
+	r.out.await(t, "hello")
+	s.tell("exit", "demo-db-1", "", 0)
+	r.out.await(t, "db-1 exited")
+	s.tell("exit", "demo-web-1", "", 3)
+	wait()
+	r.expect(t, 0, attaching+"web-1  | hello\ndb-1   | no newline\ndb-1 exited with code 0\nweb-1 exited with code 3\n", startedLine)
+	if got := s.called(); got != "logs up" {
+		t.Errorf("the engine was asked %q: it has to watch before anything starts", got)
+	}
+}
+
+func TestUpStopsAtCtrlC(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	r, wait := s.up("--no-log-prefix")
+	s.exitsOnStop(143, "demo-web-1", "demo-db-1")
+	s.tell("", "demo-web-1", "hello\n", 0)
+	r.out.await(t, "hello")
+	s.signals <- syscall.SIGINT
+	wait()
+	r.expect(t, 130, attaching+"hello\nweb-1 exited with code 143\ndb-1 exited with code 143\n",
+		startedLine+"Gracefully stopping... (press Ctrl+C again to force)\n")
+	if got := s.called(); got != "logs up stop" {
+		t.Errorf("the engine was asked %q", got)
+	}
+}
+
+func TestUpKillsAtSecondCtrlC(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	r, wait := s.up()
+	stopping := make(chan struct{})
+	hang := make(chan struct{})
+	defer close(hang)
+	s.onStop = func(verb string) {
+		if verb == "stop" {
+			close(stopping)
+			<-hang // they do not heed SIGTERM
+			return
+		}
+		s.tell("exit", "demo-web-1", "", 137)
+		s.tell("exit", "demo-db-1", "", 137)
+	}
+	r.err.await(t, startedLine)
+	s.signals <- syscall.SIGINT
+	<-stopping
+	s.signals <- syscall.SIGINT
+	wait()
+	if r.code != 130 || s.called() != "logs up stop kill" || !strings.Contains(r.out.String(), "db-1 exited with code 137") {
+		t.Errorf("exit code %d, asked %q, printed\n%s%s", r.code, s.called(), r.out.String(), r.err.String())
+	}
+}
+
+// Ctrl-C while the engine is still at it calls `up` off before anything is stopped.
+func TestUpCalledOff(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	r, wait := s.start("up")
+	r.err.await(t, startedLine)
+	s.tell("start", "demo-web-1", "", 0)
+	s.exitsOnStop(143, "demo-web-1")
+	s.tell("", "demo-web-1", "hello\n", 0)
+	r.out.await(t, "hello")
+	s.signals <- syscall.SIGTERM
+	wait()
+	r.expect(t, 130, attaching+"web-1  | hello\nweb-1 exited with code 143\n", startedLine+"Gracefully stopping... (press Ctrl+C again to force)\n")
+}
+
+func TestUpFails(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	r, wait := s.start("up")
+	r.err.await(t, startedLine)
+	s.upDone <- api.Event{Kind: api.KindEnd, Error: "dependency failed to start: container demo-db-1 is unhealthy"}
+	wait()
+	r.expect(t, 1, attaching, startedLine+"dependency failed to start: container demo-db-1 is unhealthy\n")
+}
+
+func TestUpAborts(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		flags   []string
+		first   int // exit code of web, which ends first
+		code    int
+		aborted bool
+	}{
+		{"on exit", []string{"--abort-on-container-exit"}, 5, 5, true},
+		{"on exit without failure", []string{"--abort-on-container-exit"}, 0, 0, true},
+		{"code of another service", []string{"--exit-code-from", "db"}, 5, 143, true},
+		{"code of the service", []string{"--exit-code-from", "web"}, 5, 5, true},
+		{"on failure", []string{"--abort-on-container-failure"}, 5, 5, true},
+		{"on failure, but there is none", []string{"--abort-on-container-failure"}, 0, 0, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			r, wait := s.up(c.flags...)
+			s.exitsOnStop(143, "demo-db-1")
+			s.tell("", "demo-web-1", "hello\n", 0)
+			r.out.await(t, "hello")
+			s.tell("exit", "demo-web-1", "", c.first)
+			r.out.await(t, "web-1 exited")
+			if !c.aborted {
+				s.tell("exit", "demo-db-1", "", 0)
+			}
+			wait()
+			if r.code != c.code || strings.Contains(r.err.String(), "Aborting on container exit...") != c.aborted {
+				t.Errorf("exit code %d, want %d\n%s%s", r.code, c.code, r.out.String(), r.err.String())
+			}
+		})
+	}
+}
+
+// The engine dies and comes back: the log goes on where it broke off.
+func TestUpSurvivesTheEngine(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	r, wait := s.up()
+	at := time.Now()
+	s.say("demo-web-1", "before\n", at)
+	r.out.await(t, "before")
+	s.mu.Lock()
+	close(s.streams[0])
+	s.mu.Unlock()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		s.mu.Lock()
+		n := len(s.streams)
+		s.mu.Unlock()
+		if n == 2 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the logs are not opened again")
+		}
+	}
+	s.say("demo-web-1", "before\n", at) // the engine begins where we began
+	s.say("demo-web-1", "at the same time\n", at)
+	s.tell("", "demo-web-1", "after\n", 0)
+	s.tell("exit", "demo-web-1", "", 0)
+	s.tell("exit", "demo-db-1", "", 0)
+	wait()
+	r.expect(t, 0, attaching+"web-1  | before\nweb-1  | at the same time\nweb-1  | after\nweb-1 exited with code 0\ndb-1 exited with code 0\n", startedLine)
+}
+
+func TestLogsFollowEndsWithTheLastContainer(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.states = map[string]string{"demo-web-1": "running", "demo-db-1": "exited"}
+	r, wait := s.start("logs", "-f", "-n", "5", "web", "db")
+	for s.called() == "" {
+		time.Sleep(time.Millisecond)
+	}
+	s.tell("", "demo-db-1", "old\n", 0)
+	s.tell("", "demo-web-1", "new\n", 0)
+	s.tell("exit", "demo-web-1", "", 0)
+	wait()
+	r.expect(t, 0, "db-1   | old\nweb-1  | new\nweb-1 exited with code 0\n", "")
+	if o := s.options[0]; !o.Follow || o.Tail != 5 {
+		t.Errorf("asked for %+v", o)
+	}
+}
+
+func TestLogsInterrupted(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.states = map[string]string{"demo-web-1": "running"}
+	r, wait := s.start("logs", "-f")
+	for s.called() == "" {
+		time.Sleep(time.Millisecond)
+	}
+	s.tell("", "demo-web-1", "line\n", 0)
+	r.out.await(t, "line")
+	s.signals <- syscall.SIGINT
+	wait()
+	r.expect(t, 130, "web-1  | line\n", "")
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"tutti/scheduler/api"
+)
+
+// connect returns a client of the engine, which it starts when it is not running.
+func (a *app) connect(ctx context.Context) (*api.Client, error) {
+	p, err := enginePaths(a.root)
+	if err != nil {
+		return nil, err
+	}
+	c := api.NewClient(p.Socket())
+	err = c.Ping(ctx)
+	switch {
+	case err == nil:
+		return c, nil
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("permission denied on the engine's socket %s: run tutti as root, for example with sudo", p.Socket())
+	case !errors.Is(err, api.ErrNotRunning):
+		return nil, fmt.Errorf("ask the engine on %s: %w", p.Socket(), err)
+	}
+	if os.Geteuid() != 0 {
+		return nil, errors.New("the engine is not running, and only root can start it: run tutti as root, for example with sudo")
+	}
+	if err := startEngine(ctx, p, engineEnviron(a.environ)); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// passedOn are the variables that the engine takes over from whoever happens to start it: where programs are, and how
+// registries are reached. The rest of a user's environment is nothing for a process that serves everybody.
+var passedOn = []string{"PATH", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
+	"http_proxy", "https_proxy", "no_proxy", "all_proxy", "GODEBUG", "GOTRACEBACK", "GOCOVERDIR", "GOGC", "GOMEMLIMIT"}
+
+func engineEnviron(environ []string) []string {
+	var out []string
+	for _, e := range environ {
+		name, _, _ := strings.Cut(e, "=")
+		if strings.HasPrefix(name, "TUTTI_") {
+			out = append(out, e)
+			continue
+		}
+		for _, p := range passedOn {
+			if name == p {
+				out = append(out, e)
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+
+	"github.com/distribution/reference"
+	"github.com/moby/moby/api/types/image"
+	"github.com/moby/moby/api/types/jsonstream"
+	"github.com/spf13/cobra"
+
+	"tutti/scheduler/api"
+)
+
+var imagesNotYet = []notYet{
+	{"build", "Build an image from a Dockerfile"}, {"history", "Show the history of an image"},
+	{"import", "Import the contents from a tarball to create a filesystem image"}, {"prune", "Remove unused images"},
+	{"push", "Upload an image to a registry"}, {"save", "Save one or more images to a tar archive"},
+}
+
+// imageCommand holds docker's management commands of images.
+func (a *app) imageCommand() *cobra.Command {
+	return objectCommand("image", "Manage images", imagesNotYet, a.imageListCommand(), a.imageLoadCommand(), a.imagePullCommand(),
+		a.imageRemoveCommand(), a.imageTagCommand(),
+		a.inspectCommand("image", "Display detailed information on one or more images", "/images/%s/json"))
+}
+
+func (a *app) imageLoadCommand() *cobra.Command {
+	var input string
+	var quiet bool
+	cmd := &cobra.Command{
+		Use:   "load [OPTIONS]",
+		Short: "Load an image from a tar archive or STDIN",
+		Args:  noArgs,
+		RunE: a.run(func(ctx context.Context, _ *cobra.Command, _ []string) error {
+			archive, err := a.openInput(input)
+			if err != nil {
+				return err
+			}
+			defer archive.Close()
+			c, err := a.connect(ctx)
+			if err != nil {
+				return err
+			}
+			// quiet of the API: the engine need not count bytes. What it loaded it says in any case.
+			answer, err := c.Open(ctx, http.MethodPost, "/images/load?quiet=1", archive)
+			if err != nil {
+				return err
+			}
+			defer answer.Close()
+			return messages(answer, func(m jsonstream.Message) {
+				if !quiet {
+					fmt.Fprint(a.out, m.Stream)
+				}
+			})
+		}),
+	}
+	cmd.Flags().StringVarP(&input, "input", "i", "", "Read from tar archive file, instead of STDIN")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "Suppress the load output")
+	refuse(cmd, refusal{name: "platform"})
+	return cmd
+}
+
+// openInput opens an archive, or takes the standard input.
+func (a *app) openInput(path string) (io.ReadCloser, error) {
+	if path != "" && path != "-" {
+		return os.Open(path)
+	}
+	if _, tty := terminal(a.in); tty {
+		return nil, errors.New("requested load from stdin, but stdin is empty")
+	}
+	return io.NopCloser(a.in), nil
+}
+
+// messages reads docker's stream of progress messages to its end; an error in it is the answer's.
+func messages(r io.Reader, emit func(jsonstream.Message)) error {
+	d := json.NewDecoder(r)
+	for {
+		var m jsonstream.Message
+		switch err := d.Decode(&m); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read the engine's answer: %w", err)
+		case m.Error != nil:
+			return errors.New(m.Error.Message)
+		}
+		emit(m)
+	}
+}
+
+func (a *app) imagePullCommand() *cobra.Command {
+	var quiet bool
+	var platform string
+	cmd := &cobra.Command{
+		Use:   "pull [OPTIONS] NAME[:TAG|@DIGEST]",
+		Short: "Download an image from a registry",
+		Args:  exactArgs(1),
+		RunE: a.run(func(ctx context.Context, _ *cobra.Command, args []string) error {
+			ref, err := reference.ParseDockerRef(args[0])
+			if err != nil {
+				return fmt.Errorf("invalid reference %q: %w", args[0], err)
+			}
+			c, err := a.connect(ctx)
+			if err != nil {
+				return err
+			}
+			q := url.Values{"fromImage": {reference.FamiliarString(ref)}, "tuttiDockerConfig": {a.dockerConfig()}}
+			if platform != "" {
+				q.Set("platform", platform)
+			}
+			answer, err := c.Open(ctx, http.MethodPost, "/images/create?"+q.Encode(), nil)
+			if err != nil {
+				return err
+			}
+			defer answer.Close()
+			if err := a.showPull(ctx, answer, reference.FamiliarString(ref), quiet); err != nil {
+				return err
+			}
+			fmt.Fprintln(a.out, ref.String())
+			return nil
+		}),
+	}
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "Suppress verbose output")
+	cmd.Flags().StringVar(&platform, "platform", "", "Set platform if server is multi-platform capable")
+	refuse(cmd, refusal{name: "all-tags", short: "a", isBool: true}, refusal{name: "disable-content-trust", isBool: true})
+	return cmd
+}
+
+// showPull shows docker's pull messages, one row a layer.
+func (a *app) showPull(ctx context.Context, r io.Reader, name string, quiet bool) error {
+	d := a.display(ctx, "pull", displayOptions{quiet: quiet})
+	defer d.Close()
+	err := messages(r, func(m jsonstream.Message) {
+		if m.ID == "" {
+			return
+		}
+		e := api.Event{Kind: api.KindResource, Resource: "Image", Name: name, Status: "Pulling", Phase: api.PhaseWorking, Layer: m.ID, Text: m.Status}
+		if m.Progress != nil {
+			e.Current, e.Total = m.Progress.Current, m.Progress.Total
+		}
+		d.Event(e)
+	})
+	done := api.Event{Kind: api.KindResource, Resource: "Image", Name: name, Status: "Pulled", Phase: api.PhaseDone}
+	if err != nil {
+		done.Status, done.Phase = "Error", api.PhaseError
+	}
+	d.Event(done)
+	return err
+}
+
+func (a *app) imageRemoveCommand() *cobra.Command {
+	var force, noPrune bool
+	cmd := &cobra.Command{
+		Use:     "rm [OPTIONS] IMAGE [IMAGE...]",
+		Short:   "Remove one or more images",
+		Aliases: []string{"rmi", "remove"},
+		Args:    minArgs(1),
+		RunE: a.run(func(ctx context.Context, _ *cobra.Command, names []string) error {
+			c, err := a.connect(ctx)
+			if err != nil {
+				return err
+			}
+			var errs []error
+			for _, n := range names {
+				var gone []image.DeleteResponse
+				path := "/images/" + url.PathEscape(n) + "?force=" + strconv.FormatBool(force) + "&noprune=" + strconv.FormatBool(noPrune)
+				if err := c.Call(ctx, http.MethodDelete, path, nil, &gone); err != nil {
+					errs = append(errs, err)
+				}
+				for _, g := range gone {
+					if g.Deleted != "" {
+						fmt.Fprintln(a.out, "Deleted:", g.Deleted)
+					} else {
+						fmt.Fprintln(a.out, "Untagged:", g.Untagged)
+					}
+				}
+			}
+			return errors.Join(errs...)
+		}),
+	}
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "Force removal of the image")
+	cmd.Flags().BoolVar(&noPrune, "no-prune", false, "Do not delete untagged parents")
+	refuse(cmd, refusal{name: "platform"})
+	return cmd
+}
+
+func (a *app) imageTagCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "tag SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
+		Short: "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
+		Args:  exactArgs(2),
+		RunE: a.run(func(ctx context.Context, _ *cobra.Command, args []string) error {
+			ref, err := reference.ParseNormalizedNamed(args[1])
+			if err != nil {
+				return fmt.Errorf("invalid reference %q: %w", args[1], err)
+			}
+			if _, ok := ref.(reference.Canonical); ok {
+				return errors.New("refusing to create a tag with a digest reference")
+			}
+			_, tag := splitReference(args[1])
+			c, err := a.connect(ctx)
+			if err != nil {
+				return err
+			}
+			q := url.Values{"repo": {reference.FamiliarName(ref)}, "tag": {tag}}
+			return c.Call(ctx, http.MethodPost, "/images/"+url.PathEscape(args[0])+"/tag?"+q.Encode(), nil, nil)
+		}),
+	}
+}

@@ -1,0 +1,24 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"tutti/scheduler/api"
+)
+
+func (a *app) killCommand() *cobra.Command {
+	var signal string
+	cmd := &cobra.Command{
+		Use:         "kill [OPTIONS] [SERVICE...]",
+		Short:       "Force stop service containers",
+		Annotations: heeds(heedsDryRun),
+		RunE: a.run(func(ctx context.Context, _ *cobra.Command, args []string) error {
+			return a.services(ctx, "kill", api.ServicesRequest{Services: args, Signal: signal})
+		}),
+	}
+	cmd.Flags().StringVarP(&signal, "signal", "s", "SIGKILL", "SIGNAL to send to the container")
+	refuse(cmd, refusal{name: "remove-orphans", isBool: true})
+	return cmd
+}
