@@ -3,9 +3,15 @@ package main
 import (
 	"context"
 	"errors"
-	"path/filepath"
+	"fmt"
+	"net/http"
+	"os"
 
 	"github.com/spf13/cobra"
+
+	"tutti/runtime/keeper"
+	"tutti/scheduler"
+	"tutti/scheduler/server"
 )
 
 // engineCommand is what the keeper runs.
@@ -16,26 +22,30 @@ func (a *app) engineCommand() *cobra.Command {
 		Hidden:      true,
 		Args:        noArgs,
 		Annotations: heeds(readsOnly),
-		RunE:        func(*cobra.Command, []string) error { return errNoEngine },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return scheduler.Main(cmd.Context(), a.root, func(e *scheduler.Engine) http.Handler {
+				return server.New(e, server.Build{Version: version})
+			})
+		},
 	}
-}
-
-var errNoEngine = errors.New("the engine is not part of this build")
-
-// paths are the folders of one engine.
-type paths struct{ root, run string }
-
-// Socket is where the engine listens.
-func (p paths) Socket() string { return filepath.Join(p.run, "tutti.sock") }
-
-// enginePaths returns the folders that belong to a state root; "" is the default root.
-func enginePaths(root string) (paths, error) {
-	if root == "" || filepath.Clean(root) == "/var/lib/tutti" {
-		return paths{"/var/lib/tutti", "/run/tutti"}, nil
-	}
-	abs, err := filepath.Abs(root)
-	return paths{abs, filepath.Join(abs, "run")}, err
 }
 
 // startEngine starts the engine and returns when it serves.
-func startEngine(context.Context, paths, []string) error { return errNoEngine }
+func startEngine(ctx context.Context, p scheduler.Paths, environ []string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program's own file: %w", err)
+	}
+	if err := os.MkdirAll(p.Root, 0o700); err != nil {
+		return fmt.Errorf("create the state folder: %w", err)
+	}
+	if err := os.MkdirAll(p.Run, 0o700); err != nil {
+		return fmt.Errorf("create the run folder: %w", err)
+	}
+	err = keeper.Start(ctx, keeper.StartOptions{RunDir: p.Run, EngineArgv: []string{self, "engine", "--root", p.Root}, EngineEnv: environ, LogFile: p.EngineLog()})
+	var failed *keeper.EngineError
+	if errors.As(err, &failed) {
+		return fmt.Errorf("%w\nits log is %s", err, p.EngineLog())
+	}
+	return err
+}

@@ -1,0 +1,224 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"tutti/netdriver"
+	"tutti/runtime"
+	"tutti/runtime/logs"
+	"tutti/runtime/statefile"
+	"tutti/scheduler/container"
+	"tutti/scheduler/supervise"
+)
+
+// adopt makes the engine's picture match what an earlier engine left: containers that run are supervised again, the end
+// of those that ended meanwhile is recorded, what was half made is removed.
+func (e *Engine) adopt(ctx context.Context) error {
+	e.loadNetworks()
+	outputs, err := e.loadUnits()
+	if err != nil {
+		return err
+	}
+	var alive []*unit
+	processes := map[string]*runtime.Container{}
+	known := make([]string, 0, len(e.units))
+	for id, u := range e.units {
+		p, err := e.runtime.Load(id)
+		switch {
+		case errors.Is(err, runtime.ErrNoContainer):
+			continue
+		case err != nil:
+			return fmt.Errorf("load container %s: %w", u.config.Name, err)
+		case !u.state.Alive(): // the engine died between making the process and recording it
+			if err := p.Delete(ctx); err != nil {
+				return fmt.Errorf("remove the half-made process of %s: %w", u.config.Name, err)
+			}
+			continue
+		}
+		alive = append(alive, u)
+		processes[id] = p
+		known = append(known, id)
+	}
+	if err := e.runtime.RemoveOrphans(ctx, known); err != nil {
+		return fmt.Errorf("remove orphaned processes: %w", err)
+	}
+	if err := e.restoreNetwork(ctx, alive); err != nil {
+		return fmt.Errorf("restore the networks: %w", err)
+	}
+	if err := e.removeBuildNetwork(ctx); err != nil {
+		return fmt.Errorf("remove the network of an interrupted build: %w", err)
+	}
+	for _, u := range alive {
+		if err := e.resume(u, processes[u.id], outputs[u.id]); err != nil {
+			return fmt.Errorf("take over container %s: %w", u.config.Name, err)
+		}
+	}
+	e.releaseUnclaimed(processes)
+	if err := e.removeUnclaimedFiles(processes); err != nil {
+		return err
+	}
+	return e.restartAtBoot(processes)
+}
+
+// loadUnits reads the containers' records. A folder without one was being created or removed: it is discarded.
+func (e *Engine) loadUnits() (outputs map[string]output, err error) {
+	outputs = map[string]output{}
+	l, err := os.ReadDir(e.paths.containers())
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range l {
+		dir := e.paths.container(d.Name())
+		var rec container.Record
+		err := statefile.Read(recordPath(dir), &rec)
+		if errors.Is(err, fs.ErrNotExist) {
+			if err := e.discard(dir); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if err == nil && rec.ID != d.Name() {
+			err = fmt.Errorf("it is the record of container %s", rec.ID)
+		}
+		if err != nil {
+			// One unreadable record must not take every other container down with it.
+			e.log.Error("read the container's record", "folder", dir, "error", err)
+			continue
+		}
+		pipes, console, err := e.takeOutput(rec)
+		if err != nil {
+			return nil, fmt.Errorf("take over the output of container %s: %w", rec.Name, err)
+		}
+		u, err := newUnit(dir, rec, pipes)
+		if err != nil {
+			return nil, fmt.Errorf("open the log of container %s: %w", rec.Name, err)
+		}
+		e.units[rec.ID] = u
+		outputs[rec.ID] = output{pipes, console}
+	}
+	return outputs, nil
+}
+
+// output is where the output of a container comes from that an earlier engine started.
+type output struct {
+	pipes   *logs.Pipes
+	console *os.File
+}
+
+// takeOutput finds what the keeper holds of a container's output; a container that did not run has none.
+func (e *Engine) takeOutput(rec container.Record) (pipes *logs.Pipes, console *os.File, err error) {
+	if !rec.State.Alive() || rec.Log.Driver == "none" {
+		return nil, nil, nil
+	}
+	held, err := e.keeper.Take(rec.ID)
+	if err != nil || len(held) == 0 {
+		return nil, nil, err // the host was rebooted
+	}
+	if c := held["console"]; c != nil {
+		return nil, c, nil
+	}
+	pipes, err = logs.FromFiles(held)
+	return pipes, nil, err
+}
+
+// restoreNetwork tells the driver which endpoints and ports are in use; it removes all others.
+func (e *Engine) restoreNetwork(ctx context.Context, alive []*unit) error {
+	endpoints := map[string][]netdriver.Endpoint{}
+	ports := map[string][]netdriver.PortBinding{}
+	for _, u := range alive {
+		for _, p := range u.state.Endpoints {
+			endpoints[u.id] = append(endpoints[u.id], p.Endpoint)
+		}
+		ports[u.id] = u.state.Bindings
+	}
+	return e.net.Restore(ctx, endpoints, ports)
+}
+
+// resume supervises a container that an earlier engine started: its output, its names, its health, its end.
+func (e *Engine) resume(u *unit, p *runtime.Container, out output) error {
+	p.Console = out.console
+	if len(u.state.Endpoints) > 0 && p.State().Status != runtime.StatusStopped {
+		udp, tcp, err := e.takeDNS(u.id, p.NetNS())
+		if err != nil {
+			return fmt.Errorf("take over the resolver: %w", err)
+		}
+		e.names.set(u.id, e.nameEntry(&u.config, u.state.Endpoints))
+		e.dns.Serve(u.id, udp, tcp)
+	}
+	if u.state.Health == nil && u.config.Health != nil {
+		u.state.Health = &supervise.Health{Status: supervise.Starting}
+	}
+	e.watch(u, p, out.pipes)
+	return nil
+}
+
+// releaseUnclaimed lets go of what the keeper holds for containers that are no more.
+func (e *Engine) releaseUnclaimed(processes map[string]*runtime.Container) {
+	for _, id := range e.keeper.Held() {
+		owner := strings.TrimPrefix(strings.TrimPrefix(id, dnsHolder("")), netdriver.SocketsID(""))
+		if processes[owner] != nil {
+			continue
+		}
+		if err := e.keeper.Release(id); err != nil {
+			e.log.Error("release what the keeper held", "id", id, "error", err)
+		}
+	}
+}
+
+// removeUnclaimedFiles removes the files of runs that are over.
+func (e *Engine) removeUnclaimedFiles(processes map[string]*runtime.Container) error {
+	l, err := os.ReadDir(e.paths.files())
+	for _, d := range l {
+		if processes[d.Name()] == nil {
+			err = errors.Join(err, os.RemoveAll(e.filesDir(d.Name())))
+		}
+	}
+	return err
+}
+
+// restartAtBoot records that containers whose processes are gone have ended (the host went down, or their keeper did)
+// and starts those again whose policy says so.
+func (e *Engine) restartAtBoot(processes map[string]*runtime.Container) error {
+	for id, u := range e.units {
+		if processes[id] != nil {
+			continue
+		}
+		before := u.state
+		lost := before.Alive()
+		waiting := before.Status == container.Restarting
+		if !lost && !waiting && before.Started.IsZero() {
+			continue // never started
+		}
+		code := before.ExitCode
+		if lost {
+			code = 255 // docker's code for an end that nobody saw
+		}
+		again := waiting || u.config.Restart.AtBoot(before.Stopped, code)
+		if !lost && !waiting && !again {
+			continue
+		}
+		_, err := u.update(func(s *container.State) {
+			if lost {
+				s.ExitCode, s.Finished = code, time.Now().UTC()
+			}
+			s.Pid, s.Health, s.Bindings = 0, nil, nil
+			s.Status = container.Exited
+			if again {
+				s.Status = container.Restarting
+			}
+		})
+		if err != nil {
+			return err
+		}
+		if again {
+			e.restartAfter(u, max(before.Delay, time.Millisecond))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,181 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"tutti/scheduler/api"
+	"tutti/scheduler/container"
+	"tutti/scheduler/plan"
+	"tutti/volumes"
+)
+
+// steps are the words that the user sees before and after an operation, docker compose's.
+var steps = map[plan.Kind][2]string{
+	plan.PullImage:       {"Pulling", "Pulled"},
+	plan.BuildImage:      {"Building", "Built"},
+	plan.RemoveImage:     {"Removing", "Removed"},
+	plan.CreateNetwork:   {"Creating", "Created"},
+	plan.RemoveNetwork:   {"Removing", "Removed"},
+	plan.CreateVolume:    {"Creating", "Created"},
+	plan.RemoveVolume:    {"Removing", "Removed"},
+	plan.CreateContainer: {"Creating", "Created"},
+	plan.StartContainer:  {"Starting", "Started"},
+	plan.StopContainer:   {"Stopping", "Stopped"},
+	plan.RemoveContainer: {"Removing", "Removed"},
+}
+
+// apply carries out one operation and tells the user. It decides nothing.
+func (r *run) apply(ctx context.Context, op plan.Op) error {
+	if op.Kind == plan.AwaitCondition || op.Kind == plan.AwaitHealthy {
+		return r.await(ctx, op)
+	}
+	words := steps[op.Kind]
+	if op.Kind == plan.CreateContainer && op.Replaces != "" {
+		words = [2]string{"Recreate", "Recreated"}
+	}
+	r.resource(op, words[0], api.PhaseWorking, "")
+	if err := r.act(ctx, op); err != nil {
+		if ctx.Err() == nil {
+			r.resource(op, "Error", api.PhaseError, strings.SplitN(err.Error(), "\n", 2)[0])
+		}
+		return err
+	}
+	r.resource(op, words[1], api.PhaseDone, "")
+	return nil
+}
+
+func (r *run) act(ctx context.Context, op plan.Op) error {
+	switch op.Kind {
+	case plan.PullImage:
+		return r.pull(ctx, op)
+	case plan.BuildImage:
+		return r.build(ctx, op.Service, buildFlags{})
+	case plan.RemoveImage:
+		return r.e.removeImage(ctx, op.Resource)
+	case plan.CreateNetwork:
+		return r.e.createNetwork(ctx, r.name, op.Key, r.project.NetworkHash(op.Key), r.project.Networks[op.Key])
+	case plan.RemoveNetwork:
+		return r.e.removeNetwork(ctx, op.Resource)
+	case plan.CreateVolume:
+		return r.createVolume(op.Key)
+	case plan.RemoveVolume:
+		return r.e.volumes.Remove(op.Resource)
+	case plan.CreateContainer:
+		return r.createContainer(ctx, op)
+	case plan.StartContainer:
+		u, err := r.unit(op)
+		if err != nil {
+			return err
+		}
+		return r.e.start(ctx, u)
+	case plan.StopContainer:
+		if u, err := r.unit(op); err == nil { // gone is stopped
+			return r.e.stop(ctx, u, op.Timeout)
+		}
+		return nil
+	case plan.RemoveContainer:
+		return r.removeContainer(ctx, op)
+	case plan.AwaitCondition, plan.AwaitHealthy:
+	}
+	return fmt.Errorf("operation %q is unknown", op.Kind)
+}
+
+// unit finds the container of an operation, by its id or else by its name: this plan may have created it.
+func (r *run) unit(op plan.Op) (*unit, error) {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	if u := r.e.units[op.ContainerID]; u != nil {
+		return u, nil
+	}
+	for _, u := range r.e.units {
+		if u.config.Name == op.Container {
+			return u, nil
+		}
+	}
+	return nil, fmt.Errorf("container %s does not exist", op.Container)
+}
+
+func (r *run) createVolume(key string) error {
+	v := r.project.Volumes[key]
+	labels := map[string]string{api.LabelProject: r.name, api.LabelVolume: key, api.LabelConfigHash: r.project.VolumeHash(key)}
+	for k, l := range v.Labels {
+		labels[k] = l
+	}
+	_, _, err := r.e.volumes.Create(volumes.Spec{Name: v.Name, Driver: v.Driver, DriverOpts: v.DriverOpts, Labels: labels})
+	return err
+}
+
+func (r *run) createContainer(ctx context.Context, op plan.Op) error {
+	ref := r.project.ImageName(op.Service)
+	img, err := r.e.images.Get(ctx, ref)
+	if err != nil {
+		return err
+	}
+	s := r.project.Services[op.Service]
+	c, err := container.FromService(r.project, s, imageDefaults(img))
+	if err != nil {
+		return err
+	}
+	c.ID, c.Name, c.Number, c.Image, c.Created = newID(), op.Container, op.Number, ref, time.Now().UTC()
+	c.Hash = r.project.Hash(op.Service)
+	c.Canonical = r.project.Canonical(op.Service)
+	c.DependsOn = r.dependencies(op.Service)
+	if c.Hostname == "" {
+		c.Hostname = c.ID[:12]
+	}
+	for k, v := range map[string]string{
+		api.LabelProject: r.name, api.LabelService: op.Service, api.LabelNumber: strconv.Itoa(op.Number), api.LabelOneOff: "False",
+		api.LabelConfigHash: c.Hash, api.LabelImage: c.ImageID, api.LabelWorkingDir: r.project.WorkingDir,
+		api.LabelConfigFiles: strings.Join(r.project.ComposeFiles, ","), api.LabelDependsOn: dependsLabel(c.DependsOn),
+	} {
+		c.Labels[k] = v
+	}
+	r.mu.Lock()
+	keep := r.kept[op.Replaces]
+	r.mu.Unlock()
+	_, err = r.e.create(ctx, c, keep)
+	return err
+}
+
+// dependencies are the edges of the graph that the container remembers, for a `down` without its compose file.
+func (r *run) dependencies(service string) []plan.Dependency {
+	r.graphOnce.Do(func() { r.graph = r.project.Graph() })
+	var all []plan.Dependency
+	for _, d := range r.graph.Dependencies(service) {
+		all = append(all, plan.Dependency{Service: d.Service, Condition: plan.Condition(d.Condition), Restart: d.Restart, Required: d.Required})
+	}
+	return all
+}
+
+// dependsLabel writes dependencies as docker compose's label has them: service:condition:restart, comma-separated.
+func dependsLabel(all []plan.Dependency) string {
+	var parts []string
+	for _, d := range all {
+		parts = append(parts, fmt.Sprintf("%s:%s:%t", d.Service, d.Condition, d.Restart))
+	}
+	return strings.Join(parts, ",")
+}
+
+// removeContainer removes a container and, when another one takes its place, remembers its anonymous volumes for that.
+func (r *run) removeContainer(ctx context.Context, op plan.Op) error {
+	u, err := r.unit(op)
+	if err != nil {
+		return nil //nolint:nilerr // gone is removed
+	}
+	if op.KeepVolumes {
+		keep := map[string]string{}
+		for _, m := range u.config.Mounts {
+			if m.Anonymous {
+				keep[m.Target] = m.Source
+			}
+		}
+		r.mu.Lock()
+		r.kept[u.id] = keep
+		r.mu.Unlock()
+	}
+	return r.e.remove(ctx, u, true, op.Volumes)
+}

@@ -1,0 +1,154 @@
+package scheduler
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"tutti/runtime/logs"
+	"tutti/scheduler/api"
+	"tutti/scheduler/container"
+	"tutti/scheduler/plan"
+	"tutti/scheduler/supervise"
+)
+
+// lastLines is how much of a failed container's log is shown to explain the failure.
+const lastLines = 10
+
+// await blocks until every container of the operation's service is as it should be. It is woken by the changes
+// themselves.
+func (r *run) await(ctx context.Context, op plan.Op) error {
+	units := r.e.serviceUnits(r.name, op.Service)
+	if len(units) == 0 {
+		return fmt.Errorf("service %q has no container", op.Service)
+	}
+	errs := make([]error, len(units))
+	var wg sync.WaitGroup
+	for i, u := range units {
+		wg.Go(func() { errs[i] = r.awaitUnit(ctx, op, u) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (r *run) awaitUnit(ctx context.Context, op plan.Op, u *unit) error {
+	tell := func(status string, phase api.Phase, text string) {
+		r.emit(api.Event{Kind: api.KindResource, Resource: "Container", Name: u.config.Name, Status: status, Phase: phase, Text: text})
+	}
+	if op.Kind == plan.AwaitCondition && op.Condition == plan.Started {
+		return u.wait(ctx, hasStarted)
+	}
+	tell("Waiting", api.PhaseWorking, "")
+	check, done := isHealthy(u, op.Kind == plan.AwaitHealthy), "Healthy"
+	if op.Condition == plan.Completed {
+		check, done = hasCompleted(u), "Exited"
+	}
+	if err := u.wait(ctx, check); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		tell("Error", api.PhaseError, err.Error())
+		return errors.New(err.Error() + r.e.lastLog(u))
+	}
+	tell(done, api.PhaseDone, "")
+	return nil
+}
+
+func hasStarted(s container.State) (bool, error) { return !s.Started.IsZero(), nil }
+
+// isHealthy waits for health; lenient (up --wait) is content with a container that runs without a health check, and with a
+// job that has ended well.
+func isHealthy(u *unit, lenient bool) func(container.State) (bool, error) {
+	name := u.config.Name
+	return func(s container.State) (bool, error) {
+		switch {
+		case s.Status == container.Exited && s.ExitCode == 0 && lenient:
+			return true, nil
+		case s.Status == container.Exited || s.Status == container.Dead:
+			return false, fmt.Errorf("container %s exited (%d)", name, s.ExitCode)
+		case s.Alive() && u.config.Health == nil && lenient:
+			return true, nil
+		case u.config.Health == nil && !lenient:
+			return false, fmt.Errorf("container %s has no healthcheck configured", name)
+		case s.HealthStatus() == supervise.Healthy:
+			return true, nil
+		case s.HealthStatus() == supervise.Unhealthy:
+			return false, fmt.Errorf("container %s is unhealthy%s", name, lastProbe(s.Health))
+		}
+		return false, nil
+	}
+}
+
+func lastProbe(h *supervise.Health) string {
+	if len(h.Log) == 0 {
+		return ""
+	}
+	last := h.Log[len(h.Log)-1]
+	out := strings.TrimSpace(last.Output)
+	if out == "" {
+		return fmt.Sprintf(": the last probe ended with %d", last.Code)
+	}
+	return fmt.Sprintf(": the last probe ended with %d: %s", last.Code, out)
+}
+
+func hasCompleted(u *unit) func(container.State) (bool, error) {
+	return func(s container.State) (bool, error) {
+		switch {
+		case s.Status != container.Exited && s.Status != container.Dead:
+			return false, nil
+		case s.ExitCode != 0:
+			return false, fmt.Errorf("container %s did not complete successfully: exit %d", u.config.Name, s.ExitCode)
+		}
+		return true, nil
+	}
+}
+
+// lastLog is the end of a container's log, to be put under an error message.
+func (e *Engine) lastLog(u *unit) string {
+	if u.log == nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(e.ctx, time.Second)
+	defer cancel()
+	var b strings.Builder
+	_ = u.log.Read(ctx, logs.ReadOptions{Tail: lastLines}, func(l logs.Entry) error {
+		fmt.Fprintf(&b, "\n  %s | %s", u.config.Name, bytes.TrimRight(l.Line, "\r\n"))
+		return nil
+	})
+	return b.String()
+}
+
+// serviceUnits are the containers of a service, by number, without those of `run`.
+func (e *Engine) serviceUnits(project, service string) []*unit {
+	return e.selectUnits(func(c *container.Config) bool {
+		return c.Project == project && c.Service == service && !c.OneOff
+	})
+}
+
+// selectUnits are the containers that match, by service and number.
+func (e *Engine) selectUnits(match func(*container.Config) bool) []*unit {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var all []*unit
+	for _, u := range e.units {
+		if match(&u.config) {
+			all = append(all, u)
+		}
+	}
+	sort.Slice(all, func(i, j int) bool {
+		a, b := &all[i].config, &all[j].config
+		if a.Service != b.Service {
+			return a.Service < b.Service
+		}
+		if a.Number != b.Number {
+			return a.Number < b.Number
+		}
+		return a.Name < b.Name
+	})
+	return all
+}

@@ -1,0 +1,140 @@
+// Package container holds what a container is, as values: what was asked for (Config), how it is (State), and how a
+// compose service and an image become a Config and a Config becomes an OCI runtime spec. It touches no kernel.
+package container
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"tutti/scheduler/plan"
+	"tutti/scheduler/supervise"
+	"tutti/volumes"
+)
+
+// Config is everything that was asked for when the container was created. It never changes afterwards: another
+// configuration is another container.
+type Config struct {
+	ID          string            `json:"id"` // 64 hex digits
+	Name        string            `json:"name"`
+	Project     string            `json:"project,omitempty"`
+	Service     string            `json:"service,omitempty"`
+	Number      int               `json:"number,omitempty"`
+	OneOff      bool              `json:"oneOff,omitempty"`
+	Hash        string            `json:"hash,omitempty"`
+	Canonical   json.RawMessage   `json:"canonical,omitempty"` // what Hash is made of: tells which keys changed
+	DependsOn   []plan.Dependency `json:"dependsOn,omitempty"`
+	Image       string            `json:"image"`
+	ImageID     string            `json:"imageID"` // sha256:...
+	Created     time.Time         `json:"created"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+
+	Entrypoint []string `json:"entrypoint,omitempty"`
+	Command    []string `json:"command,omitempty"`
+	Env        []string `json:"env,omitempty"`
+	WorkingDir string   `json:"workingDir,omitempty"`
+	User       string   `json:"user,omitempty"` // docker's user[:group]
+	Groups     []string `json:"groups,omitempty"`
+	TTY        bool     `json:"tty,omitempty"`
+	StdinOpen  bool     `json:"stdinOpen,omitempty"`
+	Init       bool     `json:"init,omitempty"`
+	Hostname   string   `json:"hostname"`
+	Domainname string   `json:"domainname,omitempty"`
+
+	Restart    supervise.RestartPolicy `json:"restart"`
+	Health     *supervise.HealthCheck  `json:"health,omitempty"`
+	StopSignal string                  `json:"stopSignal,omitempty"` // name or number; SIGTERM when empty
+	StopGrace  time.Duration           `json:"stopGrace"`
+	Log        Log                     `json:"log"`
+
+	Security  Security             `json:"security"`
+	Resources specs.LinuxResources `json:"resources"`
+	Sysctls   map[string]string    `json:"sysctls,omitempty"`
+	Rlimits   []specs.POSIXRlimit  `json:"rlimits,omitempty"`
+	Devices   []Device             `json:"devices,omitempty"`
+	OOMScore  int                  `json:"oomScore,omitempty"`
+	Pid       string               `json:"pid,omitempty"` // "", host, container:<id>, service:<name>
+	IPC       string               `json:"ipc,omitempty"` // "", host, none, private, shareable, container:<id>, service:<name>
+	UTS       string               `json:"uts,omitempty"` // "", host
+	Cgroup    string               `json:"cgroup,omitempty"`
+	ShmSize   int64                `json:"shmSize,omitempty"` // bytes
+
+	NetworkMode string       `json:"networkMode,omitempty"` // "" = Networks, host, none, container:<id>, service:<name>
+	Networks    []Attachment `json:"networks,omitempty"`
+	Ports       []Port       `json:"ports,omitempty"`
+	Exposed     []Port       `json:"exposed,omitempty"`
+	DNS         []string     `json:"dns,omitempty"`
+	DNSSearch   []string     `json:"dnsSearch,omitempty"`
+	DNSOptions  []string     `json:"dnsOptions,omitempty"`
+	ExtraHosts  []string     `json:"extraHosts,omitempty"` // name=address
+	Links       []Link       `json:"links,omitempty"`
+
+	Mounts []Mount        `json:"mounts,omitempty"`
+	Files  []volumes.File `json:"files,omitempty"` // configs and secrets
+}
+
+// Security is what widens or narrows the default confinement.
+type Security struct {
+	Privileged      bool     `json:"privileged,omitempty"`
+	ReadOnly        bool     `json:"readOnly,omitempty"`
+	CapAdd          []string `json:"capAdd,omitempty"`
+	CapDrop         []string `json:"capDrop,omitempty"`
+	NoNewPrivileges bool     `json:"noNewPrivileges,omitempty"`
+	Seccomp         string   `json:"seccomp,omitempty"` // "" = default profile, unconfined
+	DeviceRules     []string `json:"deviceRules,omitempty"`
+}
+
+// Log is the container's logging: driver json-file, local (stored alike) or none.
+type Log struct {
+	Driver   string `json:"driver"`
+	MaxSize  int64  `json:"maxSize,omitempty"` // bytes; 0: no rotation
+	MaxFiles int    `json:"maxFiles,omitempty"`
+}
+
+// Device is a host device made visible in the container.
+type Device struct {
+	Source      string `json:"source"`
+	Target      string `json:"target"`
+	Permissions string `json:"permissions"` // of "rwm"
+}
+
+// Attachment is one network of a container.
+type Attachment struct {
+	Network     string   `json:"network"` // the network's full name
+	Aliases     []string `json:"aliases,omitempty"`
+	IPv4        string   `json:"ipv4,omitempty"`
+	IPv6        string   `json:"ipv6,omitempty"`
+	MAC         string   `json:"mac,omitempty"`
+	Interface   string   `json:"interface,omitempty"`
+	Priority    int      `json:"priority,omitempty"`
+	GwPriority  int      `json:"gwPriority,omitempty"`
+	LinkLocalIP []string `json:"linkLocalIP,omitempty"`
+}
+
+// Port is one published (or, without Published, exposed) container port.
+type Port struct {
+	Target    uint16 `json:"target"`
+	Protocol  string `json:"protocol"`
+	HostIP    string `json:"hostIP,omitempty"`
+	Published string `json:"published,omitempty"` // "", "8080" or "8080-8090"
+}
+
+// Link makes Service known as Alias to this container alone.
+type Link struct {
+	Service string `json:"service"`
+	Alias   string `json:"alias"`
+}
+
+// Mount is something mounted into the container.
+type Mount struct {
+	volumes.Mount
+	// Anonymous volumes belong to this container, or the one that replaces it, alone.
+	Anonymous bool `json:"anonymous,omitempty"`
+}
+
+// Args is the whole argument vector of the container's process.
+func (c *Config) Args() []string {
+	return append(append([]string{}, c.Entrypoint...), c.Command...)
+}

@@ -1,0 +1,214 @@
+package container
+
+import (
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/docker/go-units"
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"tutti/project"
+	"tutti/volumes"
+)
+
+// resources are the limits of the service: the flat keys (mem_limit, cpus ...) and deploy.resources, which wins.
+func resources(s types.ServiceConfig) (specs.LinuxResources, error) {
+	memory, reservation := int64(s.MemLimit), int64(s.MemReservation)
+	cpus, pids := float64(s.CPUS), s.PidsLimit
+	if d := s.Deploy; d != nil {
+		if l := d.Resources.Limits; l != nil {
+			memory, cpus, pids = or(int64(l.MemoryBytes), memory), or(float64(l.NanoCPUs), cpus), or(l.Pids, pids)
+		}
+		if r := d.Resources.Reservations; r != nil {
+			reservation = or(int64(r.MemoryBytes), reservation)
+		}
+	}
+	var r specs.LinuxResources
+	if memory > 0 || reservation > 0 || s.OomKillDisable {
+		r.Memory = &specs.LinuxMemory{Limit: positive(memory), Reservation: positive(reservation)}
+		if memory > 0 {
+			swap := or(int64(s.MemSwapLimit), 2*memory) // docker: as much swap as memory
+			r.Memory.Swap = &swap
+		}
+		if s.OomKillDisable {
+			r.Memory.DisableOOMKiller = &s.OomKillDisable
+		}
+	}
+	if cpus > 0 && s.CPUQuota > 0 {
+		return r, fmt.Errorf("cpus and cpu_quota limit the same: keep one of them")
+	}
+	if cpus > 0 || s.CPUShares > 0 || s.CPUQuota > 0 || s.CPUPeriod > 0 || s.CPUSet != "" {
+		c := &specs.LinuxCPU{Cpus: s.CPUSet, Quota: positive(s.CPUQuota)}
+		if s.CPUShares > 0 {
+			v := uint64(s.CPUShares)
+			c.Shares = &v
+		}
+		if s.CPUPeriod > 0 {
+			v := uint64(s.CPUPeriod)
+			c.Period = &v
+		}
+		if cpus > 0 {
+			period, quota := uint64(100_000), int64(cpus*100_000)
+			c.Period, c.Quota = &period, &quota
+		}
+		r.CPU = c
+	}
+	if pids > 0 {
+		r.Pids = &specs.LinuxPids{Limit: &pids}
+	}
+	return r, nil
+}
+
+func or[T comparable](v, otherwise T) T {
+	var zero T
+	if v != zero {
+		return v
+	}
+	return otherwise
+}
+
+func positive(v int64) *int64 {
+	if v <= 0 {
+		return nil
+	}
+	return &v
+}
+
+// rlimits are the service's ulimits under their kernel names, sorted.
+func rlimits(s types.ServiceConfig) []specs.POSIXRlimit {
+	var all []specs.POSIXRlimit
+	for name, u := range s.Ulimits {
+		soft, hard := u.Soft, u.Hard
+		if u.Single != 0 {
+			soft, hard = u.Single, u.Single
+		}
+		all = append(all, specs.POSIXRlimit{Type: "RLIMIT_" + strings.ToUpper(name), Soft: uint64(soft), Hard: uint64(hard)}) //nolint:gosec // -1 is RLIM_INFINITY
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].Type < all[j].Type })
+	return all
+}
+
+// security reads the keys that widen or narrow the default confinement; what is not supported is an error by name.
+func security(s types.ServiceConfig) (Security, error) {
+	sec := Security{Privileged: s.Privileged, ReadOnly: s.ReadOnly, CapAdd: s.CapAdd, CapDrop: s.CapDrop, DeviceRules: s.DeviceCgroupRules}
+	for _, o := range s.SecurityOpt {
+		key, value, ok := strings.Cut(o, "=")
+		if !ok {
+			key, value, _ = strings.Cut(o, ":")
+		}
+		switch {
+		case key == "no-new-privileges" && (value == "" || value == "true"):
+			sec.NoNewPrivileges = true
+		case key == "no-new-privileges" && value == "false":
+		case key == "seccomp" && value == "unconfined":
+			sec.Seccomp = value
+		case key == "apparmor" && value == "unconfined", key == "label":
+			// Neither confines a container here: there is nothing to switch off.
+		default:
+			return sec, fmt.Errorf("security_opt %q is not supported yet", o)
+		}
+	}
+	return sec, nil
+}
+
+// logging reads the driver and the options of docker's json-file; another driver is refused by name.
+func logging(s types.ServiceConfig) (Log, error) {
+	l := Log{Driver: "json-file"}
+	driver, options := s.LogDriver, s.LogOpt
+	if s.Logging != nil {
+		driver, options = s.Logging.Driver, s.Logging.Options
+	}
+	switch driver {
+	case "":
+	case "json-file", "none":
+		l.Driver = driver
+	case "local":
+		l = Log{Driver: driver, MaxSize: 20 << 20, MaxFiles: 5} // docker's defaults
+	default:
+		return l, fmt.Errorf("logging driver %q is not supported yet: use json-file, local or none", driver)
+	}
+	for k, v := range options {
+		var err error
+		switch k {
+		case "max-size":
+			l.MaxSize, err = units.RAMInBytes(v)
+		case "max-file":
+			l.MaxFiles, err = strconv.Atoi(v)
+		case "mode", "max-buffer-size", "compress", "labels", "labels-regex", "env", "env-regex", "tag":
+			// docker's bookkeeping: no effect on what is logged here
+		default:
+			err = fmt.Errorf("the %s driver has no such option", l.Driver)
+		}
+		if err != nil {
+			return l, fmt.Errorf("logging option %s=%s: %w", k, v, err)
+		}
+	}
+	return l, nil
+}
+
+// files are the configs and secrets of the service as the files they appear as.
+func files(p *project.Project, s types.ServiceConfig) ([]volumes.File, error) {
+	var all []volumes.File
+	for _, c := range s.Configs {
+		f, err := file("config", types.FileReferenceConfig(c), types.FileObjectConfig(p.Configs[c.Source]), p.Environment)
+		if err != nil {
+			return nil, err
+		}
+		f.Target = volumes.ConfigTarget(c.Source, c.Target)
+		all = append(all, f)
+	}
+	for _, c := range s.Secrets {
+		f, err := file("secret", types.FileReferenceConfig(c), types.FileObjectConfig(p.Secrets[c.Source]), p.Environment)
+		if err != nil {
+			return nil, err
+		}
+		f.Target = volumes.SecretTarget(c.Source, c.Target)
+		all = append(all, f)
+	}
+	return all, nil
+}
+
+func file(kind string, ref types.FileReferenceConfig, o types.FileObjectConfig, env types.Mapping) (volumes.File, error) {
+	f := volumes.File{Name: fmt.Sprintf("%s %q", kind, ref.Source)}
+	if ref.Mode != nil {
+		m := uint32(*ref.Mode) //nolint:gosec // permission bits
+		f.Mode = &m
+	}
+	var err error
+	if f.UID, err = numericID(ref.UID); err != nil {
+		return f, fmt.Errorf("%s: uid: %w", f.Name, err)
+	}
+	if f.GID, err = numericID(ref.GID); err != nil {
+		return f, fmt.Errorf("%s: gid: %w", f.Name, err)
+	}
+	switch {
+	case bool(o.External):
+		return f, fmt.Errorf("%s is external: that is not supported, use file, environment or content", f.Name)
+	case o.File != "":
+		f.Source = o.File
+	case o.Environment != "":
+		v, ok := env[o.Environment]
+		if !ok {
+			return f, fmt.Errorf("%s: the environment variable %s is not set", f.Name, o.Environment)
+		}
+		f.Content = []byte(v)
+	default:
+		f.Content = []byte(o.Content)
+	}
+	return f, nil
+}
+
+func numericID(text string) (*int, error) {
+	if text == "" {
+		return nil, nil //nolint:nilnil // nothing was asked for
+	}
+	n, err := strconv.ParseUint(text, 10, 31)
+	if err != nil {
+		return nil, fmt.Errorf("%q is no number", text)
+	}
+	id := int(n)
+	return &id, nil
+}

@@ -1,0 +1,245 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"tutti/dns"
+	"tutti/netdriver/netns"
+	"tutti/scheduler/container"
+)
+
+// The files that every container gets bound into /etc.
+const (
+	hostsFile    = "hosts"
+	hostnameFile = "hostname"
+	resolvFile   = "resolv.conf"
+)
+
+// filesDir holds what is written for one run of a container: its files of /etc, configs and secrets. It lies in the run
+// folder, on a tmpfs by default, and goes when the container has ended.
+func (e *Engine) filesDir(id string) string { return filepath.Join(e.paths.files(), id) }
+
+// writeFiles writes the container's hosts, hostname and resolv.conf. One that shares another's network shares its files.
+func (s *starter) writeFiles(context.Context) error {
+	c := &s.u.config
+	dir := s.e.filesDir(s.u.id)
+	s.onUndo(func(context.Context) error { return os.RemoveAll(dir) })
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if strings.Contains(c.NetworkMode, ":") {
+		peer, err := s.e.peer(c, c.NetworkMode)
+		if err != nil {
+			return err
+		}
+		for _, name := range []string{hostsFile, hostnameFile, resolvFile} {
+			b, err := os.ReadFile(filepath.Join(s.e.filesDir(peer.id), name))
+			if err != nil {
+				return err
+			}
+			if err := writeEtc(filepath.Join(dir, name), b); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	hosts, err := s.hosts()
+	if err != nil {
+		return err
+	}
+	resolv, err := s.e.resolvConf(c, s.ns == nil)
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		writeEtc(filepath.Join(dir, hostsFile), hosts),
+		writeEtc(filepath.Join(dir, hostnameFile), []byte(c.Hostname+"\n")),
+		writeEtc(filepath.Join(dir, resolvFile), resolv),
+	)
+}
+
+// writeEtc writes in place: a file that is bound into a running container must stay the same file.
+func writeEtc(path string, content []byte) error {
+	return os.WriteFile(path, content, 0o644) //nolint:gosec // every user in the container reads it
+}
+
+// hosts is the container's /etc/hosts as docker writes it.
+func (s *starter) hosts() ([]byte, error) {
+	c := &s.u.config
+	var b strings.Builder
+	if c.NetworkMode == "host" {
+		own, err := os.ReadFile("/etc/hosts")
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+		b.Write(own)
+	} else {
+		b.WriteString("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n")
+	}
+	for _, h := range c.ExtraHosts {
+		name, addr, _ := strings.Cut(h, "=")
+		if addr == "host-gateway" {
+			var err error
+			if addr, err = s.hostGateway(); err != nil {
+				return nil, fmt.Errorf("extra_hosts %s: %w", name, err)
+			}
+		}
+		if _, err := netip.ParseAddr(addr); err != nil {
+			return nil, fmt.Errorf("extra_hosts %s: %q is no address", name, addr)
+		}
+		fmt.Fprintf(&b, "%s\t%s\n", addr, name)
+	}
+	own := c.Hostname
+	if c.Domainname != "" {
+		own = c.Hostname + "." + c.Domainname + " " + c.Hostname
+	}
+	for _, p := range s.endpoints {
+		for _, a := range addresses(p) {
+			fmt.Fprintf(&b, "%s\t%s\n", a, own)
+		}
+	}
+	return []byte(b.String()), nil
+}
+
+// hostGateway is the address by which the container reaches the host.
+func (s *starter) hostGateway() (string, error) {
+	if s.ns == nil {
+		return "127.0.0.1", nil
+	}
+	for _, p := range s.endpoints {
+		n, err := s.e.networkByName(p.Network)
+		if err != nil {
+			return "", err
+		}
+		if !n.Internal && n.Gateway.IsValid() {
+			return n.Gateway.String(), nil
+		}
+	}
+	return "", errors.New("host-gateway needs a network that is not internal")
+}
+
+// resolvConf is the container's /etc/resolv.conf.
+func (e *Engine) resolvConf(c *container.Config, hostNetwork bool) ([]byte, error) {
+	spec := dns.ResolvConfSpec{Host: e.upstreams.Config(), Search: c.DNSSearch, Options: c.DNSOptions, HostNetwork: hostNetwork || len(c.Networks) == 0}
+	servers, err := dnsServers(c)
+	if err != nil {
+		return nil, err
+	}
+	spec.Servers = servers
+	b, _ := dns.ResolvConf(spec)
+	return b, nil
+}
+
+func dnsServers(c *container.Config) ([]netip.Addr, error) {
+	var all []netip.Addr
+	for _, d := range c.DNS {
+		a, err := netip.ParseAddr(d)
+		if err != nil {
+			return nil, fmt.Errorf("dns: %q is no address", d)
+		}
+		all = append(all, a)
+	}
+	return all, nil
+}
+
+// nameEntry is what the resolver has to know of a container.
+func (e *Engine) nameEntry(c *container.Config, endpoints []container.Endpoint) nameEntry {
+	n := nameEntry{config: c, endpoints: endpoints, internal: true}
+	for _, p := range endpoints {
+		if made, err := e.networkByName(p.Network); err == nil && !made.Internal {
+			n.internal = false
+		}
+	}
+	servers, _ := dnsServers(c) // checked when resolv.conf was written
+	n.upstreams = dns.ClientUpstreams(servers)
+	_, n.localSingle = dns.ResolvConf(dns.ResolvConfSpec{Host: e.upstreams.Config(), Search: c.DNSSearch, Options: c.DNSOptions})
+	return n
+}
+
+// dnsHolder is the name under which the keeper holds the sockets of a container's resolver: while there is no engine,
+// queries wait in them.
+func dnsHolder(id string) string { return "dns/" + id }
+
+// listenDNS opens the resolver's sockets inside a container's namespace.
+func listenDNS(ns *netns.NS) (*net.UDPConn, *net.TCPListener, error) {
+	udp, err := ns.ListenUDP(dns.Listen)
+	if err != nil {
+		return nil, nil, err
+	}
+	tcp, err := ns.ListenTCP(dns.Listen)
+	if err != nil {
+		return nil, nil, errors.Join(err, udp.Close())
+	}
+	return udp, tcp, nil
+}
+
+func (e *Engine) holdDNS(id string, udp *net.UDPConn, tcp *net.TCPListener) error {
+	u, err := udp.File()
+	if err != nil {
+		return err
+	}
+	defer u.Close()
+	t, err := tcp.File()
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	return e.keeper.Hold(dnsHolder(id), map[string]*os.File{"udp": u, "tcp": t})
+}
+
+// takeDNS finds the sockets that an earlier engine opened, or opens new ones in the namespace at path.
+func (e *Engine) takeDNS(id, path string) (*net.UDPConn, *net.TCPListener, error) {
+	held, err := e.keeper.Take(dnsHolder(id))
+	if err == nil && held["udp"] != nil && held["tcp"] != nil {
+		defer held["udp"].Close()
+		defer held["tcp"].Close()
+		udp, err1 := net.FilePacketConn(held["udp"])
+		tcp, err2 := net.FileListener(held["tcp"])
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, nil, err
+		}
+		return udp.(*net.UDPConn), tcp.(*net.TCPListener), nil
+	}
+	ns, err := netns.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer ns.Close()
+	udp, tcp, err := listenDNS(ns)
+	if err != nil {
+		return nil, nil, err
+	}
+	return udp, tcp, e.holdDNS(id, udp, tcp)
+}
+
+// unresolve takes a container out of the resolver and closes its sockets, which would keep its namespace alive.
+func (e *Engine) unresolve(id string) {
+	e.dns.Remove(id)
+	e.names.drop(id)
+	if err := e.keeper.Release(dnsHolder(id)); err != nil {
+		e.log.Error("release the resolver's sockets", "container", id[:12], "error", err)
+	}
+}
+
+// dialInside connects to a container's own DNS servers from inside its network namespace.
+func (e *Engine) dialInside(ctx context.Context, id, network string, server netip.AddrPort) (net.Conn, error) {
+	e.mu.Lock()
+	u := e.units[id]
+	e.mu.Unlock()
+	if u == nil || u.running() == nil {
+		return nil, fmt.Errorf("container %s does not run", id)
+	}
+	ns, err := netns.Open(u.running().NetNS())
+	if err != nil {
+		return nil, err
+	}
+	defer ns.Close()
+	return ns.Dial(ctx, network, server)
+}

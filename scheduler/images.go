@@ -1,0 +1,163 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+	"sync"
+
+	dockerconfig "github.com/docker/cli/cli/config"
+
+	"tutti/runtime/image"
+	"tutti/scheduler/api"
+	"tutti/scheduler/container"
+	"tutti/scheduler/plan"
+	"tutti/scheduler/supervise"
+)
+
+// imageDefaults is what a container takes over from an image.
+func imageDefaults(img image.Image) container.Image {
+	c := img.Config
+	d := container.Image{
+		ID: img.ID, Entrypoint: c.Entrypoint, Cmd: c.Cmd, Env: c.Env, WorkingDir: c.WorkingDir, User: c.User,
+		StopSignal: c.StopSignal, Labels: c.Labels,
+	}
+	for v := range c.Volumes {
+		d.Volumes = append(d.Volumes, v)
+	}
+	for p := range c.ExposedPorts {
+		d.ExposedPorts = append(d.ExposedPorts, p)
+	}
+	sort.Strings(d.Volumes)
+	sort.Strings(d.ExposedPorts)
+	if h := c.Healthcheck; h != nil {
+		d.Health = &supervise.HealthCheck{Test: h.Test, Interval: h.Interval, Timeout: h.Timeout, StartPeriod: h.StartPeriod, StartInterval: h.StartInterval, Retries: h.Retries}
+	}
+	return d
+}
+
+// pull fetches the image of a plan's operation, with the progress in bytes.
+func (r *run) pull(ctx context.Context, op plan.Op) error {
+	var platform string
+	if op.Service != "" {
+		platform = r.project.Services[op.Service].Platform
+	}
+	return r.e.pullImage(ctx, op.Resource, platform, r.client.DockerConfig, r.emit)
+}
+
+func (e *Engine) pullImage(ctx context.Context, ref, platform, dockerConfig string, emit func(api.Event)) error {
+	_, err := e.images.Pull(ctx, ref, image.PullOptions{Platform: platform, Auth: registryAuth(dockerConfig), Progress: func(p image.Progress) {
+		emit(api.Event{Kind: api.KindResource, Resource: "Image", Name: ref, Status: "Pulling", Phase: api.PhaseWorking, Layer: p.Layer, Text: string(p.Status), Current: p.Current, Total: p.Total})
+	}})
+	return err
+}
+
+// registryAuth finds the user's credentials in docker's config.json and its helpers; none is no error.
+func registryAuth(dir string) image.Auth {
+	if dir == "" {
+		return nil
+	}
+	return func(host string) (string, string, error) {
+		c, err := dockerconfig.Load(dir)
+		if err != nil {
+			return "", "", fmt.Errorf("read the docker configuration in %s: %w", dir, err)
+		}
+		if host == "docker.io" || host == "registry-1.docker.io" {
+			host = "https://index.docker.io/v1/"
+		}
+		a, err := c.GetAuthConfig(host)
+		if err != nil {
+			return "", "", fmt.Errorf("credentials for %s: %w", host, err)
+		}
+		if a.IdentityToken != "" {
+			return "", a.IdentityToken, nil
+		}
+		return a.Username, a.Password, nil
+	}
+}
+
+// removeImage removes an image by name or id, unless a container needs it.
+func (e *Engine) removeImage(ctx context.Context, ref string) error {
+	_, err := e.RemoveImage(ctx, ref, false)
+	if errors.Is(err, image.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// RemoveImage removes an image by name or id. One that a container was made from stays, unless only this name goes.
+func (e *Engine) RemoveImage(ctx context.Context, ref string, force bool) ([]image.Removal, error) {
+	img, err := e.images.Get(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	users := e.selectUnits(func(c *container.Config) bool { return c.ImageID == img.ID })
+	byID := strings.HasPrefix(img.ID, ref) || strings.HasPrefix(strings.TrimPrefix(img.ID, "sha256:"), ref)
+	if len(users) > 0 && (byID || len(img.Names) <= 1) && !force {
+		return nil, inUse(fmt.Sprintf("image %s is used by container %s: remove the container first", ref, users[0].config.Name))
+	}
+	if len(users) > 0 && (byID || len(img.Names) <= 1) {
+		return nil, inUse(fmt.Sprintf("image %s is used by container %s and cannot be removed by force: its layers are the container's files", ref, users[0].config.Name))
+	}
+	return e.images.Remove(ctx, ref, image.RemoveOptions{Force: force})
+}
+
+// Pull fetches the images of a project's services.
+func (e *Engine) Pull(ctx context.Context, q api.PullRequest, emit func(api.Event)) error {
+	r, end, err := e.begin(ctx, "", q.Project, q.Client, emit)
+	if err != nil {
+		return err
+	}
+	defer end()
+	names := q.Services
+	if len(names) == 0 {
+		names = r.project.ServiceNames()
+	} else if q.IncludeDeps {
+		names = r.project.Graph().With(names...)
+	}
+	wanted := map[string]string{} // reference → service
+	for _, n := range names {
+		s, ok := r.project.Services[n]
+		if !ok {
+			return fmt.Errorf("no such service: %s", n)
+		}
+		if s.Image == "" || q.IgnoreBuildable && s.Build != nil {
+			r.emit(api.Event{Kind: api.KindResource, Resource: "Image", Name: r.project.ImageName(n), Status: "Skipped", Phase: api.PhaseDone, Text: "it is built"})
+			continue
+		}
+		wanted[s.Image] = n
+	}
+	var mu sync.Mutex
+	var errs []error
+	var wg sync.WaitGroup
+	for ref, service := range wanted {
+		wg.Go(func() {
+			if err := r.pullService(ctx, ref, service, q.Policy); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, err)
+			}
+		})
+	}
+	wg.Wait()
+	if q.IgnoreFailures && ctx.Err() == nil {
+		for _, err := range errs {
+			r.emit(api.Event{Kind: api.KindWarning, Text: err.Error()})
+		}
+		return nil
+	}
+	return errors.Join(errs...)
+}
+
+func (r *run) pullService(ctx context.Context, ref, service, policy string) error {
+	op := plan.Op{Kind: plan.PullImage, Service: service, Resource: ref}
+	if policy == "missing" {
+		if _, err := r.e.images.Get(ctx, ref); err == nil {
+			r.resource(op, "Skipped", api.PhaseDone, "it is there")
+			return nil
+		}
+	}
+	return r.apply(ctx, op)
+}

@@ -1,0 +1,134 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tutti/runtime/keeper"
+)
+
+// linger is how long an engine with nothing to do waits for the next command.
+const linger = 3 * time.Second
+
+// Main is the engine's process: it opens the state, listens on the socket until there is nothing left to do, or it is told
+// to stop, and returns. The keeper starts it; handler makes the HTTP handler of an engine.
+func Main(ctx context.Context, root string, handler func(*Engine) http.Handler) (err error) {
+	defer func() {
+		if err != nil {
+			keeper.Ready(err)
+		}
+	}()
+	// The engine's garbage is short-lived and small: trade a little of its time for memory.
+	debug.SetGCPercent(50)
+	paths, err := NewPaths(root)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	slog.SetDefault(log)
+	k, err := keeper.Connect()
+	if err != nil {
+		return fmt.Errorf("connect to the keeper: %w", err)
+	}
+	if err := os.MkdirAll(paths.Run, 0o700); err != nil {
+		return err
+	}
+	unlock, err := lockRoot(paths)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	e, err := Open(ctx, paths, k, log)
+	if err != nil {
+		return err
+	}
+	return errors.Join(e.serve(ctx, handler(e)), e.Close(context.WithoutCancel(ctx)), e.cleanUp())
+}
+
+// lockRoot makes sure that only one engine works on a state root, whoever started it.
+func lockRoot(p Paths) (unlock func(), err error) {
+	if err := os.MkdirAll(p.Root, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(p.Root+"/engine.lock", os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("another engine works on %s: %w", p.Root, err), f.Close())
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// serve answers requests until the engine has been idle for a while or ctx is done.
+func (e *Engine) serve(ctx context.Context, h http.Handler) error {
+	if err := os.Remove(e.paths.Socket()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	l, err := net.Listen("unix", e.paths.Socket())
+	if err != nil {
+		return fmt.Errorf("listen on the engine's socket: %w", err)
+	}
+	if err := os.Chmod(e.paths.Socket(), 0o660); err != nil { //nolint:gosec // root's group may use it
+		return err
+	}
+	srv := &http.Server{Handler: e.counted(h), BaseContext: func(net.Listener) context.Context { return e.ctx }, ReadHeaderTimeout: 10 * time.Second}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(l) }()
+	keeper.Ready(nil)
+	e.wg.Go(e.economize)
+	idle := make(chan struct{})
+	go func() { e.busy.waitIdle(ctx.Done(), linger); close(idle) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	case <-idle:
+	}
+	// A client that comes from here on is to start the next engine: the keeper must know before the socket is closed.
+	if err := e.keeper.Stopping(); err != nil {
+		e.log.Warn("tell the keeper", "error", err)
+	}
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return srv.Shutdown(closing)
+}
+
+// counted keeps the engine alive while a request is served.
+func (e *Engine) counted(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer e.busy.begin()()
+		h.ServeHTTP(w, r)
+		select {
+		case e.asked <- struct{}{}:
+		default:
+		}
+	})
+}
+
+// cleanUp removes what only a working engine needs. Folders that still hold something stay.
+func (e *Engine) cleanUp() error {
+	e.mu.Lock()
+	left := len(e.units)
+	e.mu.Unlock()
+	if left > 0 {
+		return nil
+	}
+	if err := e.runtime.RemoveParent(); err != nil {
+		return fmt.Errorf("remove the empty cgroups: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,163 @@
+package scheduler
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/compose-spec/compose-go/v2/types"
+
+	"tutti/netdriver"
+	"tutti/scheduler/api"
+)
+
+// labelCreated on a network is when it was made, RFC 3339.
+const labelCreated = "tutti.created"
+
+// loadNetworks learns what networks there are. Everything that is known of one is the driver's, or in its labels.
+func (e *Engine) loadNetworks() {
+	for _, n := range e.net.Networks() {
+		if n.Name != buildNetworkName {
+			e.networks[n.Name] = n
+		}
+	}
+}
+
+// createNetwork makes a network of a project's model; one that is there already is left as it is.
+func (e *Engine) createNetwork(ctx context.Context, project, key, hash string, c types.NetworkConfig) error {
+	e.mu.Lock()
+	_, have := e.networks[c.Name]
+	e.mu.Unlock()
+	if have {
+		return nil
+	}
+	spec, err := networkSpec(c)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256([]byte(e.paths.Root + "\x00" + c.Name))
+	spec.ID = hex.EncodeToString(sum[:])
+	spec.Labels = map[string]string{api.LabelProject: project, api.LabelNetwork: key, api.LabelConfigHash: hash, labelCreated: time.Now().UTC().Format(time.RFC3339Nano)}
+	for _, m := range []types.Labels{c.Labels, c.CustomLabels} {
+		for k, v := range m {
+			spec.Labels[k] = v
+		}
+	}
+	made, err := e.net.CreateNetwork(ctx, spec)
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.networks[made.Name] = made
+	return nil
+}
+
+// networkSpec reads a network's compose section.
+func networkSpec(c types.NetworkConfig) (netdriver.NetworkSpec, error) {
+	spec := netdriver.NetworkSpec{Name: c.Name, Driver: c.Driver, Internal: c.Internal, Options: c.DriverOpts}
+	if spec.Driver == "" || spec.Driver == "default" {
+		spec.Driver = "bridge"
+	}
+	if c.EnableIPv4 != nil && !*c.EnableIPv4 {
+		return spec, fmt.Errorf("network %s: enable_ipv4: false is not supported yet", c.Name)
+	}
+	spec.EnableIPv6 = c.EnableIPv6 != nil && *c.EnableIPv6
+	if d := c.Ipam.Driver; d != "" && d != "default" {
+		return spec, fmt.Errorf("network %s: ipam driver %q is not supported: leave it out", c.Name, d)
+	}
+	for _, pool := range c.Ipam.Config {
+		if err := addPool(&spec, pool); err != nil {
+			return spec, fmt.Errorf("network %s: ipam: %w", c.Name, err)
+		}
+	}
+	return spec, nil
+}
+
+func addPool(spec *netdriver.NetworkSpec, pool *types.IPAMPool) error {
+	if pool.Subnet == "" {
+		if pool.Gateway != "" || pool.IPRange != "" {
+			return fmt.Errorf("a gateway or ip_range needs a subnet beside it")
+		}
+		return nil
+	}
+	subnet, err := netip.ParsePrefix(pool.Subnet)
+	if err != nil {
+		return fmt.Errorf("subnet: %w", err)
+	}
+	spec.Subnets = append(spec.Subnets, subnet.Masked())
+	if pool.Gateway != "" {
+		gw, err := netip.ParseAddr(pool.Gateway)
+		if err != nil {
+			return fmt.Errorf("gateway: %w", err)
+		}
+		if !subnet.Contains(gw) {
+			return fmt.Errorf("the gateway %s is not in the subnet %s", gw, subnet)
+		}
+		if gw.Is4() {
+			spec.Gateway = gw
+		} else {
+			spec.Gateway6 = gw
+		}
+	}
+	if pool.IPRange != "" {
+		if spec.IPRange, err = netip.ParsePrefix(pool.IPRange); err != nil {
+			return fmt.Errorf("ip_range: %w", err)
+		}
+	}
+	for name, a := range pool.AuxiliaryAddresses {
+		addr, err := netip.ParseAddr(a)
+		if err != nil {
+			return fmt.Errorf("aux_addresses %s: %w", name, err)
+		}
+		spec.AuxAddresses = append(spec.AuxAddresses, addr)
+	}
+	return nil
+}
+
+// removeNetwork removes a network by name; one that is gone is no error, one that containers use is.
+func (e *Engine) removeNetwork(ctx context.Context, name string) error {
+	e.mu.Lock()
+	n, have := e.networks[name]
+	var users []string
+	for _, u := range e.units {
+		for _, a := range u.config.Networks {
+			if a.Network == name {
+				users = append(users, u.config.Name)
+			}
+		}
+	}
+	e.mu.Unlock()
+	if !have {
+		return nil
+	}
+	if len(users) > 0 {
+		sort.Strings(users)
+		return inUse(fmt.Sprintf("network %s is in use by %s", name, strings.Join(users, ", ")))
+	}
+	if err := e.net.RemoveNetwork(ctx, n.ID); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.networks, name)
+	return nil
+}
+
+// inUse says that something cannot be removed because containers need it.
+func inUse(what string) error { return fmt.Errorf("%w: %s", ErrConflict, what) }
+
+// networkByName finds a network, or says that there is none.
+func (e *Engine) networkByName(name string) (netdriver.Network, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if n, ok := e.networks[name]; ok {
+		return n, nil
+	}
+	return netdriver.Network{}, fmt.Errorf("network %s does not exist", name)
+}

@@ -1,0 +1,140 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+	"strings"
+
+	"tutti/netdriver"
+	"tutti/runtime/image"
+	"tutti/scheduler/api"
+	"tutti/scheduler/container"
+	"tutti/volumes"
+)
+
+// Images lists the images.
+func (e *Engine) Images(ctx context.Context) ([]image.Image, error) { return e.images.List(ctx) }
+
+// Image finds an image by name, id or the beginning of its id.
+func (e *Engine) Image(ctx context.Context, ref string) (image.Image, error) {
+	return e.images.Get(ctx, ref)
+}
+
+// ImageUsers counts the containers per image id.
+func (e *Engine) ImageUsers() map[string]int {
+	n := map[string]int{}
+	for _, u := range e.selectUnits(func(*container.Config) bool { return true }) {
+		n[u.config.ImageID]++
+	}
+	return n
+}
+
+// LoadImages reads a docker archive or an OCI layout.
+func (e *Engine) LoadImages(ctx context.Context, r io.Reader, loaded func(image.Image)) ([]image.Image, error) {
+	return e.images.Load(ctx, r, loaded)
+}
+
+// TagImage gives an image another name.
+func (e *Engine) TagImage(ctx context.Context, ref, name string) error {
+	return e.images.Tag(ctx, ref, name)
+}
+
+// PullImage fetches an image for this host.
+func (e *Engine) PullImage(ctx context.Context, ref, platform, dockerConfig string, emit func(api.Event)) error {
+	return e.pullImage(ctx, ref, platform, dockerConfig, emit)
+}
+
+// Volumes lists the volumes by name.
+func (e *Engine) Volumes() ([]volumes.Volume, error) { return e.volumes.List() }
+
+// Volume finds a volume.
+func (e *Engine) Volume(name string) (volumes.Volume, error) { return e.volumes.Get(name) }
+
+// CreateVolume makes a volume, or returns the one of that name.
+func (e *Engine) CreateVolume(s volumes.Spec) (volumes.Volume, error) {
+	if s.Name == "" {
+		s.Name = newID()
+	}
+	v, _, err := e.volumes.Create(s)
+	return v, err
+}
+
+// RemoveVolume removes a volume that no container has.
+func (e *Engine) RemoveVolume(name string, force bool) error {
+	users := e.selectUnits(func(c *container.Config) bool {
+		for _, m := range c.Mounts {
+			if m.Type == volumes.TypeVolume && m.Source == name {
+				return true
+			}
+		}
+		return false
+	})
+	if len(users) > 0 {
+		var names []string
+		for _, u := range users {
+			names = append(names, u.config.Name)
+		}
+		return fmt.Errorf("%w: volume %s is in use by %s", ErrConflict, name, strings.Join(names, ", "))
+	}
+	err := e.volumes.Remove(name)
+	if force && errors.Is(err, volumes.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// Networks lists the networks by name.
+func (e *Engine) Networks() []netdriver.Network {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := []netdriver.Network{}
+	for _, n := range e.networks {
+		all = append(all, n)
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].Name < all[j].Name })
+	return all
+}
+
+// Network finds a network by name, id or the beginning of its id.
+func (e *Engine) Network(ref string) (netdriver.Network, error) {
+	for _, n := range e.Networks() {
+		if n.Name == ref || len(ref) >= 4 && strings.HasPrefix(n.ID, ref) {
+			return n, nil
+		}
+	}
+	return netdriver.Network{}, fmt.Errorf("%w network: %s", ErrNoSuch, ref)
+}
+
+// RemoveNetwork removes a network that no container has.
+func (e *Engine) RemoveNetwork(ctx context.Context, ref string) error {
+	n, err := e.Network(ref)
+	if err != nil {
+		return err
+	}
+	return e.removeNetwork(ctx, n.Name)
+}
+
+// EndpointsOn are the running containers of a network.
+func (e *Engine) EndpointsOn(network string) map[string]ContainerEndpoint {
+	all := map[string]ContainerEndpoint{}
+	for _, u := range e.selectUnits(func(*container.Config) bool { return true }) {
+		for _, p := range u.snapshot().Endpoints {
+			if p.Network == network {
+				all[u.id] = ContainerEndpoint{Name: u.config.Name, Endpoint: p.Endpoint}
+			}
+		}
+	}
+	return all
+}
+
+// ContainerEndpoint is a container's place on a network, with the container's name.
+type ContainerEndpoint struct {
+	Name     string
+	Endpoint netdriver.Endpoint
+}
+
+// NetworkCreated is when a network was made, RFC 3339.
+func NetworkCreated(n netdriver.Network) string { return n.Labels[labelCreated] }

@@ -1,0 +1,65 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+
+	"tutti/runtime/image"
+	"tutti/scheduler/api"
+	"tutti/scheduler/container"
+	"tutti/scheduler/plan"
+	"tutti/volumes"
+)
+
+// observe takes the snapshot of reality that the project's plans are made from.
+func (r *run) observe(ctx context.Context) (plan.State, error) {
+	var s plan.State
+	for _, u := range r.e.selectUnits(func(c *container.Config) bool { return c.Project == r.name }) {
+		s.Containers = append(s.Containers, observed(u))
+	}
+	r.e.mu.Lock()
+	for _, n := range r.e.networks {
+		s.Networks = append(s.Networks, plan.Network{ID: n.ID, Name: n.Name, Project: n.Labels[api.LabelProject], Key: n.Labels[api.LabelNetwork], Hash: n.Labels[api.LabelConfigHash]})
+	}
+	r.e.mu.Unlock()
+	all, err := r.e.volumes.List()
+	if err != nil {
+		return s, err
+	}
+	for _, v := range all {
+		s.Volumes = append(s.Volumes, plan.Volume{Name: v.Name, Project: v.Labels[api.LabelProject], Key: v.Labels[api.LabelVolume], Hash: v.Labels[api.LabelConfigHash]})
+	}
+	if r.project == nil {
+		return s, nil
+	}
+	s.Images = map[string]string{}
+	for name := range r.project.Services {
+		ref := r.project.ImageName(name)
+		img, err := r.e.images.Get(ctx, ref)
+		if errors.Is(err, image.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return s, err
+		}
+		s.Images[ref] = img.ID
+	}
+	return s, nil
+}
+
+func observed(u *unit) plan.Container {
+	st, c := u.snapshot(), &u.config
+	o := plan.Container{
+		ID: c.ID, Name: c.Name, Service: c.Service, Number: c.Number, OneOff: c.OneOff, ConfigHash: c.Hash, Config: c.Canonical, ImageID: c.ImageID,
+		Status: plan.Status(st.Status), ExitCode: st.ExitCode, Health: plan.Health(st.HealthStatus()), DependsOn: c.DependsOn,
+	}
+	for _, n := range c.Networks {
+		o.Networks = append(o.Networks, n.Network)
+	}
+	for _, m := range c.Mounts {
+		if m.Type == volumes.TypeVolume && !m.Anonymous {
+			o.Volumes = append(o.Volumes, m.Source)
+		}
+	}
+	return o
+}

@@ -1,0 +1,97 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"tutti/scheduler/container"
+	"tutti/scheduler/plan"
+)
+
+// preflight finds, before anything is made, what would fail later: a service that cannot be translated, a network that
+// cannot be made, a port of the host that somebody has. A project that cannot come up leaves no half of it behind.
+func (r *run) preflight(ctx context.Context, p *plan.Plan) error {
+	freed := map[string]bool{} // containers that the plan stops
+	for _, op := range p.Ops {
+		if op.Kind == plan.StopContainer || op.Kind == plan.RemoveContainer {
+			freed[op.ContainerID] = true
+		}
+	}
+	for _, op := range p.Ops {
+		switch op.Kind {
+		case plan.CreateNetwork:
+			if _, err := networkSpec(r.project.Networks[op.Key]); err != nil {
+				return err
+			}
+		case plan.CreateContainer:
+			c, err := container.FromService(r.project, r.project.Services[op.Service], container.Image{Cmd: []string{"true"}})
+			if err != nil {
+				return fmt.Errorf("service %q: %w", op.Service, err)
+			}
+			if err := r.checkPeers(&c); err != nil {
+				return fmt.Errorf("service %q: %w", op.Service, err)
+			}
+			if err := r.checkPorts(ctx, c.Ports, freed); err != nil {
+				return fmt.Errorf("service %q: %w", op.Service, err)
+			}
+		case plan.StartContainer:
+			u, err := r.unit(op)
+			if err != nil {
+				continue // made by this plan, checked above
+			}
+			if err := r.checkPorts(ctx, u.config.Ports, freed); err != nil {
+				return fmt.Errorf("service %q: %w", op.Service, err)
+			}
+		case plan.PullImage, plan.BuildImage, plan.RemoveImage, plan.RemoveNetwork, plan.CreateVolume, plan.RemoveVolume,
+			plan.StopContainer, plan.RemoveContainer, plan.AwaitCondition, plan.AwaitHealthy:
+		}
+	}
+	return nil
+}
+
+// checkPorts says who has a port that a container wants. One that a container has which this plan stops is free by then.
+func (r *run) checkPorts(ctx context.Context, ports []container.Port, freed map[string]bool) error {
+	specs, err := portSpecs(ports)
+	if err != nil {
+		return err
+	}
+	for _, s := range specs {
+		err := r.e.net.CheckPort(ctx, s)
+		if err == nil {
+			continue
+		}
+		owner := r.e.portOwner(s.HostPort, s.Proto)
+		if owner == nil {
+			return err
+		}
+		if !freed[owner.id] {
+			return fmt.Errorf("port %d/%s of the host is taken by container %s: stop that one or choose another port", s.HostPort, s.Proto, owner.config.Name)
+		}
+	}
+	return nil
+}
+
+// portOwner is our container that has a port of the host, or nil.
+func (e *Engine) portOwner(port uint16, proto string) *unit {
+	for _, u := range e.selectUnits(func(c *container.Config) bool { return len(c.Ports) > 0 }) {
+		for _, b := range u.snapshot().Bindings {
+			if b.HostPort == port && b.Proto == proto {
+				return u
+			}
+		}
+	}
+	return nil
+}
+
+// checkPeers makes sure that a container whose namespaces are to be shared exists, when it is not one of this project.
+func (r *run) checkPeers(c *container.Config) error {
+	for key, mode := range map[string]string{"network_mode": c.NetworkMode, "pid": c.Pid, "ipc": c.IPC} {
+		if strings.HasPrefix(mode, "container:") {
+			if _, err := r.e.peer(c, mode); err != nil {
+				return fmt.Errorf("%s: %w", key, err)
+			}
+		}
+	}
+	return nil
+}

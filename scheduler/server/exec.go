@@ -1,0 +1,164 @@
+package server
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+
+	"tutti/scheduler"
+)
+
+// execRequest is the body of POST /containers/{id}/exec.
+type execRequest struct {
+	AttachStdin, AttachStdout, AttachStderr, Tty, Privileged bool
+	User, WorkingDir, DetachKeys                             string
+	Env, Cmd                                                 []string
+}
+
+// execStart is the body of POST /exec/{id}/start.
+type execStart struct{ Detach, Tty bool }
+
+func (s *server) execRoutes(mux *http.ServeMux) {
+	mux.HandleFunc("POST /containers/{id}/exec", func(w http.ResponseWriter, r *http.Request) {
+		q, ok := read[execRequest](w, r)
+		if !ok {
+			return
+		}
+		x, err := s.e.CreateExec(r.PathValue("id"), scheduler.ExecConfig{
+			Args: q.Cmd, Env: q.Env, User: q.User, WorkingDir: q.WorkingDir, TTY: q.Tty, Stdin: q.AttachStdin, Privileged: q.Privileged,
+		})
+		if err != nil {
+			failWith(w, err)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusCreated)
+		answer(w, map[string]string{"Id": x.ID})
+	})
+	mux.HandleFunc("POST /exec/{id}/start", s.startExec)
+	mux.HandleFunc("POST /exec/{id}/resize", func(w http.ResponseWriter, r *http.Request) {
+		x, err := s.e.FindExec(r.PathValue("id"))
+		if err == nil {
+			var width, height uint64
+			width, err = strconv.ParseUint(r.URL.Query().Get("w"), 10, 16)
+			if err == nil {
+				height, err = strconv.ParseUint(r.URL.Query().Get("h"), 10, 16)
+			}
+			if err != nil {
+				fail(w, http.StatusBadRequest, err)
+				return
+			}
+			err = x.Resize(uint16(width), uint16(height))
+		}
+		if err != nil {
+			failWith(w, err)
+			return
+		}
+		w.WriteHeader(http.StatusCreated)
+	})
+	mux.HandleFunc("GET /exec/{id}/json", func(w http.ResponseWriter, r *http.Request) {
+		x, err := s.e.FindExec(r.PathValue("id"))
+		if err != nil {
+			failWith(w, err)
+			return
+		}
+		running, pid, code, id := x.Status()
+		answer(w, map[string]any{
+			"ID": x.ID, "Running": running, "ExitCode": code, "Pid": pid, "ContainerID": id, "CanRemove": false,
+			"OpenStdin": x.Config.Stdin, "OpenStdout": true, "OpenStderr": true,
+			"ProcessConfig": map[string]any{"tty": x.Config.TTY, "entrypoint": x.Config.Args[0], "arguments": x.Config.Args[1:], "privileged": x.Config.Privileged, "user": x.Config.User},
+		})
+	})
+}
+
+// startExec runs an exec. Attached, the connection becomes its streams, as docker's "hijacking" has it.
+func (s *server) startExec(w http.ResponseWriter, r *http.Request) {
+	q, ok := read[execStart](w, r)
+	if !ok {
+		return
+	}
+	x, err := s.e.FindExec(r.PathValue("id"))
+	if err != nil {
+		failWith(w, err)
+		return
+	}
+	if q.Detach {
+		started := make(chan error, 1)
+		s.e.Background("exec "+x.ID[:12], func() error {
+			err := s.e.StartExec(x, scheduler.Streams{Stdout: io.Discard, Stderr: io.Discard}, func() { started <- nil })
+			started <- err
+			return nil
+		})
+		if err := <-started; err != nil {
+			failWith(w, err)
+		}
+		return
+	}
+	conn, buf, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		fail(w, http.StatusInternalServerError, err)
+		return
+	}
+	defer conn.Close()
+	if err := s.e.StartExec(x, streams(conn, buf, x.Config.TTY), func() { upgrade(conn, r) }); err != nil {
+		if running, pid, _, _ := x.Status(); !running && pid == 0 {
+			refuse(conn, err)
+		}
+	}
+}
+
+// upgrade answers that the connection is the streams' from now on.
+func upgrade(conn net.Conn, r *http.Request) {
+	if r.Header.Get("Upgrade") != "" {
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
+		return
+	}
+	_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n")
+}
+
+// refuse answers an error on a connection that has been taken over.
+func refuse(conn net.Conn, err error) {
+	code := http.StatusInternalServerError
+	if errors.Is(err, scheduler.ErrConflict) {
+		code = http.StatusConflict
+	}
+	body := fmt.Sprintf("{\"message\":%s}\n", strconv.Quote(err.Error()))
+	_, _ = fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", code, http.StatusText(code), len(body), body)
+}
+
+// streams are the exec's ends of a connection: raw with a terminal, in docker's frames without.
+func streams(conn net.Conn, buf *bufio.ReadWriter, tty bool) scheduler.Streams {
+	in := io.Reader(conn)
+	if buf != nil && buf.Reader.Buffered() > 0 {
+		in = buf.Reader
+	}
+	if tty {
+		return scheduler.Streams{Stdin: in, Stdout: conn, Stderr: conn}
+	}
+	var mu sync.Mutex
+	return scheduler.Streams{Stdin: in, Stdout: &framed{&mu, conn, 1}, Stderr: &framed{&mu, conn, 2}}
+}
+
+// framed writes docker's multiplexed stream: an 8-byte header (stream, 0, 0, 0, length as big-endian uint32) and the bytes.
+type framed struct {
+	mu     *sync.Mutex
+	w      io.Writer
+	stream byte
+}
+
+func (f *framed) Write(b []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	header := [8]byte{f.stream}
+	binary.BigEndian.PutUint32(header[4:], uint32(len(b))) //nolint:gosec // io.Copy writes at most 32 KiB
+	if _, err := f.w.Write(header[:]); err != nil {
+		return 0, err
+	}
+	return f.w.Write(b)
+}

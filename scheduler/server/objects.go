@@ -1,0 +1,307 @@
+package server
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	apiimage "github.com/moby/moby/api/types/image"
+	apinetwork "github.com/moby/moby/api/types/network"
+	apivolume "github.com/moby/moby/api/types/volume"
+
+	"tutti/netdriver"
+	"tutti/runtime/image"
+	"tutti/scheduler"
+	"tutti/scheduler/api"
+	"tutti/volumes"
+)
+
+func (s *server) objectRoutes(mux *http.ServeMux) {
+	mux.HandleFunc("GET /containers/json", s.listContainers)
+	mux.HandleFunc("GET /images/json", s.listImages)
+	mux.HandleFunc("POST /images/load", s.loadImages)
+	mux.HandleFunc("POST /images/create", s.pullImage)
+	mux.HandleFunc("GET /images/", s.inspectImage) // names hold slashes
+	mux.HandleFunc("POST /images/", s.tagImage)
+	mux.HandleFunc("DELETE /images/", s.removeImage)
+	mux.HandleFunc("GET /volumes", s.listVolumes)
+	mux.HandleFunc("POST /volumes/create", s.createVolume)
+	mux.HandleFunc("GET /volumes/{name}", func(w http.ResponseWriter, r *http.Request) {
+		v, err := s.e.Volume(r.PathValue("name"))
+		reply(w, volumeJSON(v), err)
+	})
+	mux.HandleFunc("DELETE /volumes/{name}", func(w http.ResponseWriter, r *http.Request) {
+		done(w, s.e.RemoveVolume(r.PathValue("name"), flag(r, "force")))
+	})
+	mux.HandleFunc("GET /networks", func(w http.ResponseWriter, _ *http.Request) {
+		all := []apinetwork.Summary{}
+		for _, n := range s.e.Networks() {
+			all = append(all, apinetwork.Summary{Network: networkJSON(n)})
+		}
+		answer(w, all)
+	})
+	mux.HandleFunc("GET /networks/{name}", s.inspectNetwork)
+	mux.HandleFunc("DELETE /networks/{name}", func(w http.ResponseWriter, r *http.Request) {
+		done(w, s.e.RemoveNetwork(r.Context(), r.PathValue("name")))
+	})
+}
+
+// reply answers v, or the error.
+func reply(w http.ResponseWriter, v any, err error) {
+	if err != nil {
+		failWith(w, err)
+		return
+	}
+	answer(w, v)
+}
+
+// done answers that there is nothing more to say, or the error.
+func done(w http.ResponseWriter, err error) {
+	if err != nil {
+		failWith(w, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// containerSummary is an entry of GET /containers/json. docker's own type has a NetworkSettings that only the daemon's
+// internals fill; the fields here are those that its clients read.
+type containerSummary struct {
+	ID      string `json:"Id"`
+	Names   []string
+	Image   string
+	ImageID string
+	Command string
+	Created int64
+	Ports   []portSummary
+	Labels  map[string]string
+	State   string
+	Status  string
+	Health  *healthSummary `json:",omitempty"`
+}
+
+type portSummary struct {
+	IP          string `json:",omitempty"`
+	PrivatePort int
+	PublicPort  int `json:",omitempty"`
+	Type        string
+}
+
+type healthSummary struct{ Status string }
+
+func (s *server) listContainers(w http.ResponseWriter, r *http.Request) {
+	all := []containerSummary{}
+	for _, c := range s.e.AllContainers() {
+		if c.State != "running" && c.State != "paused" && c.State != "restarting" && !flag(r, "all") {
+			continue
+		}
+		j := containerSummary{
+			ID: c.ID, Names: []string{"/" + c.Name}, Image: c.Image, ImageID: c.ImageID, Command: strings.Join(c.Command, " "),
+			Created: c.Created.Unix(), Labels: c.Labels, State: c.State, Status: c.Status, Ports: []portSummary{},
+		}
+		for _, p := range c.Publishers {
+			j.Ports = append(j.Ports, portSummary{IP: p.URL, PrivatePort: p.TargetPort, PublicPort: p.PublishedPort, Type: p.Protocol})
+		}
+		if c.Health != "" {
+			j.Health = &healthSummary{c.Health}
+		}
+		all = append(all, j)
+	}
+	answer(w, all)
+}
+
+func (s *server) listImages(w http.ResponseWriter, r *http.Request) {
+	l, err := s.e.Images(r.Context())
+	if err != nil {
+		failWith(w, err)
+		return
+	}
+	users := s.e.ImageUsers()
+	all := []apiimage.Summary{}
+	for _, i := range l {
+		all = append(all, apiimage.Summary{
+			ID: i.ID, RepoTags: orEmpty(i.Names), RepoDigests: orEmpty(i.RepoDigests), Created: i.Created.Unix(), Size: i.Size, SharedSize: -1,
+			Labels: i.Config.Labels, Containers: int64(users[i.ID]),
+		})
+	}
+	answer(w, all)
+}
+
+func orEmpty(l []string) []string {
+	if l == nil {
+		return []string{}
+	}
+	return l
+}
+
+func (s *server) inspectImage(w http.ResponseWriter, r *http.Request) {
+	name, ok := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/images/"), "/json")
+	if !ok {
+		fail(w, http.StatusNotImplemented, errors.New(r.Method+" "+r.URL.Path+" is not supported yet"))
+		return
+	}
+	i, err := s.e.Image(r.Context(), name)
+	if err != nil {
+		failWith(w, err)
+		return
+	}
+	j := apiimage.InspectResponse{
+		ID: i.ID, RepoTags: orEmpty(i.Names), RepoDigests: orEmpty(i.RepoDigests), Created: i.Created.Format(time.RFC3339Nano), Author: i.Author,
+		Config: &i.Config, Architecture: i.Arch, Variant: i.Variant, Os: i.OS, Size: i.Size, RootFS: apiimage.RootFS{Type: "layers"},
+	}
+	for _, l := range i.Layers {
+		j.RootFS.Layers = append(j.RootFS.Layers, l.String())
+	}
+	answer(w, j)
+}
+
+func (s *server) tagImage(w http.ResponseWriter, r *http.Request) {
+	name, ok := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/images/"), "/tag")
+	if !ok {
+		fail(w, http.StatusNotImplemented, errors.New(r.Method+" "+r.URL.Path+" is not supported yet"))
+		return
+	}
+	to := r.URL.Query().Get("repo")
+	if tag := r.URL.Query().Get("tag"); tag != "" {
+		to += ":" + tag
+	}
+	if err := s.e.TagImage(r.Context(), name, to); err != nil {
+		failWith(w, err)
+		return
+	}
+	w.WriteHeader(http.StatusCreated)
+}
+
+func (s *server) removeImage(w http.ResponseWriter, r *http.Request) {
+	l, err := s.e.RemoveImage(r.Context(), strings.TrimPrefix(r.URL.Path, "/images/"), flag(r, "force"))
+	all := []apiimage.DeleteResponse{}
+	for _, d := range l {
+		all = append(all, apiimage.DeleteResponse{Untagged: d.Untagged, Deleted: d.Deleted})
+	}
+	reply(w, all, err)
+}
+
+// message is a line of docker's progress streams.
+type message struct {
+	Stream         string    `json:"stream,omitempty"`
+	Status         string    `json:"status,omitempty"`
+	ID             string    `json:"id,omitempty"`
+	ProgressDetail *progress `json:"progressDetail,omitempty"`
+	Error          string    `json:"error,omitempty"`
+	ErrorDetail    *detail   `json:"errorDetail,omitempty"`
+}
+
+type progress struct {
+	Current int64 `json:"current,omitempty"`
+	Total   int64 `json:"total,omitempty"`
+}
+
+type detail struct {
+	Message string `json:"message"`
+}
+
+func errorMessage(err error) message {
+	return message{Error: err.Error(), ErrorDetail: &detail{err.Error()}}
+}
+
+func (s *server) loadImages(w http.ResponseWriter, r *http.Request) {
+	out := newLines(w)
+	_, err := s.e.LoadImages(r.Context(), r.Body, func(i image.Image) {
+		text := "Loaded image ID: " + i.ID + "\n"
+		if len(i.Names) > 0 {
+			text = ""
+			for _, n := range i.Names {
+				text += "Loaded image: " + n + "\n"
+			}
+		}
+		_ = out.send(message{Stream: text}) // a client that has gone does not undo the load
+	})
+	if err != nil {
+		_ = out.send(errorMessage(err))
+	}
+}
+
+func (s *server) pullImage(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	ref := q.Get("fromImage")
+	if ref == "" {
+		fail(w, http.StatusNotImplemented, errors.New("image import is not supported yet"))
+		return
+	}
+	if tag := q.Get("tag"); strings.Contains(tag, ":") {
+		ref += "@" + tag
+	} else if tag != "" {
+		ref += ":" + tag
+	}
+	out := newLines(w)
+	err := s.e.PullImage(r.Context(), ref, q.Get("platform"), q.Get("tuttiDockerConfig"), func(e api.Event) {
+		_ = out.send(message{Status: e.Text, ID: e.Layer, ProgressDetail: &progress{e.Current, e.Total}})
+	})
+	if err != nil {
+		_ = out.send(errorMessage(err))
+		return
+	}
+	_ = out.send(message{Status: "Status: Downloaded newer image for " + image.Familiar(ref)})
+}
+
+func (s *server) listVolumes(w http.ResponseWriter, _ *http.Request) {
+	l, err := s.e.Volumes()
+	all := apivolume.ListResponse{Volumes: []apivolume.Volume{}, Warnings: []string{}}
+	for _, v := range l {
+		all.Volumes = append(all.Volumes, volumeJSON(v))
+	}
+	reply(w, all, err)
+}
+
+func (s *server) createVolume(w http.ResponseWriter, r *http.Request) {
+	q, ok := read[apivolume.CreateRequest](w, r)
+	if !ok {
+		return
+	}
+	v, err := s.e.CreateVolume(volumes.Spec{Name: q.Name, Driver: q.Driver, DriverOpts: q.DriverOpts, Labels: q.Labels})
+	if err != nil {
+		failWith(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusCreated)
+	answer(w, volumeJSON(v))
+}
+
+func volumeJSON(v volumes.Volume) apivolume.Volume {
+	return apivolume.Volume{
+		Name: v.Name, Driver: v.Driver, Labels: v.Labels, Options: v.DriverOpts, Mountpoint: v.Path, Scope: "local", CreatedAt: v.CreatedAt.Format(time.RFC3339),
+	}
+}
+
+func (s *server) inspectNetwork(w http.ResponseWriter, r *http.Request) {
+	n, err := s.e.Network(r.PathValue("name"))
+	if err != nil {
+		failWith(w, err)
+		return
+	}
+	j := apinetwork.Inspect{Network: networkJSON(n), Containers: map[string]apinetwork.EndpointResource{}}
+	for id, p := range s.e.EndpointsOn(n.Name) {
+		j.Containers[id] = apinetwork.EndpointResource{
+			Name: p.Name, MacAddress: apinetwork.HardwareAddr(p.Endpoint.MAC), IPv4Address: p.Endpoint.IPv4, IPv6Address: p.Endpoint.IPv6,
+		}
+	}
+	answer(w, j)
+}
+
+func networkJSON(n netdriver.Network) apinetwork.Network {
+	created, _ := time.Parse(time.RFC3339Nano, scheduler.NetworkCreated(n)) // zero for one without
+	j := apinetwork.Network{
+		Name: n.Name, ID: n.ID, Created: created, Scope: "local", Driver: n.Driver, EnableIPv4: true, EnableIPv6: n.EnableIPv6,
+		Internal: n.Internal, Options: n.Options, Labels: n.Labels, IPAM: apinetwork.IPAM{Driver: "default"},
+	}
+	for _, subnet := range n.Subnets {
+		c := apinetwork.IPAMConfig{Subnet: subnet, Gateway: n.Gateway}
+		if subnet.Addr().Is6() {
+			c.Gateway = n.Gateway6
+		}
+		j.IPAM.Config = append(j.IPAM.Config, c)
+	}
+	return j
+}

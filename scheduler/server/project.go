@@ -1,0 +1,95 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"sync"
+
+	"tutti/scheduler/api"
+)
+
+func (s *server) projectRoutes(mux *http.ServeMux) {
+	verb(mux, "up", s.e.Up)
+	verb(mux, "down", s.e.Down)
+	verb(mux, "build", s.e.Build)
+	verb(mux, "pull", s.e.Pull)
+	for _, name := range []string{"start", "stop", "restart", "kill"} {
+		verb(mux, name, func(ctx context.Context, q api.ServicesRequest, emit func(api.Event)) error {
+			return s.e.Services(ctx, name, q, emit)
+		})
+	}
+	mux.HandleFunc("GET "+api.Prefix+"/projects", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.e.Projects()) })
+	mux.HandleFunc("GET "+api.Prefix+"/projects/{name}/containers", func(w http.ResponseWriter, r *http.Request) {
+		l, err := s.e.Containers(r.PathValue("name"))
+		if err != nil {
+			failWith(w, err)
+			return
+		}
+		answer(w, l)
+	})
+	mux.HandleFunc("GET "+api.Prefix+"/projects/{name}/logs", s.logs)
+}
+
+// verb serves a project verb: a JSON request, and events as lines of JSON until the one that says how it ended.
+func verb[Request any](mux *http.ServeMux, name string, do func(context.Context, Request, func(api.Event)) error) {
+	mux.HandleFunc("POST "+api.Prefix+"/"+name, func(w http.ResponseWriter, r *http.Request) {
+		q, ok := read[Request](w, r)
+		if !ok {
+			return
+		}
+		out := newLines(w)
+		err := do(r.Context(), q, func(e api.Event) { out.send(e) })
+		end := api.Event{Kind: api.KindEnd}
+		if err != nil {
+			end.Error, end.ExitCode = err.Error(), 1
+			if errors.Is(err, context.Canceled) {
+				end.ExitCode = 130
+			}
+		}
+		out.send(end)
+	})
+}
+
+// logs streams a project's log frames. The headers go out when nothing can be missed any more.
+func (s *server) logs(w http.ResponseWriter, r *http.Request) {
+	o, err := api.ParseLogOptions(r.URL.Query())
+	if err != nil {
+		fail(w, http.StatusBadRequest, err)
+		return
+	}
+	out := newLines(w)
+	begun := false
+	err = s.e.Logs(r.Context(), r.PathValue("name"), o, func() { begun = true; out.flush() }, func(f api.LogFrame) error { return out.send(f) })
+	if err != nil && !begun {
+		failWith(w, err)
+	}
+}
+
+// lines writes values as lines of JSON, each sent at once.
+type lines struct {
+	mu  sync.Mutex
+	enc *json.Encoder
+	rc  *http.ResponseController
+}
+
+func newLines(w http.ResponseWriter) *lines {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	return &lines{enc: json.NewEncoder(w), rc: http.NewResponseController(w)}
+}
+
+func (l *lines) send(v any) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.enc.Encode(v); err != nil {
+		return err
+	}
+	return l.rc.Flush()
+}
+
+func (l *lines) flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_ = l.rc.Flush() // the client has gone: the next send says so
+}

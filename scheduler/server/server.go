@@ -1,0 +1,130 @@
+// Package server is the engine's socket: project verbs under api.Prefix, and beside them the Docker Engine API for what
+// docker calls objects (containers, images, networks, volumes), so that docker's own clients work, too.
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	goruntime "runtime"
+	"strconv"
+
+	"tutti/runtime/image"
+	"tutti/scheduler"
+	"tutti/scheduler/api"
+	"tutti/volumes"
+)
+
+// The Docker Engine API that is spoken (https://docs.docker.com/reference/api/engine/).
+const (
+	apiVersion    = "1.51"
+	minAPIVersion = "1.24"
+)
+
+// maxBody bounds a request's JSON: a model with inline files can be large, but not endless.
+const maxBody = 64 << 20
+
+// Build describes the binary, for /version.
+type Build struct{ Version string }
+
+// server answers requests with the engine.
+type server struct {
+	e     *scheduler.Engine
+	build Build
+}
+
+// New returns the handler of the engine's socket.
+func New(e *scheduler.Engine, b Build) http.Handler {
+	s := &server{e: e, build: b}
+	mux := http.NewServeMux()
+	s.projectRoutes(mux)
+	s.systemRoutes(mux)
+	s.execRoutes(mux)
+	s.objectRoutes(mux)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		fail(w, http.StatusNotImplemented, errors.New(r.Method+" "+r.URL.Path+" is not supported yet"))
+	})
+	return dropVersion(mux)
+}
+
+var versioned = regexp.MustCompile(`^/v[0-9]+\.[0-9]+/`)
+
+// dropVersion lets docker's clients put the version of the API in front of every path.
+func dropVersion(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if v := versioned.FindString(r.URL.Path); v != "" {
+			r.URL.Path = r.URL.Path[len(v)-1:]
+			r.URL.RawPath = ""
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *server) systemRoutes(mux *http.ServeMux) {
+	ping := func(w http.ResponseWriter, _ *http.Request) {
+		h := w.Header()
+		h.Set("Api-Version", apiVersion)
+		h.Set("Builder-Version", "1")
+		h.Set("Docker-Experimental", "false")
+		h.Set("Ostype", "linux")
+		h.Set("Cache-Control", "no-cache, no-store, must-revalidate")
+		_, _ = io.WriteString(w, "OK")
+	}
+	mux.HandleFunc("GET /_ping", ping)
+	mux.HandleFunc("HEAD /_ping", ping)
+	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, map[string]any{
+			"Version": s.build.Version, "ApiVersion": apiVersion, "MinAPIVersion": minAPIVersion,
+			"GoVersion": goruntime.Version(), "Os": "linux", "Arch": goruntime.GOARCH, "Platform": map[string]string{"Name": "tutti"},
+		})
+	})
+	mux.HandleFunc("GET "+api.Prefix+"/version", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, api.VersionInfo{Version: s.build.Version, GoVersion: goruntime.Version(), Pid: os.Getpid(), Root: s.e.Root()})
+	})
+}
+
+// answer writes v as JSON.
+func answer(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // the client has gone: nobody to tell
+}
+
+// fail writes an error as docker does.
+func fail(w http.ResponseWriter, code int, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(map[string]string{"message": err.Error()})
+}
+
+// failWith chooses the status from the error.
+func failWith(w http.ResponseWriter, err error) {
+	code := http.StatusInternalServerError
+	switch {
+	case errors.Is(err, scheduler.ErrNoSuch), errors.Is(err, image.ErrNotFound), errors.Is(err, volumes.ErrNotFound):
+		code = http.StatusNotFound
+	case errors.Is(err, scheduler.ErrConflict):
+		code = http.StatusConflict
+	}
+	fail(w, code, err)
+}
+
+// read decodes a request's JSON body. It answers for itself when that fails.
+func read[T any](w http.ResponseWriter, r *http.Request) (v T, ok bool) {
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&v); err != nil {
+		fail(w, http.StatusBadRequest, errors.New("the request's body: "+err.Error()))
+		return v, false
+	}
+	// net/http notices that the client has gone only behind the end of the body.
+	_, err := io.Copy(io.Discard, r.Body)
+	return v, err == nil
+}
+
+// flag reads a boolean query parameter as docker does.
+func flag(r *http.Request, name string) bool {
+	v := r.URL.Query().Get(name)
+	b, err := strconv.ParseBool(v)
+	return v != "" && (err != nil || b)
+}

@@ -1,0 +1,391 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"tutti/netdriver"
+	"tutti/netdriver/netns"
+	"tutti/runtime"
+	"tutti/runtime/logs"
+	"tutti/scheduler/container"
+	"tutti/scheduler/supervise"
+)
+
+// start runs a container. One that runs already is left alone. The order of the steps is the order in which they depend on
+// one another; when one fails, those before it are undone.
+func (e *Engine) start(ctx context.Context, u *unit) error {
+	u.op.Lock()
+	defer u.op.Unlock()
+	return e.startLocked(ctx, u, 0)
+}
+
+// startLocked is start for who holds u.op. delay is what the restart policy made it wait.
+func (e *Engine) startLocked(ctx context.Context, u *unit, delay time.Duration) (err error) {
+	before := u.snapshot()
+	if before.Alive() {
+		return nil
+	}
+	s := &starter{e: e, u: u, delay: delay}
+	defer func() {
+		if err == nil {
+			return
+		}
+		err = errors.Join(err, s.undo(context.WithoutCancel(ctx)))
+		_, stateErr := u.update(func(st *container.State) {
+			*st = before
+			st.Error, st.ExitCode = err.Error(), runtime.ExitCode(err)
+			if st.Status == container.Restarting {
+				st.Status = container.Exited
+			}
+		})
+		err = errors.Join(err, stateErr)
+	}()
+	for _, step := range []func(context.Context) error{s.namespace, s.attach, s.writeFiles, s.output, s.process, s.publish, s.resolve, s.execute} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return s.supervise()
+}
+
+// starter is one start of one container.
+type starter struct {
+	e     *Engine
+	u     *unit
+	delay time.Duration
+
+	ns        *netns.NS // nil: the host's
+	path      string    // of the network namespace, "" for the host's
+	endpoints []container.Endpoint
+	bindings  []netdriver.PortBinding
+	pipes     *logs.Pipes
+	process_  *runtime.Container
+	undos     []func(context.Context) error
+}
+
+func (s *starter) onUndo(f func(context.Context) error) { s.undos = append(s.undos, f) }
+
+func (s *starter) undo(ctx context.Context) error {
+	var err error
+	for i := len(s.undos) - 1; i >= 0; i-- {
+		err = errors.Join(err, s.undos[i](ctx))
+	}
+	if s.ns != nil {
+		s.ns.Close()
+	}
+	return err
+}
+
+// namespace makes the network namespace, or finds the one to share.
+func (s *starter) namespace(context.Context) error {
+	switch mode := s.u.config.NetworkMode; {
+	case mode == "host":
+		return nil
+	case strings.HasPrefix(mode, "service:"), strings.HasPrefix(mode, "container:"):
+		p, err := s.e.peerProcess(&s.u.config, mode)
+		if err != nil {
+			return fmt.Errorf("network_mode: %w", err)
+		}
+		s.path = p.NetNS()
+		return nil
+	}
+	ns, err := netns.New()
+	if err != nil {
+		return err
+	}
+	s.ns, s.path = ns, ns.Path()
+	return nil
+}
+
+// attach puts the container on its networks; without any there is still the loopback interface.
+func (s *starter) attach(ctx context.Context) error {
+	if s.ns == nil {
+		return nil
+	}
+	specs, byID, err := s.e.endpointSpecs(&s.u.config)
+	if err != nil {
+		return err
+	}
+	s.onUndo(func(ctx context.Context) error { return s.e.net.Detach(ctx, s.u.id) })
+	made, err := s.e.net.Attach(ctx, s.u.id, s.ns, specs)
+	if err != nil {
+		return err
+	}
+	for _, p := range made {
+		s.endpoints = append(s.endpoints, container.Endpoint{Network: byID[p.NetworkID], Endpoint: p})
+	}
+	return nil
+}
+
+// output prepares the pipes of the log, and has the keeper hold them: what the container writes while there is no engine
+// waits in them.
+func (s *starter) output(context.Context) error {
+	if s.u.log == nil || s.u.config.TTY {
+		return nil
+	}
+	p, err := logs.NewPipes()
+	if err != nil {
+		return err
+	}
+	s.pipes = p
+	s.u.log.Begin()
+	s.onUndo(func(context.Context) error {
+		s.u.log.Finish()
+		return errors.Join(p.Close(), s.e.keeper.Release(s.u.id))
+	})
+	return s.e.keeper.Hold(s.u.id, p.Files())
+}
+
+// process makes the container's first process, which waits in front of its program.
+func (s *starter) process(ctx context.Context) error {
+	u := s.u
+	spec, rootfs, err := s.e.spec(ctx, u, s.path)
+	if err != nil {
+		return err
+	}
+	o := runtime.CreateOptions{Rootfs: rootfs, Init: u.config.Init, Groups: u.config.Groups}
+	if s.pipes != nil {
+		o.Stdio.Stdout, o.Stdio.Stderr = s.pipes.Stdout, s.pipes.Stderr
+	}
+	c, err := s.e.runtime.Create(ctx, u.id, spec, o)
+	if s.pipes != nil {
+		err = errors.Join(err, s.pipes.CloseChild())
+	}
+	if err != nil {
+		return err
+	}
+	s.process_ = c
+	s.onUndo(func(ctx context.Context) error { return errors.Join(c.Delete(ctx), s.e.keeper.Release(u.id)) })
+	if c.Console != nil {
+		return s.e.keeper.Hold(u.id, map[string]*os.File{"console": c.Console})
+	}
+	return nil
+}
+
+// publish opens the container's ports on the host.
+func (s *starter) publish(ctx context.Context) error {
+	if len(s.u.config.Ports) == 0 || s.ns == nil {
+		return nil
+	}
+	specs, err := portSpecs(s.u.config.Ports)
+	if err != nil {
+		return err
+	}
+	s.bindings, err = s.e.net.Publish(ctx, s.u.id, specs)
+	return err
+}
+
+// resolve starts the resolver in the container's namespace and makes the container's names known.
+func (s *starter) resolve(context.Context) error {
+	if s.ns == nil || len(s.endpoints) == 0 {
+		return nil
+	}
+	udp, tcp, err := listenDNS(s.ns)
+	if err != nil {
+		return fmt.Errorf("start the resolver: %w", err)
+	}
+	s.onUndo(func(context.Context) error { s.e.unresolve(s.u.id); return nil })
+	err = s.e.holdDNS(s.u.id, udp, tcp)
+	s.e.names.set(s.u.id, s.e.nameEntry(&s.u.config, s.endpoints))
+	s.e.dns.Serve(s.u.id, udp, tcp)
+	return err
+}
+
+// execute lets the process go. From here on the container runs, also for an engine that finds it after a crash: the
+// record says so before the program can do anything.
+func (s *starter) execute(ctx context.Context) error {
+	u := s.u
+	before := u.snapshot()
+	_, err := u.update(func(st *container.State) {
+		*st = container.State{
+			Status: container.Running, Pid: s.process_.Pid(), Started: time.Now().UTC(), Finished: before.Finished,
+			Restarts: before.Restarts, Delay: s.delay, Endpoints: s.endpoints, Bindings: s.bindings,
+		}
+		if s.delay > 0 {
+			st.Restarts++
+		} else {
+			st.Restarts = 0
+		}
+		if u.config.Health != nil {
+			st.Health = &supervise.Health{Status: supervise.Starting}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return s.process_.Start(ctx)
+}
+
+// supervise hands the running container over to its goroutines.
+func (s *starter) supervise() error {
+	if s.ns != nil {
+		s.ns.Close() // the process holds it now
+	}
+	s.e.bus.send(change{kind: changeStarted, unit: s.u})
+	s.e.watch(s.u, s.process_, s.pipes)
+	return nil
+}
+
+// endpointSpecs are the networks of a container in the driver's terms.
+func (e *Engine) endpointSpecs(c *container.Config) (all []netdriver.EndpointSpec, byID map[string]string, err error) {
+	byID = map[string]string{}
+	gateway := defaultRoute(c.Networks)
+	for i, a := range c.Networks {
+		n, err := e.networkByName(a.Network)
+		if err != nil {
+			return nil, nil, err
+		}
+		byID[n.ID] = n.Name
+		s := netdriver.EndpointSpec{NetworkID: n.ID, Name: c.Name, Interface: a.Interface, DefaultRoute: i == gateway}
+		if s.Interface == "" {
+			s.Interface = "eth" + strconv.Itoa(i)
+		}
+		if s.IPv4, err = parseAddr("ipv4_address", a.IPv4); err != nil {
+			return nil, nil, err
+		}
+		if s.IPv6, err = parseAddr("ipv6_address", a.IPv6); err != nil {
+			return nil, nil, err
+		}
+		if a.MAC != "" {
+			if s.MAC, err = net.ParseMAC(a.MAC); err != nil {
+				return nil, nil, fmt.Errorf("mac_address: %w", err)
+			}
+		}
+		all = append(all, s)
+	}
+	return all, byID, nil
+}
+
+// defaultRoute is the index of the network that gives the default route: the highest gw_priority, then the first by name,
+// as docker chooses.
+func defaultRoute(networks []container.Attachment) int {
+	best := 0
+	for i, a := range networks {
+		b := networks[best]
+		if a.GwPriority > b.GwPriority || a.GwPriority == b.GwPriority && a.Network < b.Network {
+			best = i
+		}
+	}
+	return best
+}
+
+// portSpecs are the published ports in the driver's terms.
+func portSpecs(ports []container.Port) ([]netdriver.PortSpec, error) {
+	var all []netdriver.PortSpec
+	for _, p := range ports {
+		s := netdriver.PortSpec{Proto: p.Protocol, ContainerPort: p.Target}
+		var err error
+		if s.HostIP, err = parseAddr("host_ip", p.HostIP); err != nil {
+			return nil, err
+		}
+		if p.Published != "" {
+			first, last, isRange := strings.Cut(p.Published, "-")
+			if !isRange {
+				last = first
+			}
+			from, err1 := strconv.ParseUint(first, 10, 16)
+			to, err2 := strconv.ParseUint(last, 10, 16)
+			if err := errors.Join(err1, err2); err != nil || to < from {
+				return nil, fmt.Errorf("ports: %q is no port or range of ports", p.Published)
+			}
+			s.HostPort, s.HostPortEnd = uint16(from), uint16(to)
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+func parseAddr(what, s string) (netip.Addr, error) {
+	if s == "" {
+		return netip.Addr{}, nil
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		return a, fmt.Errorf("%s: %w", what, err)
+	}
+	return a, nil
+}
+
+// peer finds the container that "service:NAME" or "container:NAME" means for c.
+func (e *Engine) peer(c *container.Config, mode string) (*unit, error) {
+	kind, name, _ := strings.Cut(mode, ":")
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var peer *unit
+	for _, u := range e.units {
+		match := u.config.Name == name || u.id == name
+		if kind == "service" {
+			match = u.config.Project == c.Project && u.config.Service == name && !u.config.OneOff
+		}
+		if match && (peer == nil || u.config.Number < peer.config.Number) {
+			peer = u
+		}
+	}
+	if peer == nil {
+		return nil, fmt.Errorf("there is no container of %s %s", kind, name)
+	}
+	return peer, nil
+}
+
+// peerProcess is the running process of the peer.
+func (e *Engine) peerProcess(c *container.Config, mode string) (*runtime.Container, error) {
+	u, err := e.peer(c, mode)
+	if err != nil {
+		return nil, err
+	}
+	p := u.running()
+	if p == nil {
+		return nil, fmt.Errorf("the container %s does not run", u.config.Name)
+	}
+	return p, nil
+}
+
+// spec is the OCI spec of a container's next run, and the mounts that make its root.
+func (e *Engine) spec(ctx context.Context, u *unit, netNS string) (*specs.Spec, []specs.Mount, error) {
+	lowers, err := e.lowers(ctx, u.config.ImageID)
+	if err != nil {
+		return nil, nil, err
+	}
+	mounts, err := e.mounts(ctx, u)
+	if err != nil {
+		return nil, nil, err
+	}
+	o := container.SpecOptions{Root: e.paths.rootfs(), NetNS: netNS, Mounts: mounts, Etc: e.filesDir(u.id)}
+	for kind, mode := range map[specs.LinuxNamespaceType]string{specs.PIDNamespace: u.config.Pid, specs.IPCNamespace: u.config.IPC} {
+		if strings.HasPrefix(mode, "service:") || strings.HasPrefix(mode, "container:") {
+			p, err := e.peerProcess(&u.config, mode)
+			if err != nil {
+				return nil, nil, fmt.Errorf("%s: %w", kind, err)
+			}
+			o.Join = append(o.Join, specs.LinuxNamespace{Type: kind, Path: fmt.Sprintf("/proc/%d/ns/%s", p.Pid(), kind)})
+		}
+	}
+	spec, err := u.config.Spec(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := resetVolatile(u.work()); err != nil {
+		return nil, nil, err
+	}
+	overlay := specs.Mount{Type: "overlay", Source: "overlay", Destination: "/", Options: []string{
+		"lowerdir=" + strings.Join(lowers, ":"), "upperdir=" + u.upper(), "workdir=" + u.work(), "volatile",
+	}}
+	return spec, []specs.Mount{overlay}, nil
+}
+
+// resetVolatile removes the mark by which overlayfs refuses an upper folder that was mounted volatile before
+// (Documentation/filesystems/overlayfs.rst, "Volatile mount"). A container's layer is not synced on purpose: what must
+// survive a power cut belongs into a volume.
+func resetVolatile(work string) error {
+	return os.RemoveAll(work + "/work/incompat/volatile")
+}

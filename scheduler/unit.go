@@ -1,0 +1,91 @@
+package scheduler
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"sync"
+
+	"tutti/runtime"
+	"tutti/runtime/logs"
+	"tutti/runtime/statefile"
+	"tutti/scheduler/container"
+)
+
+// unit is one container in the engine's care: its record on disk, its log, and while it runs its process and the
+// goroutine that supervises it.
+type unit struct {
+	id     string
+	dir    string
+	config container.Config // immutable
+	log    *logs.File       // nil with the logging driver "none"
+
+	op sync.Mutex // held by whoever starts, stops or removes the container
+
+	mu      sync.Mutex // guards what follows
+	state   container.State
+	changed chan struct{} // closed at the next change of state
+	process *runtime.Container
+	cancel  context.CancelFunc // ends the supervision; nil when there is none
+	done    chan struct{}      // closed when the supervision has ended
+	removed bool
+}
+
+// newUnit opens a container's log. pipes is what an earlier engine read its output from, nil for none.
+func newUnit(dir string, rec container.Record, pipes *logs.Pipes) (*unit, error) {
+	u := &unit{id: rec.ID, dir: dir, config: rec.Config, state: rec.State, changed: make(chan struct{})}
+	if rec.Log.Driver == "none" {
+		return u, nil
+	}
+	var err error
+	u.log, err = logs.Open(u.logPath(), logs.Options{MaxSize: rec.Log.MaxSize, MaxFiles: rec.Log.MaxFiles, Resume: pipes, Logger: slog.Default()})
+	return u, err
+}
+
+func (u *unit) recordPath() string        { return recordPath(u.dir) }
+func (u *unit) logPath() string           { return filepath.Join(u.dir, u.id+"-json.log") }
+func recordPath(dir string) string        { return filepath.Join(dir, "container.json") }
+func (u *unit) upper() string             { return filepath.Join(u.dir, "upper") }
+func (u *unit) work() string              { return filepath.Join(u.dir, "work") }
+func (u *unit) snapshot() container.State { u.mu.Lock(); defer u.mu.Unlock(); return u.state }
+
+// update changes the state, remembers it on disk and wakes who waits for it. The disk write comes first: what others act
+// upon is never newer than what a new engine would find.
+func (u *unit) update(change func(*container.State)) (container.State, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	next := u.state
+	change(&next)
+	var err error
+	if !u.removed {
+		err = statefile.Write(u.recordPath(), container.Record{Config: u.config, State: next})
+	}
+	u.state = next
+	close(u.changed)
+	u.changed = make(chan struct{})
+	return next, err
+}
+
+// wait blocks until ok says that the state is as wanted, or returns an error, or ctx is done.
+func (u *unit) wait(ctx context.Context, ok func(container.State) (bool, error)) error {
+	for {
+		u.mu.Lock()
+		state, changed := u.state, u.changed
+		u.mu.Unlock()
+		if done, err := ok(state); done || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// running returns the process of a container that runs, or nil.
+func (u *unit) running() *runtime.Container {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.process
+}

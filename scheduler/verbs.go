@@ -1,0 +1,220 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"tutti/scheduler/api"
+	"tutti/scheduler/plan"
+)
+
+// Up makes what the model says true: observe, plan, apply. What is true already is left alone.
+func (e *Engine) Up(ctx context.Context, q api.UpRequest, emit func(api.Event)) error {
+	r, end, err := e.begin(ctx, "", q.Project, q.Client, emit)
+	if err != nil {
+		return err
+	}
+	defer end()
+	o := q.Options
+	options := plan.Options{
+		Services: o.Services, NoDeps: o.NoDeps, ForceRecreate: o.ForceRecreate, NoRecreate: o.NoRecreate, AlwaysRecreateDeps: o.AlwaysRecreateDeps,
+		RemoveOrphans: o.RemoveOrphans, Scale: o.Scale, Build: o.Build, NoBuild: o.NoBuild, Pull: o.Pull, NoStart: o.NoStart,
+		RenewAnonVolumes: o.RenewAnonVolumes, Wait: o.Wait, Timeout: seconds(o.Timeout),
+	}
+	for _, w := range r.project.Warnings() {
+		r.emit(api.Event{Kind: api.KindWarning, Text: w})
+	}
+	if !o.DryRun {
+		if err := r.saveModel(q.Project); err != nil {
+			return fmt.Errorf("remember the model: %w", err)
+		}
+	}
+	if o.Wait && o.WaitTimeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, o.WaitTimeout, fmt.Errorf("the project is not ready after %s (--wait-timeout)", o.WaitTimeout))
+		defer cancel()
+	}
+	for {
+		state, err := r.observe(ctx)
+		if err != nil {
+			return err
+		}
+		p, err := plan.Diff(r.project, state, options)
+		if err != nil {
+			return err
+		}
+		if o.DryRun {
+			r.emit(api.Event{Kind: api.KindPlan, Text: p.String(), Changes: len(p.Ops)})
+			return nil
+		}
+		if err := r.preflight(ctx, p); err != nil {
+			return err
+		}
+		r.tellUnchanged(p, state, options)
+		images, rest := imagesFirst(p)
+		if err := r.walk(ctx, images, o.Parallel); err != nil {
+			return err
+		}
+		if err := r.walk(ctx, rest, o.Parallel); err != nil {
+			return err
+		}
+		if !p.Replan {
+			return nil
+		}
+		options.ImagesFresh = true
+	}
+}
+
+// imagesFirst splits a plan: an image that cannot be had must not leave half of a project behind, so nothing else is begun
+// before all images are there.
+func imagesFirst(p *plan.Plan) (images, rest *plan.Plan) {
+	images, rest = &plan.Plan{Project: p.Project, Notes: p.Notes}, &plan.Plan{Project: p.Project}
+	early := map[string]bool{}
+	for _, op := range p.Ops {
+		if op.Kind == plan.PullImage || op.Kind == plan.BuildImage {
+			early[op.ID] = true
+			images.Ops = append(images.Ops, op)
+		}
+	}
+	for _, op := range p.Ops {
+		if early[op.ID] {
+			continue
+		}
+		op.After = slices.DeleteFunc(slices.Clone(op.After), func(id string) bool { return early[id] })
+		rest.Ops = append(rest.Ops, op)
+	}
+	return images, rest
+}
+
+// tellUnchanged says of the containers that the plan leaves alone that they run.
+func (r *run) tellUnchanged(p *plan.Plan, s plan.State, o plan.Options) {
+	if p.Replan {
+		return
+	}
+	touched := map[string]bool{}
+	for _, op := range p.Ops {
+		if !op.Kind.Waits() {
+			touched[op.Container] = true
+		}
+	}
+	selected := map[string]bool{}
+	names := o.Services
+	if len(names) == 0 {
+		names = r.project.ServiceNames()
+	} else if !o.NoDeps {
+		names = r.project.Graph().With(names...)
+	}
+	for _, n := range names {
+		selected[n] = true
+	}
+	for _, c := range s.Containers {
+		if c.Status == plan.Running && selected[c.Service] && !c.OneOff && !touched[c.Name] {
+			r.emit(api.Event{Kind: api.KindResource, Resource: "Container", Name: c.Name, Status: "Running", Phase: api.PhaseDone})
+		}
+	}
+}
+
+// Down takes a project away. What is gone already is no error.
+func (e *Engine) Down(ctx context.Context, q api.DownRequest, emit func(api.Event)) error {
+	r, end, err := e.begin(ctx, q.Name, q.Project, api.ClientContext{}, emit)
+	if err != nil {
+		return err
+	}
+	defer end()
+	state, err := r.observe(ctx)
+	if err != nil {
+		return err
+	}
+	p := plan.DownPlan(r.name, r.project, state, plan.DownOptions{
+		Services: q.Services, Volumes: q.Volumes, RemoveOrphans: q.RemoveOrphans, RMI: q.RMI, Timeout: seconds(q.Timeout),
+	})
+	if q.DryRun {
+		r.emit(api.Event{Kind: api.KindPlan, Text: p.String(), Changes: len(p.Ops)})
+		return nil
+	}
+	if p.Empty() {
+		r.emit(api.Event{Kind: api.KindWarning, Text: fmt.Sprintf("No resource found to remove for project %q.", r.name)})
+	}
+	if err := r.walk(ctx, p, 0); err != nil {
+		return err
+	}
+	if len(q.Services) == 0 {
+		return r.dropModel()
+	}
+	return nil
+}
+
+// Services starts, stops, restarts or kills services of a project, in the order of their dependencies.
+func (e *Engine) Services(ctx context.Context, verb string, q api.ServicesRequest, emit func(api.Event)) error {
+	r, end, err := e.begin(ctx, q.Name, q.Project, api.ClientContext{}, emit)
+	if err != nil {
+		return err
+	}
+	defer end()
+	state, err := r.observe(ctx)
+	if err != nil {
+		return err
+	}
+	if verb == "kill" {
+		return r.kill(ctx, q)
+	}
+	var p *plan.Plan
+	switch verb {
+	case "start":
+		p, err = plan.StartPlan(r.name, state, q.Services)
+	case "stop":
+		p, err = plan.StopPlan(r.name, state, q.Services, seconds(q.Timeout))
+	case "restart":
+		p, err = plan.RestartPlan(r.name, state, q.Services, q.NoDeps, seconds(q.Timeout))
+	default:
+		return fmt.Errorf("verb %q is unknown", verb)
+	}
+	if err != nil {
+		return err
+	}
+	if q.DryRun {
+		r.emit(api.Event{Kind: api.KindPlan, Text: p.String(), Changes: len(p.Ops)})
+		return nil
+	}
+	if err := r.walk(ctx, p, 0); err != nil || !q.Wait {
+		return err
+	}
+	return r.awaitServices(ctx, q.Services)
+}
+
+// awaitServices waits until services are running or healthy.
+func (r *run) awaitServices(ctx context.Context, services []string) error {
+	var errs []error
+	for _, u := range r.e.projectUnits(r.name) {
+		if len(services) == 0 || slices.Contains(services, u.config.Service) {
+			errs = append(errs, r.awaitUnit(ctx, plan.Op{Kind: plan.AwaitHealthy, Service: u.config.Service}, u))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// kill sends a signal to the containers of the services, all at once.
+func (r *run) kill(ctx context.Context, q api.ServicesRequest) error {
+	var errs []error
+	selected := map[string]bool{}
+	for _, s := range q.Services {
+		selected[s] = true
+	}
+	for _, u := range r.e.projectUnits(r.name) {
+		if len(selected) > 0 && !selected[u.config.Service] || !u.snapshot().Alive() {
+			continue
+		}
+		tell := func(status string, phase api.Phase) {
+			r.emit(api.Event{Kind: api.KindResource, Resource: "Container", Name: u.config.Name, Status: status, Phase: phase})
+		}
+		tell("Killing", api.PhaseWorking)
+		if err := r.e.kill(ctx, u, q.Signal); err != nil {
+			errs = append(errs, fmt.Errorf("container %s: %w", u.config.Name, err))
+			continue
+		}
+		tell("Killed", api.PhaseDone)
+	}
+	return errors.Join(errs...)
+}
