@@ -233,12 +233,7 @@ func TestRegistrations(t *testing.T) {
 	var none any
 	b.ask(&pid, "spawn-unregistered", "", "exit 9")
 	b.ask(&none, "hold", "early", "3")
-	for deadline := time.Now().Add(10 * time.Second); syscall.Kill(pid, 0) == nil; {
-		if time.Now().After(deadline) {
-			t.Fatal("an unregistered child is not reaped")
-		}
-		time.Sleep(time.Millisecond)
-	}
+	awaitGone(t, pid)
 	b.ask(&none, "register", "early", strconv.Itoa(pid))
 	var got runtime.ExitStatus
 	b.ask(&got, "wait", "early")

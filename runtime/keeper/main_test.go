@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tutti/runtime/keeper/server"
+	"tutti/runtime/logs"
 )
 
 // The test binary is also the keeper, an engine and a container process, by the name or first argument with
@@ -51,8 +53,16 @@ func testEngine(mode, dir string) int {
 	case "finishes":
 		return 0
 	}
+	if _, err := os.Stat(filepath.Join(dir, "broken")); err == nil {
+		Ready(errors.New("broken"))
+		return 1
+	}
 	c, err := Connect()
 	if err != nil {
+		Ready(err)
+		return 1
+	}
+	if err := resumeCapture(c, dir); err != nil {
 		Ready(err)
 		return 1
 	}
@@ -117,9 +127,15 @@ func testCommand(c *Client, args []string) (any, error) {
 	case "wait":
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
-		return c.Wait(ctx, id)
+		status, err := c.Wait(ctx, id)
+		if id == captured && err == nil {
+			<-captureDone
+		}
+		return status, err
 	case "release":
 		return nil, c.Release(id)
+	case "capture": // capture DIR shell-script: a child of the keeper whose output is logged
+		return nil, runCaptured(c, id, args[2])
 	case "hold": // hold ID count: pipes whose content is their name
 		n, _ := strconv.Atoi(args[2])
 		return nil, holdPipes(c, id, n)
@@ -141,6 +157,64 @@ func spawn(script string) (int, error) {
 	return syscall.ForkExec("/bin/sh", []string{"sh", "-c", script}, &syscall.ProcAttr{
 		Env: os.Environ(), Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Cloneflags: unix.CLONE_PARENT},
 	})
+}
+
+const captured = "captured"
+
+// captureDone is closed when this engine has captured everything.
+var captureDone = make(chan struct{})
+
+func runCaptured(c *Client, dir, script string) error {
+	p, err := logs.NewPipes()
+	if err != nil {
+		return err
+	}
+	if err := c.Hold(captured, p.Files()); err != nil {
+		return err
+	}
+	pid, err := syscall.ForkExec("/bin/sh", []string{"sh", "-c", script}, &syscall.ProcAttr{
+		Env: os.Environ(), Files: []uintptr{0, p.Stdout.Fd(), p.Stderr.Fd()},
+		Sys: &syscall.SysProcAttr{Cloneflags: unix.CLONE_PARENT},
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.Register(captured, pid); err != nil {
+		return err
+	}
+	p.CloseChild()
+	return startCapture(dir, p)
+}
+
+// resumeCapture goes on with what another engine has begun.
+func resumeCapture(c *Client, dir string) error {
+	if !slices.Contains(c.Held(), captured) {
+		return nil
+	}
+	files, err := c.Take(captured)
+	if err != nil {
+		return err
+	}
+	p, err := logs.FromFiles(files)
+	if err != nil {
+		return err
+	}
+	return startCapture(dir, p)
+}
+
+func startCapture(dir string, p *logs.Pipes) error {
+	f, err := logs.Open(filepath.Join(dir, "log.json"), logs.Options{Resume: p})
+	if err != nil {
+		return err
+	}
+	go func() {
+		if err := f.Capture(context.Background(), p); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return
+		}
+		close(captureDone)
+	}()
+	return nil
 }
 
 func holdPipes(c *Client, id string, n int) error {
@@ -226,6 +300,7 @@ type bed struct {
 	t       *testing.T
 	dir     string
 	options StartOptions
+	program func() (*os.File, error)
 	keeper  int
 }
 
@@ -239,7 +314,7 @@ func newBed(t *testing.T, mode string) *bed {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	return &bed{t: t, dir: dir, options: StartOptions{
+	return &bed{t: t, dir: dir, program: program, options: StartOptions{
 		RunDir: filepath.Join(dir, "run"), LogFile: filepath.Join(dir, "log", "engine.log"),
 		EngineArgv: []string{exe, "engine", mode, dir}, EngineEnv: os.Environ(),
 	}}
@@ -247,7 +322,7 @@ func newBed(t *testing.T, mode string) *bed {
 
 func (b *bed) start() {
 	b.t.Helper()
-	if err := start(b.t.Context(), b.options, program); err != nil {
+	if err := start(b.t.Context(), b.options, b.program); err != nil {
 		b.t.Fatal(err)
 	}
 	_, b.keeper = b.pids()
@@ -275,6 +350,17 @@ func awaitEnd(t *testing.T, pid int) {
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("process %d does not end: %v", pid, err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// awaitGone waits for the end of a process that is not this one's child.
+func awaitGone(t *testing.T, pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); syscall.Kill(pid, 0) == nil; {
+		if time.Now().After(deadline) {
+			t.Fatalf("process %d does not end", pid)
 		}
 		time.Sleep(time.Millisecond)
 	}

@@ -14,8 +14,12 @@ type backoff struct {
 	quick int // deaths in a row that came within quickDeath
 }
 
-// after returns the delay before the restart of an engine that had lived so long.
-func (b *backoff) after(lived time.Duration) time.Duration {
+// after returns the delay before the restart of an engine that had lived so long. One that was killed while it
+// served has not failed by itself: that does not count.
+func (b *backoff) after(lived time.Duration, killed bool) time.Duration {
+	if killed {
+		return 0
+	}
 	if lived >= quickDeath {
 		b.quick = 0
 		return 0

@@ -134,20 +134,28 @@ func (k *keeper) engineDied(ws unix.WaitStatus) (done bool, code int) {
 	e := &k.engine
 	k.drain()
 	pid := e.pid
+	served := e.ready
 	e.pid, e.ready = 0, false
 	clean := ws.Exited() && ws.ExitStatus() == 0
-	if clean || e.stopping {
+	// One that dies while it stops its containers is needed again to finish that.
+	if clean || e.stopping && len(k.table.live) == 0 {
 		return true, ws.ExitStatus()
 	}
-	how := "ended with status " + strconv.Itoa(ws.ExitStatus())
+	e.stopping = false
+	how := "engine (process " + strconv.Itoa(pid) + ") ended with status " + strconv.Itoa(ws.ExitStatus())
 	if ws.Signaled() {
-		how = "was killed by signal " + strconv.Itoa(int(ws.Signal()))
+		how = "engine (process " + strconv.Itoa(pid) + ") was killed by signal " + strconv.Itoa(int(ws.Signal()))
 	}
-	return k.engineFailed("engine (process " + strconv.Itoa(pid) + ") " + how)
+	if !served {
+		return k.startFailed(how)
+	}
+	k.restartAfter(how, e.backoff.after(time.Since(e.started), ws.Signal() == unix.SIGKILL))
+	return false, 0
 }
 
-// engineFailed tells the starters, and gives up when no engine has ever been ready and there is nothing to keep.
-func (k *keeper) engineFailed(how string) (done bool, code int) {
+// startFailed tells the starters, and gives up when no engine has ever been ready and there is nothing to keep.
+// Starters that come while a serving engine is replaced are not told anything: they get the new one.
+func (k *keeper) startFailed(how string) (done bool, code int) {
 	e := &k.engine
 	text := e.failure
 	if text == "" {
@@ -162,10 +170,13 @@ func (k *keeper) engineFailed(how string) (done bool, code int) {
 		say(how + "; giving up")
 		return true, 1
 	}
-	delay := e.backoff.after(time.Since(e.started))
-	e.restart = time.Now().Add(delay)
-	say(how + "; starting it again in " + delay.String())
+	k.restartAfter(how, e.backoff.after(time.Since(e.started), false))
 	return false, 0
+}
+
+func (k *keeper) restartAfter(how string, delay time.Duration) {
+	k.engine.restart = time.Now().Add(delay)
+	say(how + "; starting it again in " + delay.String())
 }
 
 // logSinceStart returns the end of what the engine wrote to its log, for a starter to show.

@@ -51,7 +51,7 @@ func run(listener int, logFile string, argv []string) int {
 	for {
 		if k.engine.pid == 0 && !time.Now().Before(k.engine.restart) {
 			if err := k.startEngine(); err != nil {
-				if done, code := k.engineFailed(err.Error()); done {
+				if done, code := k.startFailed(err.Error()); done {
 					return code
 				}
 			}

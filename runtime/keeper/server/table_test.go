@@ -105,8 +105,11 @@ func TestBackoff(t *testing.T) {
 	lived := []time.Duration{time.Hour, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, time.Second, 0}
 	want := []time.Duration{0, 0, 0, 0, 100, 200, 400, 800, 1600, 3200, 5000, 5000, 0, 0}
 	for i := range lived {
-		if got := b.after(lived[i]); got != want[i]*time.Millisecond {
+		if got := b.after(lived[i], false); got != want[i]*time.Millisecond {
 			t.Errorf("death %d after %s: restart in %s, want %s", i, lived[i], got, want[i]*time.Millisecond)
+		}
+		if got := b.after(0, true); got != 0 {
+			t.Errorf("killed while it served: restart in %s", got)
 		}
 	}
 }
