@@ -56,6 +56,9 @@ func New(ctx context.Context, c Config) (*Builder, error) {
 	if err := unmountLeftovers(c.Root, c.Store.Root()); err != nil {
 		return nil, fmt.Errorf("clean up after an earlier builder: %w", err)
 	}
+	if err := makeTempDir(c.Root); err != nil {
+		return nil, err
+	}
 	backend := c.Store.Backend()
 	if err := beginUnsynced(ctx, c.Root, backend); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -220,5 +221,20 @@ func BenchmarkBuildCached(b *testing.B) {
 	build(b, builder, request)
 	for b.Loop() {
 		build(b, builder, request)
+	}
+}
+
+// BenchmarkBuild30Steps is a cold build of thirty RUN steps.
+func BenchmarkBuild30Steps(b *testing.B) {
+	builder := openBuilder(b)
+	round := 0
+	for b.Loop() {
+		round++
+		var text strings.Builder
+		text.WriteString("FROM busybox\n")
+		for i := range 30 {
+			fmt.Fprintf(&text, "RUN echo %d %d\n", round, i)
+		}
+		build(b, builder, Request{Context: builder.root, DockerfileInline: text.String()})
 	}
 }

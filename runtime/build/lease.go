@@ -56,8 +56,13 @@ func (b *buildLeases) reset(ctx context.Context) error {
 	return nil
 }
 
-// Create makes a lease, or gives the shared one when a temporary one is asked for.
+// Create makes a lease, or gives the shared one when a temporary one is asked for. A
+// temporary lease within another one is real: BuildKit looks what it holds at its end
+// (leaseutil.LeaseRef.Adopt).
 func (b *buildLeases) Create(ctx context.Context, opts ...leases.Opt) (leases.Lease, error) {
+	if _, within := leases.FromContext(ctx); within {
+		return b.Manager.Create(ctx, opts...)
+	}
 	var wanted leases.Lease
 	for _, o := range opts {
 		if err := o(&wanted); err != nil {

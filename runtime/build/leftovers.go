@@ -2,12 +2,32 @@ package build
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 )
+
+// TempDir is the folder for temporary files below a builder's Root. BuildKit mounts
+// layers and secrets in the folder that $TMPDIR names, and has no option for it:
+// the engine sets TMPDIR to this one, so that New finds and unmounts what an engine
+// that was killed has left there.
+func TempDir(root string) string { return filepath.Join(root, "tmp") }
+
+// makeTempDir makes the folder anew. Nothing may be mounted in it.
+func makeTempDir(root string) error {
+	dir := TempDir(root)
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove temporary files of an earlier builder: %w", err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return fmt.Errorf("create folder for temporary files: %w", err)
+	}
+	return nil
+}
 
 // unmountLeftovers unmounts what a builder that was killed has left: mounts below
 // the roots, and overlays of layers below them. It must run before anything below

@@ -1,101 +1,24 @@
 package image
 
 import (
-	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
-	"github.com/containerd/containerd/v2/core/remotes"
-	"github.com/containerd/platforms"
-	"golang.org/x/crypto/bcrypt"
+	"tutti/runtime/image/imagetest"
 )
-
-const testUser, testPassword = "tutti", "correct horse"
-
-var listening = regexp.MustCompile(`listening on (\[::\]|127\.0\.0\.1):(\d+)`)
-
-// startRegistry runs Debian's docker-registry on a free loopback port and returns
-// its address. With auth it wants testUser and testPassword.
-func startRegistry(t *testing.T, auth bool) string {
-	t.Helper()
-	dir := t.TempDir()
-	config := fmt.Sprintf("version: 0.1\nlog: {level: info}\nstorage: {filesystem: {rootdirectory: %s/data}}\nhttp: {addr: '127.0.0.1:0'}\n", dir)
-	if auth {
-		hash, err := bcrypt.GenerateFromPassword([]byte(testPassword), bcrypt.MinCost)
-		if err != nil {
-			t.Fatal(err)
-		}
-		writeTestFile(t, filepath.Join(dir, "htpasswd"), testUser+":"+string(hash)+"\n")
-		config += fmt.Sprintf("auth: {htpasswd: {realm: test, path: %s/htpasswd}}\n", dir)
-	}
-	writeTestFile(t, filepath.Join(dir, "config.yml"), config)
-
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	cmd := exec.CommandContext(ctx, "docker-registry", "serve", filepath.Join(dir, "config.yml"))
-	output, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("start docker-registry (Debian: docker-registry): %v", err)
-	}
-	lines := bufio.NewScanner(output)
-	for lines.Scan() {
-		if m := listening.FindStringSubmatch(lines.Text()); m != nil {
-			drained := make(chan struct{})
-			go func() { defer close(drained); _, _ = io.Copy(io.Discard, output) }()
-			t.Cleanup(func() { cancel(); <-drained; _ = cmd.Wait() })
-			return net.JoinHostPort("127.0.0.1", m[2])
-		}
-	}
-	cancel()
-	t.Fatalf("docker-registry ended: %v", cmd.Wait())
-	return ""
-}
-
-func writeTestFile(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// push sends an image of the store to a registry.
-func push(t *testing.T, s *Store, ref, target string, auth Auth) {
-	t.Helper()
-	image, err := s.Get(t.Context(), ref)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx := scope(t.Context())
-	pusher, err := s.clients.image(target, auth).resolver.Pusher(ctx, target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := remotes.PushContent(ctx, pusher, image.target, s.content, nil, platforms.All, nil); err != nil {
-		t.Fatal(err)
-	}
-}
 
 func testAuth(host string) (string, string, error) {
 	if !strings.HasPrefix(host, "127.0.0.1:") {
 		return "", "", fmt.Errorf("credentials were asked for host %q", host)
 	}
-	return testUser, testPassword, nil
+	return imagetest.User, imagetest.Password, nil
 }
 
 func TestImagePull(t *testing.T) {
@@ -103,56 +26,90 @@ func TestImagePull(t *testing.T) {
 	for _, auth := range []bool{false, true} {
 		t.Run(fmt.Sprintf("auth=%v", auth), func(t *testing.T) {
 			t.Parallel()
-			name := startRegistry(t, auth) + "/team/app:v1"
+			repo := imagetest.StartRegistry(t, auth) + "/team/app"
+			digest := imagetest.Push(t, repo+":v1", testImage("pulled"))
 			var credentials Auth
 			if auth {
 				credentials = testAuth
 			}
-			source := openStore(t)
-			want := load(t, source, testImage("pulled", "app"))[0]
-			push(t, source, "app", name, credentials)
-
 			s := openStore(t)
-			if _, err := s.Get(t.Context(), name); !errors.Is(err, ErrNotFound) {
+			if _, err := s.Get(t.Context(), repo+":v1"); !errors.Is(err, ErrNotFound) {
 				t.Fatalf("before the pull: %v, want ErrNotFound", err)
 			}
-			var mu sync.Mutex
-			var events []Status
-			image, err := s.Pull(t.Context(), name, PullOptions{Auth: credentials, Progress: func(p Progress) {
-				mu.Lock()
-				defer mu.Unlock()
-				events = append(events, p.Status)
-			}})
+			var events []Progress
+			image, err := s.Pull(t.Context(), repo+":v1", PullOptions{Auth: credentials, Progress: func(p Progress) { events = append(events, p) }})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if image.ID != want.ID || !slices.Equal(image.Names, []string{name}) {
-				t.Errorf("pulled %s %q, want %s", image.ID, image.Names, want.ID)
+			if image.Digest != digest || !slices.Equal(image.Names, []string{repo + ":v1"}) {
+				t.Errorf("pulled %s %q, want %s", image.Digest, image.Names, digest)
 			}
-			if repo, _, _ := strings.Cut(name, ":v1"); !slices.Equal(image.RepoDigests, []string{repo + "@" + image.Digest.String()}) {
+			if !slices.Equal(image.RepoDigests, []string{repo + "@" + digest.String()}) {
 				t.Errorf("digests %q", image.RepoDigests)
 			}
-			checkLayers(t, s, image, "pulled")
-			if !slices.Contains(events, StatusWaiting) {
-				t.Errorf("progress %v", events)
-			}
+			checkProgress(t, events, repo+":v1")
 			if err := s.GarbageCollect(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			checkLayers(t, s, image, "pulled")
-			byDigest, err := s.Pull(t.Context(), strings.TrimSuffix(name, ":v1")+"@"+image.Digest.String(), PullOptions{Auth: credentials})
-			if err != nil || byDigest.ID != want.ID {
+			byDigest, err := s.Pull(t.Context(), repo+"@"+digest.String(), PullOptions{Auth: credentials})
+			if err != nil || byDigest.ID != image.ID {
 				t.Errorf("pull by digest: %s, %v", byDigest.ID, err)
 			}
 		})
 	}
 }
 
+// checkProgress wants both layers to begin and to end.
+func checkProgress(t *testing.T, events []Progress, name string) {
+	t.Helper()
+	last := map[string]Status{}
+	for _, p := range events {
+		if p.Image != name || len(p.Layer) != 12 {
+			t.Errorf("progress %+v", p)
+		}
+		last[p.Layer] = p.Status
+	}
+	if len(last) != 2 {
+		t.Errorf("progress of layers %v, want two", last)
+	}
+	for layer, status := range last {
+		if status != StatusComplete && status != StatusExists {
+			t.Errorf("layer %s ends with %q", layer, status)
+		}
+	}
+}
+
+func TestImagePullPlatform(t *testing.T) {
+	t.Parallel()
+	name := imagetest.StartRegistry(t, false) + "/app:v1"
+	foreign := testImage("foreign")
+	foreign.Arch = "s390x"
+	imagetest.Push(t, name, foreign, testImage("native"))
+	s := openStore(t)
+	native, err := s.Pull(t.Context(), name, PullOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkLayers(t, s, native, "native")
+	other, err := s.Pull(t.Context(), name, PullOptions{Platform: "linux/s390x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other.Platform() != "linux/s390x" {
+		t.Errorf("platform %s", other.Platform())
+	}
+	checkLayers(t, s, other, "foreign")
+	if _, err := s.Pull(t.Context(), name, PullOptions{Platform: "linux/riscv64"}); err == nil || !strings.Contains(err.Error(), "linux/riscv64") {
+		t.Errorf("a platform that is not there: %v", err)
+	}
+}
+
 func TestImagePullFails(t *testing.T) {
 	t.Parallel()
-	address := startRegistry(t, true)
+	address := imagetest.StartRegistry(t, true)
 	s := openStore(t)
-	wrong := func(string) (string, string, error) { return testUser, "wrong", nil }
+	wrong := func(string) (string, string, error) { return imagetest.User, "wrong", nil }
 	for name, o := range map[string]PullOptions{
 		"anonymous":      {},
 		"wrong password": {Auth: wrong},
@@ -163,7 +120,7 @@ func TestImagePullFails(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "team/missing") {
 			t.Errorf("%s: %v, want an error with the image's name", name, err)
 		}
-		if err != nil && strings.Contains(err.Error(), testPassword) {
+		if err != nil && strings.Contains(err.Error(), imagetest.Password) {
 			t.Errorf("%s: the password is in the error", name)
 		}
 	}
@@ -172,12 +129,10 @@ func TestImagePullFails(t *testing.T) {
 // A registry that sends other bytes than it promised must not get them stored.
 func TestImagePullChecksDigests(t *testing.T) {
 	t.Parallel()
-	address := startRegistry(t, false)
-	source := openStore(t)
-	load(t, source, testImage("pulled", "app"))
-	push(t, source, "app", address+"/app:v1", nil)
+	address := imagetest.StartRegistry(t, false)
+	imagetest.Push(t, address+"/app:v1", testImage("pulled"))
 	liar := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		response, err := http.Get("http://" + address + r.URL.String()) //nolint:noctx // test
+		response, err := http.Get("http://" + address + r.URL.String())
 		if err != nil {
 			w.WriteHeader(http.StatusBadGateway)
 			return
@@ -206,13 +161,13 @@ func TestImagePullChecksDigests(t *testing.T) {
 
 func TestImageConcurrentPulls(t *testing.T) {
 	t.Parallel()
-	name := startRegistry(t, false) + "/app:v1"
-	source := openStore(t)
-	load(t, source, testImage("many", "app"))
-	push(t, source, "app", name, nil)
+	address := imagetest.StartRegistry(t, false)
+	imagetest.Push(t, address+"/one:v1", testImage("one"))
+	imagetest.Push(t, address+"/two:v1", testImage("two")) // shares a layer
 	s := openStore(t)
 	var group sync.WaitGroup
-	for range 8 {
+	for i := range 8 {
+		name := address + []string{"/one:v1", "/two:v1"}[i%2]
 		group.Go(func() {
 			if image, err := s.Pull(t.Context(), name, PullOptions{}); err != nil {
 				t.Error(err)
