@@ -27,6 +27,12 @@ func TestMain(m *testing.M) {
 	if _, err := os.Stat(busybox); err != nil {
 		panic("the tests of package runtime need a static busybox: apt install busybox-static")
 	}
+	if os.Getenv(engineEnv) != "" {
+		if err := engine(os.Args[1]); err != nil {
+			panic(err)
+		}
+		return
+	}
 	os.Exit(m.Run())
 }
 

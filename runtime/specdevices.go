@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// HostDevices lists the device nodes below a folder of the host, without
-// terminals and without what a container has of its own.
+// HostDevices lists the device nodes below a folder of the host, without those
+// that a container has of its own (pseudo terminals, the console).
 func HostDevices(dir string) ([]specs.LinuxDevice, error) {
 	var devices []specs.LinuxDevice
 	own := []string{"pts", "shm", "fd", "mqueue", "console"}

@@ -110,6 +110,9 @@ func (w *walk) step() (created bool, err error) {
 	n, err := unix.Readlinkat(parent, name, link)
 	switch err {
 	case nil:
+		if isProc(parent) { // what it says is not where it leads
+			return false, unix.ELOOP
+		}
 		return false, w.follow(string(link[:n]))
 	case unix.EINVAL: // there, and no link
 	case unix.ENOENT:
