@@ -2,7 +2,9 @@ package project
 
 import (
 	"github.com/compose-spec/compose-go/v2/interpolation"
+	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/tree"
+	"github.com/compose-spec/compose-go/v2/types"
 	"go.yaml.in/yaml/v4"
 )
 
@@ -24,16 +26,31 @@ func (all *sources) usedCasts(casts map[tree.Path]interpolation.Cast) map[tree.P
 	}
 	used := make(map[tree.Path]interpolation.Cast)
 	for path, cast := range casts {
-		parts := path.Parts()
-		last := len(parts) - 1
-		for last > 0 && (parts[last] == tree.PathMatchAll || parts[last] == tree.PathMatchList) {
-			last--
-		}
-		if keys[parts[last]] {
+		if keys[lastKey(path)] {
 			used[path] = cast
 		}
 	}
 	return used
+}
+
+// lastKey is the last part of a pattern that is a key, not * or [].
+func lastKey(path tree.Path) string {
+	parts := path.Parts()
+	last := len(parts) - 1
+	for last > 0 && (parts[last] == tree.PathMatchAll || parts[last] == tree.PathMatchList) {
+		last--
+	}
+	return parts[last]
+}
+
+// castKeys are the keys whose texts, or texts below them, may be converted.
+func castKeys() map[string]bool {
+	keys := map[string]bool{}
+	options := loader.ToOptions(&types.ConfigDetails{}, nil)
+	for path := range options.Interpolate.TypeCastMapping {
+		keys[lastKey(path)] = true
+	}
+	return keys
 }
 
 func addKeys(keys map[string]bool, seen map[*yaml.Node]bool, n *yaml.Node) {

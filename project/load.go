@@ -14,7 +14,6 @@ import (
 	"github.com/compose-spec/compose-go/v2/consts"
 	"github.com/compose-spec/compose-go/v2/errdefs"
 	"github.com/compose-spec/compose-go/v2/loader"
-	"github.com/compose-spec/compose-go/v2/schema"
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/sirupsen/logrus"
 )
@@ -23,7 +22,6 @@ import (
 // interpolated, checked, limited to the selected services, with env_file and
 // label_file read in. Bad input is an *Error.
 func Load(ctx context.Context, o Options) (*Project, error) {
-	go Preload()
 	in, err := prepare(o)
 	if err != nil {
 		return nil, err
@@ -37,8 +35,22 @@ func Load(ctx context.Context, o Options) (*Project, error) {
 		return nil, err
 	}
 	p := &Project{Project: loaded, positions: in.positions}
-	p.warnings = slices.Concat(in.location.notes, notes, in.unsupported(loaded))
+	p.warnings = slices.Concat(in.location.notes, in.obsolete(), notes, in.unsupported(loaded))
 	return p, nil
+}
+
+// obsolete warns of the version key, which the loader does once per process only.
+func (in *input) obsolete() []string {
+	var lines []string
+	for _, s := range in.sources.files {
+		for _, doc := range s.docs {
+			if key, _ := child(root(doc), "version"); key != nil {
+				e := Error{File: s.path, Line: key.Line, What: "the attribute `version` is obsolete, it will be ignored", Fix: "please remove it to avoid potential confusion"}
+				lines = append(lines, e.Error())
+			}
+		}
+	}
+	return lines
 }
 
 // Model reads the compose files as Load does, but returns the merged tree of YAML
@@ -56,16 +68,6 @@ func Model(ctx context.Context, o Options) (map[string]any, error) {
 	})
 	return model, err
 }
-
-// Preload compiles the compose schema, which takes some 10 ms and is needed once per
-// process. Load does it by itself; a command may call this in a goroutine of its own
-// while it does something else.
-func Preload() { preload() }
-
-var preload = sync.OnceFunc(func() {
-	// The loader compiles it with the first validation; the result does not matter.
-	_ = schema.Validate(map[string]any{})
-})
 
 // input is everything that was read before the loader proper begins.
 type input struct {
@@ -172,13 +174,27 @@ func (in *input) model(ctx context.Context, more ...func(*loader.Options)) (map[
 	return model, nil
 }
 
+// load skips the loader's schema validation for what is certainly valid. Any error
+// sends it through the validation after all, for the loader reports in its own order.
 func (in *input) load(ctx context.Context) (*types.Project, error) {
+	if in.certainlyValid() {
+		if p, err := in.loadOnce(ctx, true); err == nil {
+			return p, nil
+		}
+	}
+	return in.loadOnce(ctx, false)
+}
+
+func (in *input) loadOnce(ctx context.Context, certain bool) (*types.Project, error) {
 	tune, err := in.tune()
 	if err != nil {
 		return nil, err
 	}
 	details := in.details()
-	model, err := loader.LoadModelWithContext(ctx, details, tune)
+	model, err := loader.LoadModelWithContext(ctx, details, tune, func(lo *loader.Options) { lo.SkipValidation = certain })
+	if err == nil && certain {
+		err = checkModel(model)
+	}
 	if err != nil {
 		return nil, in.translate(err)
 	}
@@ -190,6 +206,9 @@ func (in *input) load(ctx context.Context) (*types.Project, error) {
 	p, err := loader.ModelToProject(model, options, details)
 	if err != nil {
 		return nil, in.translate(err)
+	}
+	if p.Name == "" {
+		return nil, in.translate(errors.New("project name must not be empty"))
 	}
 	p.ComposeFiles = slices.Clone(in.location.files)
 	keepLinuxVolumes(p)
@@ -318,7 +337,9 @@ type collector struct {
 
 // Format implements logrus.Formatter: it keeps the message.
 func (c *collector) Format(e *logrus.Entry) ([]byte, error) {
-	if line := oneLine(e.Message); !slices.Contains(c.lines, line) {
+	// The obsolete version key is warned of with its line.
+	line := oneLine(e.Message)
+	if !slices.Contains(c.lines, line) && !strings.Contains(line, "the attribute `version` is obsolete") {
 		c.lines = append(c.lines, line)
 	}
 	return nil, nil
