@@ -28,7 +28,7 @@ func (p *Project) Canonical(service string) json.RawMessage {
 	s := p.Services[service]
 	fields := flatten(hashedService(s))
 	if refs := p.references(&s.ContainerSpec); len(refs) > 0 {
-		fields["references"] = marshal(refs)
+		fields["references"] = refs
 	}
 	return marshal(fields)
 }
@@ -132,25 +132,15 @@ func (p *Project) fileHash(f types.FileObjectConfig) string {
 }
 
 // flatten makes a map of the JSON form, so that the order of fields in the library's
-// types does not matter.
-func flatten(v any) map[string]json.RawMessage {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(marshal(v), &fields); err != nil {
+// types does not matter: maps are marshalled by sorted keys.
+func flatten(v any) map[string]any {
+	decoder := json.NewDecoder(bytes.NewReader(marshal(v)))
+	decoder.UseNumber()
+	var fields map[string]any
+	if err := decoder.Decode(&fields); err != nil {
 		panic("compose types do not marshal to an object: " + err.Error())
 	}
-	for key, value := range fields {
-		if bytes.Equal(value, []byte("null")) {
-			delete(fields, key)
-			continue
-		}
-		// Sorts the keys of nested objects too.
-		var sorted any
-		decoder := json.NewDecoder(bytes.NewReader(value))
-		decoder.UseNumber()
-		if err := decoder.Decode(&sorted); err == nil {
-			fields[key] = marshal(sorted)
-		}
-	}
+	maps.DeleteFunc(fields, func(_ string, value any) bool { return value == nil })
 	return fields
 }
 

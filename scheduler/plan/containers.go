@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // service plans the containers of one service. Those that it depends on are planned
@@ -24,7 +25,11 @@ func (d *differ) service(name string) error {
 	if !d.active[name] {
 		f.scale = len(existing)
 	}
-	config := canonical{hash: d.p.Hash(name), fields: d.p.Canonical(name)}
+	config := canonical{}
+	if len(existing) > 0 {
+		config.hash = d.p.Hash(name)
+		config.fields = sync.OnceValue(func() json.RawMessage { return d.p.Canonical(name) })
+	}
 	causes := make(map[string]string, len(existing))
 	for _, c := range existing {
 		causes[c.ID] = d.recreateCause(name, c, config)
@@ -80,7 +85,7 @@ func boolInt(b bool) int {
 // canonical is a service's configuration for comparing.
 type canonical struct {
 	hash   string
-	fields json.RawMessage
+	fields func() json.RawMessage
 }
 
 // recreateCause says why a container has to be replaced; empty when it can stay.
@@ -122,9 +127,9 @@ func (d *differ) recreateCause(name string, c Container, config canonical) strin
 }
 
 // changedKeys names the attributes that differ, when the old ones are known.
-func changedKeys(before, after json.RawMessage) string {
+func changedKeys(before json.RawMessage, after func() json.RawMessage) string {
 	var was, is map[string]json.RawMessage
-	if len(before) == 0 || json.Unmarshal(before, &was) != nil || json.Unmarshal(after, &is) != nil {
+	if len(before) == 0 || json.Unmarshal(before, &was) != nil || json.Unmarshal(after(), &is) != nil {
 		return ""
 	}
 	var keys []string
