@@ -3,8 +3,6 @@ package keeper
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -249,25 +247,15 @@ func TestRegistrations(t *testing.T) {
 	}
 }
 
-// TestCost logs what 100 container starts cost in the keeper, and bounds it generously.
-func TestCost(t *testing.T) {
-	b := newBed(t, "serves")
-	b.start()
-	var cost map[string]float64
-	b.ask(&cost, "bench", "100")
-	for _, step := range slices.Sorted(maps.Keys(cost)) {
-		t.Logf("%-8s %6.1f µs", step, cost[step])
-	}
-	if sum := cost["hold"] + cost["register"] + cost["release"]; sum > 500 {
-		t.Errorf("%.0f µs per container", sum)
-	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.keeper))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(status)) {
-		if strings.HasPrefix(line, "VmRSS") || strings.HasPrefix(line, "Threads") {
-			t.Log(strings.TrimSpace(line))
+// BenchmarkContainers measures what the keeper costs 100 container starts, one after the other.
+func BenchmarkContainers(b *testing.B) {
+	bed := newBed(b, "serves")
+	bed.start()
+	for b.Loop() {
+		var cost map[string]float64
+		bed.ask(&cost, "bench", "100")
+		for step, microseconds := range cost {
+			b.ReportMetric(microseconds, "µs/"+step)
 		}
 	}
 }

@@ -268,11 +268,16 @@ func bench(c *Client, count string) (map[string]float64, error) {
 	files := map[string]*os.File{"a": r, "b": w, "c": r, "d": w, "e": r}
 	out := map[string]float64{}
 	pids := make([]int, n)
+	defer func() {
+		for i, pid := range pids {
+			syscall.Kill(pid, syscall.SIGKILL)
+			c.Release("bench" + strconv.Itoa(i))
+		}
+	}()
 	for i := range pids {
 		if pids[i], err = spawn("exec sleep 1000"); err != nil {
 			return nil, err
 		}
-		defer syscall.Kill(pids[i], syscall.SIGKILL)
 	}
 	steps := []struct {
 		name string
@@ -297,7 +302,7 @@ func bench(c *Client, count string) (map[string]float64, error) {
 
 // bed is a keeper and engine of one test.
 type bed struct {
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	options StartOptions
 	program func() (*os.File, error)
@@ -307,7 +312,7 @@ type bed struct {
 func program() (*os.File, error) { return os.Open("/proc/self/exe") }
 
 // newBed prepares a folder; start runs the engine.
-func newBed(t *testing.T, mode string) *bed {
+func newBed(t testing.TB, mode string) *bed {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -339,7 +344,7 @@ func (b *bed) stop() {
 }
 
 // awaitEnd reaps pid, a child of this process since it is a subreaper.
-func awaitEnd(t *testing.T, pid int) {
+func awaitEnd(t testing.TB, pid int) {
 	t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
 	for {
@@ -356,7 +361,7 @@ func awaitEnd(t *testing.T, pid int) {
 }
 
 // awaitGone waits for the end of a process that is not this one's child.
-func awaitGone(t *testing.T, pid int) {
+func awaitGone(t testing.TB, pid int) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); syscall.Kill(pid, 0) == nil; {
 		if time.Now().After(deadline) {

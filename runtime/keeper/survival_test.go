@@ -98,9 +98,6 @@ func TestTinyProgram(t *testing.T) {
 	if pss > 6<<10 {
 		t.Errorf("the keeper has a PSS of %d KB", pss)
 	}
-	var cost map[string]float64
-	b.ask(&cost, "bench", "100")
-	t.Logf("microseconds: %v", cost)
 }
 
 // expectedOOMScore returns what the keeper can get: only CAP_SYS_RESOURCE, which root in a sandbox may lack,

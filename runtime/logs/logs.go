@@ -14,7 +14,8 @@
 // Bytes that are not UTF-8 are recorded as the lone surrogates \udc80 to \udcff (Python's surrogateescape, PEP
 // 383). Read gives back the exact bytes; other JSON readers see U+FFFD, which is what Docker would have recorded.
 //
-// Times never decrease within a log, also when the clock is set back.
+// All records of a batch, up to 64 KiB that were captured at once, have one time. The next batch has a later one,
+// also when the clock was set back meanwhile.
 //
 // # Exactly once
 //

@@ -21,14 +21,17 @@ const (
 // the container waits: that is the price for losing nothing.
 const fullDiskRetry = 200 * time.Millisecond
 
-// stamp returns the present time, or that of the last record if the clock was set back.
+// stamp returns the time for the records of a batch: now, but always later than that of the batch before, so that
+// a reader can go on after a time that it has seen.
 func (f *File) stamp() time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if now := time.Now(); now.After(f.last) {
-		f.last = now.Round(0)
+	now := time.Now().Round(0)
+	if !now.After(f.last) {
+		now = f.last.Add(1)
 	}
-	return f.last
+	f.last = now
+	return now
 }
 
 // logData records data, in as many records and files as it takes. The caller holds writer. Whenever records are
