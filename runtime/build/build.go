@@ -53,11 +53,8 @@ func New(ctx context.Context, c Config) (*Builder, error) {
 	if err := os.MkdirAll(c.Root, 0o711); err != nil {
 		return nil, fmt.Errorf("create build folder: %w", err)
 	}
-	if err := unmountLeftovers(c.Root, c.Store.Root()); err != nil {
+	if err := image.UnmountBelow(c.Root); err != nil {
 		return nil, fmt.Errorf("clean up after an earlier builder: %w", err)
-	}
-	if err := makeTempDir(c.Root); err != nil {
-		return nil, err
 	}
 	backend := c.Store.Backend()
 	if err := beginUnsynced(ctx, c.Root, backend); err != nil {

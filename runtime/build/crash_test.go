@@ -70,7 +70,7 @@ func buildAt(ctx context.Context, root, dockerfile string) (string, error) {
 
 // buildInChild is the child's main function.
 func buildInChild(root string) {
-	if err := os.Setenv("TMPDIR", TempDir(filepath.Join(root, "build"))); err != nil {
+	if err := os.Setenv("TMPDIR", image.TempDir(filepath.Join(root, "images"))); err != nil {
 		panic(err)
 	}
 	id, err := buildAt(context.Background(), root, os.Getenv(childFile))

@@ -153,7 +153,7 @@ func cachedSteps(t testing.TB, b *Builder, r Request) map[string]bool {
 		defer close(done)
 		for s := range status {
 			for _, v := range s.Vertexes {
-				cached[v.Name] = v.Cached
+				cached[v.Name] = cached[v.Name] || v.Cached
 			}
 		}
 	}()

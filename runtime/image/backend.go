@@ -40,6 +40,3 @@ func (s *Store) Backend() Backend {
 		GarbageCollect:  s.database.GarbageCollect,
 	}
 }
-
-// Root is the store's folder.
-func (s *Store) Root() string { return s.root }

@@ -11,6 +11,9 @@ import (
 
 // TestMain checks that the tests leave nothing mounted.
 func TestMain(m *testing.M) {
+	if root := os.Getenv(killRoot); root != "" {
+		loadForever(root)
+	}
 	code := m.Run()
 	table, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil || strings.Contains(string(table), "/TestImage") {

@@ -64,29 +64,29 @@ func (s *Store) Remove(ctx context.Context, ref string, o RemoveOptions) ([]Remo
 	if err != nil {
 		return nil, err
 	}
-	all := l.recordsOf(image)
-	going := all
+	names := l.recordsOf(image)
 	if name, err := Normalize(ref); err == nil && l.byName[name] == image {
-		going = []string{name}
+		if others := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == name || isDangling(n) }); len(others) > 0 {
+			return s.remove(ctx, image, []string{name}, false, nil)
+		}
 	} else if len(image.Names) > 1 && !o.Force {
 		return nil, fmt.Errorf("%w: %s has several names (%s), force the removal", ErrInUse, ref, strings.Join(image.Names, ", "))
 	}
-	last := len(going) == len(all) || !slices.ContainsFunc(all, func(n string) bool { return !slices.Contains(going, n) && !isDangling(n) })
-	if last {
-		going = all
+	if o.InUse == nil || !o.InUse(image.ID) {
+		return s.remove(ctx, image, names, true, nil)
 	}
-	used := last && o.InUse != nil && o.InUse(image.ID)
-	if used && !o.Force {
+	if !o.Force {
 		return nil, fmt.Errorf("%w: a container uses %s", ErrInUse, ref)
 	}
-	var keep *images.Image
-	if used {
-		keep = &images.Image{Target: image.target, Labels: image.labels}
+	return s.remove(ctx, image, names, false, &images.Image{Target: image.target, Labels: image.labels})
+}
+
+// remove deletes records of an image and says so; keep stays as a dangling image.
+func (s *Store) remove(ctx context.Context, image *Image, names []string, deleted bool, keep *images.Image) ([]Removal, error) {
+	if err := s.records.remove(ctx, names, keep); err != nil {
+		return nil, fmt.Errorf("remove image %s: %w", image.ID, err)
 	}
-	if err := s.records.remove(ctx, going, keep); err != nil {
-		return nil, fmt.Errorf("remove image %s: %w", ref, err)
-	}
-	return removals(going, image.ID, last && !used), nil
+	return removals(names, image.ID, deleted), nil
 }
 
 // recordsOf lists the full names of all records of an image.

@@ -79,15 +79,16 @@ type Store struct {
 	pulls     keyedMutex
 }
 
-// Open opens the store in the folder root, which is made when it is missing.
-// The caller must Close it.
+// Open opens the store in the folder root, which is made when it is missing, and
+// removes what a process that died has left mounted. The caller must Close it.
 func Open(ctx context.Context, root string) (*Store, error) {
+	routeLogs()
+	root, err := makeRoot(root)
+	if err != nil {
+		return nil, fmt.Errorf("create image store: %w", err)
+	}
 	if strings.ContainsAny(root, ":,") {
 		return nil, fmt.Errorf("image store %s: a path with a colon or comma cannot hold overlay layers", root)
-	}
-	routeLogs()
-	if err := os.MkdirAll(root, 0o711); err != nil {
-		return nil, fmt.Errorf("create image store: %w", err)
 	}
 	blobs, err := contentlocal.NewStore(filepath.Join(root, "content"))
 	if err != nil {
@@ -102,10 +103,25 @@ func Open(ctx context.Context, root string) (*Store, error) {
 		return nil, errors.Join(lockError(fmt.Errorf("open image database: %w", err)), layers.Close())
 	}
 	s := newStore(root, db, blobs, layers)
+	if err := removeLeftovers(root); err != nil { // the lock is ours
+		return nil, errors.Join(fmt.Errorf("clean up after an earlier process: %w", err), s.Close())
+	}
 	if err := s.database.Init(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare image database: %w", err), s.Close())
 	}
 	return s, nil
+}
+
+// makeRoot makes the folder and returns its path as the mount table has it.
+func makeRoot(root string) (string, error) {
+	if err := os.MkdirAll(root, 0o711); err != nil {
+		return "", err
+	}
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(root)
 }
 
 // openLayers opens the snapshotter, which labels each snapshot with its folder.
