@@ -32,14 +32,14 @@ func TestCertainlyValidIsValid(t *testing.T) {
 		} else {
 			t.Logf("%s goes through the validator", file)
 		}
-		for seed := range uint64(40) {
+		for seed := range uint64(12) {
 			changed := mutate(t, rand.New(rand.NewPCG(seed, 3)), text)
 			if changed != "" && !compareLoads(t, fmt.Sprintf("%s, change %d", file, seed), changed) {
 				refused++
 			}
 		}
 	}
-	if certain < len(files)/2 || refused < 100 {
+	if certain < len(files)/2 || refused < 50 {
 		t.Errorf("%d of %d files are certain, %d changes went through the validator", certain, len(files), refused)
 	}
 }

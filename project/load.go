@@ -39,6 +39,43 @@ func Load(ctx context.Context, o Options) (*Project, error) {
 	return p, nil
 }
 
+// Name finds only the project's name, by the same rules as Load but without resolving the
+// files: commands that need no more, and down and ps of a project whose files have become
+// wrong, can do with it. A file that is no YAML is an error unless the name is given.
+func Name(o Options) (string, error) {
+	l, err := locate(o)
+	if err != nil && o.Name == "" {
+		return "", err
+	}
+	if l == nil {
+		l = &location{env: types.Mapping{}}
+	}
+	in := &input{options: o, location: l, sources: &sources{}}
+	if o.Name == "" && l.env[consts.ComposeProjectName] == "" {
+		if in.sources, err = readAll(l, o.Stdin); err != nil {
+			return "", err
+		}
+	}
+	name, _, err := in.projectName()
+	if name != "" || err != nil {
+		return name, err
+	}
+	for _, s := range in.sources.files {
+		for _, doc := range s.docs {
+			if _, value := child(root(doc), "name"); value != nil {
+				name = loader.NormalizeProjectName(l.expand(value.Value))
+			}
+		}
+	}
+	if name == "" {
+		return "", in.translate(errNoName)
+	}
+	return name, nil
+}
+
+// errNoName is worded as the loader words it.
+var errNoName = errors.New("project name must not be empty")
+
 // obsolete warns of the version key, which the loader does once per process only.
 func (in *input) obsolete() []string {
 	var lines []string
@@ -79,9 +116,6 @@ type input struct {
 }
 
 func prepare(o Options) (*input, error) {
-	if o.Name != "" && loader.NormalizeProjectName(o.Name) != o.Name {
-		return nil, badName(o.Name, "-p")
-	}
 	l, err := locate(o)
 	if err != nil {
 		return nil, err
@@ -111,8 +145,11 @@ func (in *input) details() types.ConfigDetails {
 // projectName applies -p > COMPOSE_PROJECT_NAME > `name:` > folder. The third is the
 // loader's business: an empty name lets it look.
 func (in *input) projectName() (name string, explicit bool, err error) {
-	if in.options.Name != "" {
-		return in.options.Name, true, nil
+	if name := in.options.Name; name != "" {
+		if loader.NormalizeProjectName(name) != name {
+			return "", false, badName(name, "-p")
+		}
+		return name, true, nil
 	}
 	if name := in.location.env[consts.ComposeProjectName]; name != "" {
 		if loader.NormalizeProjectName(name) != name {
@@ -208,7 +245,7 @@ func (in *input) loadOnce(ctx context.Context, certain bool) (*types.Project, er
 		return nil, in.translate(err)
 	}
 	if p.Name == "" {
-		return nil, in.translate(errors.New("project name must not be empty"))
+		return nil, in.translate(errNoName)
 	}
 	p.ComposeFiles = slices.Clone(in.location.files)
 	keepLinuxVolumes(p)

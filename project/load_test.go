@@ -38,6 +38,9 @@ func TestProjectName(t *testing.T) {
 			if p.Name != c.want {
 				t.Errorf("name is %s, want %s", p.Name, c.want)
 			}
+			if name, err := project.Name(c.o); err != nil || name != c.want {
+				t.Errorf("Name is %s, %v, want %s", name, err, c.want)
+			}
 		})
 	}
 	for _, o := range []project.Options{{Name: "Bad Name"}, {Environ: []string{"COMPOSE_PROJECT_NAME=-x"}}, {ProjectDir: "/"}} {
@@ -45,6 +48,20 @@ func TestProjectName(t *testing.T) {
 		if p, err := project.Load(t.Context(), o); err == nil {
 			t.Errorf("%+v gave the name %q", o, p.Name)
 		}
+	}
+}
+
+// The name is found although the files do not load, or with -p are not even there.
+func TestNameOfBrokenProject(t *testing.T) {
+	dir := write(t, map[string]string{"compose.yaml": "name: mine\nservices:\n  web: {image: \"${GONE:?}\", unknown: 1}\n"})
+	if name, err := project.Name(project.Options{WorkingDir: dir}); name != "mine" || err != nil {
+		t.Errorf("name is %q, %v", name, err)
+	}
+	if name, err := project.Name(project.Options{WorkingDir: t.TempDir(), Name: "given"}); name != "given" || err != nil {
+		t.Errorf("name is %q, %v", name, err)
+	}
+	if name, err := project.Name(project.Options{WorkingDir: t.TempDir()}); err == nil {
+		t.Errorf("name is %q without files", name)
 	}
 }
 

@@ -152,6 +152,9 @@ func (d *differ) checkOptions() error {
 			return fmt.Errorf("service %q cannot be scaled to %d: its containers cannot share the container_name %q", name, n, s.ContainerName)
 		}
 	}
+	if !slices.Contains([]string{"", "policy", "always", "missing", "if_not_present", "never", "build"}, d.o.Pull) {
+		return fmt.Errorf("--pull cannot be %q: use always, missing, never, build or policy", d.o.Pull)
+	}
 	for _, clash := range []struct {
 		set  bool
 		text string

@@ -214,6 +214,23 @@ func TestUpPlans(t *testing.T) {
 	}
 }
 
+// pull_policy daily pulls when the last pull is a day old, or its time is not known.
+func TestRefreshPolicies(t *testing.T) {
+	p := load(t, "services:\n  a: {image: a, pull_policy: daily}\n")
+	now := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+	s := plan.State{Images: map[string]string{"a": "sha256:1"}}
+	for age, want := range map[time.Duration]bool{0: true, time.Hour: false, 24 * time.Hour: true} {
+		s.Pulled = nil
+		if age > 0 {
+			s.Pulled = map[string]time.Time{"a": now.Add(-age)}
+		}
+		got := diff(t, p, s, plan.Options{Now: now}).Ops[0].Kind == plan.PullImage
+		if got != want {
+			t.Errorf("pulled %s ago: pulls again: %v", age, got)
+		}
+	}
+}
+
 // Services that use the namespaces or volumes of another one's containers are created
 // after them and replaced with them, selected or not.
 func TestSharedNamespaces(t *testing.T) {
@@ -319,6 +336,7 @@ func TestDiffRefuses(t *testing.T) {
 		{"unknown service to scale", plan.State{}, plan.Options{Scale: map[string]int{"x": 1}}, "no such service"},
 		{"scaled name", plan.State{}, plan.Options{Scale: map[string]int{"a": 2}}, "container_name"},
 		{"negative scale", plan.State{}, plan.Options{Scale: map[string]int{"a": -1}}, "cannot be scaled to -1"},
+		{"pull", plan.State{}, plan.Options{Pull: "sometimes"}, `--pull cannot be "sometimes"`},
 		{"flags", plan.State{}, plan.Options{ForceRecreate: true, NoRecreate: true}, "exclude each other"},
 		{"external network", plan.State{}, plan.Options{Services: []string{"a"}}, `network "x": external resource does not exist`},
 		{"external volume", plan.State{Networks: networks}, plan.Options{Services: []string{"a"}}, `volume "v": external resource does not exist`},

@@ -71,7 +71,7 @@ func (d *differ) image(name string) error {
 		d.planBuild(builder, ref, "build was asked for")
 	case policy == types.PullPolicyAlways && d.p.Services[name].Image != "":
 		d.planPull(ref, "pull policy always")
-	case policy == types.PullPolicyRefresh && present && d.p.Services[name].Image != "":
+	case policy == types.PullPolicyRefresh && present && d.p.Services[name].Image != "" && d.stale(name, ref):
 		d.planPull(ref, "pull policy "+d.p.Services[name].PullPolicy)
 	case present:
 	case builder != "" && !d.o.NoBuild:
@@ -84,6 +84,14 @@ func (d *differ) image(name string) error {
 		d.planPull(ref, "missing")
 	}
 	return nil
+}
+
+// stale tells whether an image was pulled longer ago than the service's policy allows.
+func (d *differ) stale(name, ref string) bool {
+	s := d.p.Services[name]
+	_, age, err := s.GetPullPolicy()
+	pulled, known := d.s.Pulled[ref]
+	return err != nil || !known || d.o.Now.Sub(pulled) >= age
 }
 
 func (d *differ) pullPolicy(name string) string {

@@ -30,6 +30,8 @@ type Options struct {
 	RenewAnonVolumes bool
 	// Wait adds an operation per service that waits until it is running or healthy.
 	Wait bool
+	// Now is the time to judge pull_policy daily and the like by.
+	Now time.Time
 	// Timeout is the grace period of stops; nil: each container's own.
 	Timeout *time.Duration
 }

@@ -1,6 +1,9 @@
 package plan
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Condition is a state of a service that another one waits for, spelled as in
 // the compose file's depends_on.
@@ -114,4 +117,7 @@ type State struct {
 	// Images has the id of every image that is present, by reference as
 	// Project.ImageName returns it.
 	Images map[string]string
+	// Pulled is when images were pulled last, for pull_policy daily and the like;
+	// optional.
+	Pulled map[string]time.Time
 }
