@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -126,6 +127,9 @@ func (r *run) createContainer(ctx context.Context, op plan.Op) error {
 	c.DependsOn = r.dependencies(op.Service)
 	if c.Hostname == "" {
 		c.Hostname = c.ID[:12]
+		if host, err := os.Hostname(); err == nil && c.NetworkMode == "host" {
+			c.Hostname = host
+		}
 	}
 	for k, v := range map[string]string{
 		api.LabelProject: r.name, api.LabelService: op.Service, api.LabelNumber: strconv.Itoa(op.Number), api.LabelOneOff: "False",

@@ -150,16 +150,10 @@ func (r *run) buildRequest(service string, f buildFlags) (build.Request, error) 
 		if ref.Target != "" {
 			secret.ID = ref.Target
 		}
-		if o.Environment != "" {
-			v, ok := r.client.Environment[o.Environment]
-			if !ok {
-				v, ok = r.project.Environment[o.Environment]
-			}
-			if !ok {
-				return q, fmt.Errorf("build secret %s: the environment variable %s is not set", ref.Source, o.Environment)
-			}
-			secret.Value = []byte(v)
-		} else if o.Content != "" {
+		switch {
+		case o.Environment != "" && o.Content == "": // the loader resolves it, from the user's environment
+			return q, fmt.Errorf("build secret %s: the environment variable %s is not set, or empty", ref.Source, o.Environment)
+		case o.File == "":
 			secret.Value = []byte(o.Content)
 		}
 		q.Secrets = append(q.Secrets, secret)

@@ -25,7 +25,7 @@ func (a *app) buildCommand() *cobra.Command {
 			if request.Project, err = p.Encode(); err != nil {
 				return err
 			}
-			request.Services, request.Client = services, a.clientContext(p)
+			request.Services, request.Client = services, a.clientContext()
 			request.Args = a.buildArgs(args, p.Environment)
 			c, err := a.connect(ctx)
 			if err != nil {

@@ -88,17 +88,9 @@ func (a *app) projectName(ctx context.Context) (string, error) {
 }
 
 // clientContext collects what the engine needs to act in the user's name.
-func (a *app) clientContext(p *project.Project) api.ClientContext {
+func (a *app) clientContext() api.ClientContext {
 	c := api.ClientContext{DockerConfig: a.dockerConfig()}
 	c.SSHAuthSock, _ = a.env("SSH_AUTH_SOCK")
-	for _, s := range p.Secrets {
-		if v, ok := p.Environment[s.Environment]; ok && s.Environment != "" {
-			if c.Environment == nil {
-				c.Environment = map[string]string{}
-			}
-			c.Environment[s.Environment] = v
-		}
-	}
 	return c
 }
 

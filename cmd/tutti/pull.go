@@ -28,7 +28,7 @@ func (a *app) pullCommand() *cobra.Command {
 			if request.Project, err = p.Encode(); err != nil {
 				return err
 			}
-			request.Services, request.Client = services, a.clientContext(p)
+			request.Services, request.Client = services, a.clientContext()
 			c, err := a.connect(ctx)
 			if err != nil {
 				return err

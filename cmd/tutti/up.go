@@ -174,7 +174,7 @@ func (a *app) prepareUp(ctx context.Context, f *upFlags) (*api.Client, *project.
 	if err != nil {
 		return nil, nil, request, err
 	}
-	request = api.UpRequest{Project: model, Options: f.UpOptions, Client: a.clientContext(p)}
+	request = api.UpRequest{Project: model, Options: f.UpOptions, Client: a.clientContext()}
 	c, err := a.connect(ctx)
 	return c, p, request, err
 }

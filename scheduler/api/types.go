@@ -59,9 +59,8 @@ type UpRequest struct {
 
 // ClientContext is what the engine needs from the user's environment to act in the user's name.
 type ClientContext struct {
-	DockerConfig string            `json:"dockerConfig,omitempty"` // folder of the user's docker config.json, for registry credentials
-	SSHAuthSock  string            `json:"sshAuthSock,omitempty"`
-	Environment  map[string]string `json:"environment,omitempty"` // only the variables that build secrets refer to
+	DockerConfig string `json:"dockerConfig,omitempty"` // folder of the user's docker config.json, for registry credentials
+	SSHAuthSock  string `json:"sshAuthSock,omitempty"`
 }
 
 // DownRequest asks for POST /down. Project is empty when there is no compose file at hand: labels say what belongs to Name.

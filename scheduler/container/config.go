@@ -82,7 +82,7 @@ type Security struct {
 	CapAdd          []string `json:"capAdd,omitempty"`
 	CapDrop         []string `json:"capDrop,omitempty"`
 	NoNewPrivileges bool     `json:"noNewPrivileges,omitempty"`
-	Seccomp         string   `json:"seccomp,omitempty"` // "" = default profile, unconfined
+	Seccomp         string   `json:"seccomp,omitempty"` // "" = default profile, unconfined, or the path of a profile in docker's format
 	DeviceRules     []string `json:"deviceRules,omitempty"`
 }
 

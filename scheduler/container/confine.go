@@ -3,27 +3,36 @@ package container
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/moby/sys/capability"
 	"github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
+
+	"tutti/runtime"
 )
 
 // confine widens or narrows the default confinement as docker's flags of the same names do.
 func (c *Config) confine(s *specs.Spec) error {
-	if err := c.capabilities(s.Process); err != nil {
-		return err
+	if err := runtime.SetCapabilities(s, c.Security.CapAdd, c.Security.CapDrop); err != nil {
+		return fmt.Errorf("cap_add, cap_drop: %w", err)
 	}
-	if c.Security.Seccomp == "unconfined" || c.Security.Privileged {
+	switch c.Security.Seccomp {
+	case "":
+	case "unconfined":
 		s.Linux.Seccomp = nil
+	default:
+		profile, err := os.ReadFile(c.Security.Seccomp)
+		if err != nil {
+			return fmt.Errorf("security_opt seccomp: %w", err)
+		}
+		if err := runtime.LoadSeccomp(s, string(profile)); err != nil {
+			return fmt.Errorf("security_opt seccomp: %w", err)
+		}
 	}
 	for _, d := range c.Devices {
-		if err := addDevices(s, d); err != nil {
-			return err
+		if err := runtime.AddDevice(s, d.Source, d.Target, d.Permissions); err != nil {
+			return fmt.Errorf("devices: %w", err)
 		}
 	}
 	for _, text := range c.Security.DeviceRules {
@@ -34,119 +43,8 @@ func (c *Config) confine(s *specs.Spec) error {
 		s.Linux.Resources.Devices = append(s.Linux.Resources.Devices, r)
 	}
 	if c.Security.Privileged {
-		return privileged(s)
+		return runtime.SetPrivileged(s)
 	}
-	return nil
-}
-
-// capabilities follows docker: cap_drop ALL takes the default away, cap_add ALL gives everything, single names follow.
-func (c *Config) capabilities(p *specs.Process) error {
-	known := map[string]bool{}
-	var all []string
-	for _, k := range capability.ListKnown() {
-		name := "CAP_" + strings.ToUpper(k.String())
-		known[name] = true
-		all = append(all, name)
-	}
-	normal := func(names []string) (list []string, every bool, err error) {
-		for _, n := range names {
-			n = strings.ToUpper(n)
-			if n == "ALL" || n == "CAP_ALL" {
-				every = true
-				continue
-			}
-			if !strings.HasPrefix(n, "CAP_") {
-				n = "CAP_" + n
-			}
-			if !known[n] {
-				return nil, false, fmt.Errorf("%q is no capability", n)
-			}
-			list = append(list, n)
-		}
-		return list, every, nil
-	}
-	add, addAll, err := normal(c.Security.CapAdd)
-	if err != nil {
-		return fmt.Errorf("cap_add: %w", err)
-	}
-	drop, dropAll, err := normal(c.Security.CapDrop)
-	if err != nil {
-		return fmt.Errorf("cap_drop: %w", err)
-	}
-	base := p.Capabilities.Bounding
-	switch {
-	case c.Security.Privileged, addAll:
-		base = all
-	case dropAll:
-		base = nil
-	}
-	var have []string
-	for _, n := range append(slices.Clone(base), add...) {
-		dropped := slices.Contains(drop, n) && !slices.Contains(add, n)
-		if !slices.Contains(have, n) && (!dropped || c.Security.Privileged) {
-			have = append(have, n)
-		}
-	}
-	p.Capabilities = &specs.LinuxCapabilities{Bounding: have, Effective: have, Permitted: have}
-	return nil
-}
-
-// privileged takes the masks away and gives every device of the host.
-func privileged(s *specs.Spec) error {
-	s.Linux.MaskedPaths, s.Linux.ReadonlyPaths = nil, nil
-	s.Linux.Resources.Devices = []specs.LinuxDeviceCgroup{{Allow: true, Access: "rwm"}}
-	for i := range s.Mounts {
-		if d := s.Mounts[i].Destination; d == "/sys" || d == "/sys/fs/cgroup" {
-			s.Mounts[i].Options = slices.DeleteFunc(slices.Clone(s.Mounts[i].Options), func(o string) bool { return o == "ro" })
-		}
-	}
-	return addDevices(s, Device{Source: "/dev", Target: "/dev", Permissions: "rwm"})
-}
-
-// addDevices makes a device of the host, or all in a folder of it, visible in the container and allows its use.
-func addDevices(s *specs.Spec, d Device) error {
-	info, err := os.Stat(d.Source)
-	if err != nil {
-		return fmt.Errorf("devices: %w", err)
-	}
-	if !info.IsDir() {
-		return addDevice(s, d)
-	}
-	return filepath.WalkDir(d.Source, func(path string, e os.DirEntry, err error) error {
-		if err != nil {
-			return nil //nolint:nilerr // devices come and go
-		}
-		if e.IsDir() {
-			if slices.Contains([]string{"pts", "shm", "fd", "mqueue", ".lxc", ".udev"}, e.Name()) {
-				return filepath.SkipDir
-			}
-			return nil
-		}
-		if e.Type()&os.ModeDevice == 0 || e.Name() == "console" {
-			return nil
-		}
-		return addDevice(s, Device{Source: path, Target: filepath.Join(d.Target, strings.TrimPrefix(path, d.Source)), Permissions: d.Permissions})
-	})
-}
-
-func addDevice(s *specs.Spec, d Device) error {
-	var st unix.Stat_t
-	if err := unix.Stat(d.Source, &st); err != nil {
-		return fmt.Errorf("devices: %s: %w", d.Source, err)
-	}
-	n := specs.LinuxDevice{Path: d.Target, Major: int64(unix.Major(st.Rdev)), Minor: int64(unix.Minor(st.Rdev)), UID: &st.Uid, GID: &st.Gid}
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFCHR:
-		n.Type = "c"
-	case unix.S_IFBLK:
-		n.Type = "b"
-	default:
-		return fmt.Errorf("devices: %s is no device", d.Source)
-	}
-	mode := os.FileMode(st.Mode & 0o777)
-	n.FileMode = &mode
-	s.Linux.Devices = append(s.Linux.Devices, n)
-	s.Linux.Resources.Devices = append(s.Linux.Resources.Devices, specs.LinuxDeviceCgroup{Allow: true, Type: n.Type, Major: &n.Major, Minor: &n.Minor, Access: d.Permissions})
 	return nil
 }
 

@@ -103,7 +103,7 @@ func security(s types.ServiceConfig) (Security, error) {
 		case key == "no-new-privileges" && (value == "" || value == "true"):
 			sec.NoNewPrivileges = true
 		case key == "no-new-privileges" && value == "false":
-		case key == "seccomp" && value == "unconfined":
+		case key == "seccomp" && value != "":
 			sec.Seccomp = value
 		case key == "apparmor" && value == "unconfined", key == "label":
 			// Neither confines a container here: there is nothing to switch off.
@@ -153,7 +153,7 @@ func logging(s types.ServiceConfig) (Log, error) {
 func files(p *project.Project, s types.ServiceConfig) ([]volumes.File, error) {
 	var all []volumes.File
 	for _, c := range s.Configs {
-		f, err := file("config", types.FileReferenceConfig(c), types.FileObjectConfig(p.Configs[c.Source]), p.Environment)
+		f, err := file("config", types.FileReferenceConfig(c), types.FileObjectConfig(p.Configs[c.Source]))
 		if err != nil {
 			return nil, err
 		}
@@ -161,7 +161,7 @@ func files(p *project.Project, s types.ServiceConfig) ([]volumes.File, error) {
 		all = append(all, f)
 	}
 	for _, c := range s.Secrets {
-		f, err := file("secret", types.FileReferenceConfig(c), types.FileObjectConfig(p.Secrets[c.Source]), p.Environment)
+		f, err := file("secret", types.FileReferenceConfig(c), types.FileObjectConfig(p.Secrets[c.Source]))
 		if err != nil {
 			return nil, err
 		}
@@ -171,7 +171,7 @@ func files(p *project.Project, s types.ServiceConfig) ([]volumes.File, error) {
 	return all, nil
 }
 
-func file(kind string, ref types.FileReferenceConfig, o types.FileObjectConfig, env types.Mapping) (volumes.File, error) {
+func file(kind string, ref types.FileReferenceConfig, o types.FileObjectConfig) (volumes.File, error) {
 	f := volumes.File{Name: fmt.Sprintf("%s %q", kind, ref.Source)}
 	if ref.Mode != nil {
 		m := uint32(*ref.Mode) //nolint:gosec // permission bits
@@ -189,12 +189,8 @@ func file(kind string, ref types.FileReferenceConfig, o types.FileObjectConfig, 
 		return f, fmt.Errorf("%s is external: that is not supported, use file, environment or content", f.Name)
 	case o.File != "":
 		f.Source = o.File
-	case o.Environment != "":
-		v, ok := env[o.Environment]
-		if !ok {
-			return f, fmt.Errorf("%s: the environment variable %s is not set", f.Name, o.Environment)
-		}
-		f.Content = []byte(v)
+	case o.Environment != "" && o.Content == "": // the loader resolves it, from the user's environment
+		return f, fmt.Errorf("%s: the environment variable %s is not set, or empty", f.Name, o.Environment)
 	default:
 		f.Content = []byte(o.Content)
 	}

@@ -55,10 +55,12 @@ func (c *Config) Spec(o SpecOptions) (*specs.Spec, error) {
 // Process is a further process (exec, health check, hook) with the container's own environment, user and rights, or all
 // rights when privileged.
 func (c *Config) Process(args []string, privileged bool) *specs.Process {
-	own := *c
-	own.Security.Privileged = privileged || c.Security.Privileged
 	s := runtime.DefaultSpec()
-	_ = own.capabilities(s.Process) // they were checked when the container was started
+	if privileged || c.Security.Privileged {
+		_ = runtime.SetCapabilities(s, []string{"ALL"}, nil)
+	} else {
+		_ = runtime.SetCapabilities(s, c.Security.CapAdd, c.Security.CapDrop) // checked when the container was started
+	}
 	p := c.process(s.Process, args)
 	p.Rlimits = c.Rlimits
 	return p
@@ -96,16 +98,9 @@ func (c *Config) limit(s *specs.Spec) {
 
 // namespaces sets the network namespace and leaves out those that are shared with the host.
 func (c *Config) namespaces(s *specs.Spec, o SpecOptions) error {
-	drop := func(kind specs.LinuxNamespaceType) {
-		s.Linux.Namespaces = slices.DeleteFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == kind })
-	}
-	drop(specs.NetworkNamespace)
-	if o.NetNS != "" {
-		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: o.NetNS})
-	}
+	runtime.ShareNamespace(s, specs.NetworkNamespace, o.NetNS)
 	for _, n := range o.Join {
-		drop(n.Type)
-		s.Linux.Namespaces = append(s.Linux.Namespaces, n)
+		runtime.ShareNamespace(s, n.Type, n.Path)
 	}
 	for _, m := range []struct {
 		key, mode string
@@ -113,15 +108,12 @@ func (c *Config) namespaces(s *specs.Spec, o SpecOptions) error {
 	}{{"pid", c.Pid, specs.PIDNamespace}, {"ipc", c.IPC, specs.IPCNamespace}, {"uts", c.UTS, specs.UTSNamespace}, {"cgroup", c.Cgroup, specs.CgroupNamespace}} {
 		switch {
 		case m.mode == "host":
-			drop(m.kind)
+			runtime.ShareNamespace(s, m.kind, "")
 		case m.mode == "", m.mode == "private", strings.Contains(m.mode, ":"),
 			m.kind == specs.IPCNamespace && (m.mode == "shareable" || m.mode == "none"):
 		default:
 			return fmt.Errorf("%s: %q is not known", m.key, m.mode)
 		}
-	}
-	if c.UTS == "host" || c.NetworkMode == "host" && c.UTS == "" && c.Hostname == "" {
-		s.Hostname, s.Domainname = "", ""
 	}
 	return nil
 }
