@@ -46,6 +46,7 @@ func (d *Driver) configureBridge(n *network) error {
 	if err != nil {
 		return fmt.Errorf("find bridge %s: %w", n.Bridge, err)
 	}
+	n.index.Store(int32(link.Attrs().Index))
 	for _, p := range n.pools {
 		addr := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(p.Gateway(), p.Subnet().Bits()))}
 		if p.Gateway().Is6() {
@@ -63,9 +64,12 @@ func (d *Driver) configureBridge(n *network) error {
 
 // ensureBridge makes the bridge again if it is missing, after a reboot for instance.
 func (d *Driver) ensureBridge(n *network) error {
-	_, err := d.route.LinkByName(n.Bridge)
+	link, err := d.route.LinkByName(n.Bridge)
 	if errors.As(err, new(netlink.LinkNotFoundError)) {
 		return d.makeBridge(n)
+	}
+	if err == nil {
+		n.index.Store(int32(link.Attrs().Index))
 	}
 	return err
 }

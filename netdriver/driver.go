@@ -26,6 +26,7 @@ import (
 	"sync"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"tutti/netdriver/netns"
@@ -56,7 +57,8 @@ type Config struct {
 
 // SocketKeeper holds files beyond the life of this process; the keeper's client is one.
 type SocketKeeper interface {
-	// Hold adds duplicates of the named files to those held under id.
+	// Hold adds duplicates of the named files to those held under id. It must not make them
+	// block, as [os.File.Fd] does: the mode is that of all duplicates, ours too.
 	Hold(id string, files map[string]*os.File) error
 	// Take returns duplicates of the files held under id, none if there are none.
 	Take(id string) (map[string]*os.File, error)
@@ -66,12 +68,13 @@ type SocketKeeper interface {
 
 // Driver owns the networks of one engine. Its methods may be called concurrently.
 type Driver struct {
-	cfg   Config
-	log   *slog.Logger
-	route *netlink.Handle // rtnetlink in the host's namespace
-	host  *hostState
-	life  context.Context //nolint:containedctx // of everything in the background, ended by Close
-	end   context.CancelFunc
+	cfg    Config
+	log    *slog.Logger
+	route  *netlink.Handle  // rtnetlink in the host's namespace
+	socket *nl.SocketHandle // the same, for messages of our own
+	host   *hostState
+	life   context.Context //nolint:containedctx // of everything in the background, ended by Close
+	end    context.CancelFunc
 
 	firewall *portmap.Firewall
 	rules    *syncer // brings what is wanted into the firewall
@@ -121,10 +124,16 @@ func New(ctx context.Context, c Config) (*Driver, error) {
 	if d.route, err = openRoute(c.Host); err != nil {
 		return nil, err
 	}
+	if d.socket, err = openSocket(c.Host); err != nil {
+		d.route.Close()
+		return nil, err
+	}
 	d.host = &hostState{ns: c.Host, dir: c.HostDir}
 	d.firewall = portmap.NewFirewall(c.Host, c.Instance, c.Log)
 	d.rules = startSyncer(d.life, d.applyRules)
 	if d.bin, err = startReaper(d.life, d); err != nil {
+		d.rules.stop()
+		d.socket.Close()
 		d.route.Close()
 		return nil, err
 	}
@@ -142,6 +151,7 @@ func (d *Driver) Close(ctx context.Context) error {
 	d.rules.stop()
 	d.closePorts()
 	d.end()
+	d.socket.Close()
 	d.route.Close()
 	return err
 }
@@ -157,4 +167,17 @@ func openRoute(ns *netns.NS) (*netlink.Handle, error) {
 		return nil, fmt.Errorf("open rtnetlink: %w", err)
 	}
 	return h, nil
+}
+
+// openSocket returns an rtnetlink socket in a namespace.
+func openSocket(ns *netns.NS) (*nl.SocketHandle, error) {
+	var s *nl.NetlinkSocket
+	err := ns.Do(func() (err error) {
+		s, err = nl.Subscribe(unix.NETLINK_ROUTE)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open rtnetlink: %w", err)
+	}
+	return &nl.SocketHandle{Socket: s}, nil
 }

@@ -44,6 +44,12 @@ func (d *Driver) Attach(ctx context.Context, containerID string, ns *netns.NS, s
 		}
 		result = append(result, e.Endpoint)
 	}
+	for _, e := range made {
+		if err := d.await(ctx, e, in); err != nil {
+			d.remove(containerID, func(e *endpoint) bool { return slices.Contains(made, e) })
+			return nil, err
+		}
+	}
 	return result, nil
 }
 

@@ -7,28 +7,47 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// staleFlow selects the connections that the kernel goes on treating as before a port was
-// published or taken back: rules decide about the first packet of a flow alone, and a UDP
-// flow may be going on.
-type staleFlow struct{ bindings []*binding }
+// The rules decide about the first packet of a flow alone, and a UDP flow has no end that
+// the kernel sees. So it has to forget those that it would go on treating as before.
 
-// MatchConntrackFlow is asked for every flow of the host.
-func (s staleFlow) MatchConntrackFlow(f *netlink.ConntrackFlow) bool {
+// staleFlow tells whether the kernel has to forget a UDP flow to or from the binding's port.
+type staleFlow func(b *binding, f *netlink.ConntrackFlow) bool
+
+// toAnother selects, for a port that is published now, flows that began before: to the
+// proxy, or to the container that had the port. What goes out through masquerading to a port
+// of the same number elsewhere is none of ours.
+func toAnother(b *binding, f *netlink.ConntrackFlow) bool {
+	redirected := !f.Forward.DstIP.Equal(f.Reverse.SrcIP)
+	masqueraded := !f.Forward.SrcIP.Equal(f.Reverse.DstIP)
+	return f.Forward.DstPort == b.HostPort && !f.Reverse.SrcIP.Equal(b.ContainerIP.AsSlice()) && (redirected || !masqueraded)
+}
+
+// toContainer selects, for a port that is no longer published, flows into its container.
+func toContainer(b *binding, f *netlink.ConntrackFlow) bool {
+	return f.Forward.DstPort == b.HostPort && f.Reverse.SrcIP.Equal(b.ContainerIP.AsSlice())
+}
+
+// flowFilter is asked for every flow that the kernel tracks.
+type flowFilter struct {
+	bindings []*binding
+	stale    staleFlow
+}
+
+// MatchConntrackFlow implements [netlink.CustomConntrackFilter].
+func (s flowFilter) MatchConntrackFlow(f *netlink.ConntrackFlow) bool {
 	if f.Forward.Protocol != unix.IPPROTO_UDP {
 		return false
 	}
-	untouched := f.Forward.DstIP.Equal(f.Reverse.SrcIP) && f.Forward.SrcIP.Equal(f.Reverse.DstIP)
 	for _, b := range s.bindings {
-		redirected := f.Reverse.SrcIP.Equal(b.ContainerIP.AsSlice())
-		if f.Forward.DstPort == b.HostPort && (untouched || redirected) {
+		if s.stale(b, f) {
 			return true
 		}
 	}
 	return false
 }
 
-// forgetFlows makes the kernel decide anew about UDP flows to the given ports.
-func (d *Driver) forgetFlows(bindings []*binding) error {
+// forgetFlows makes the kernel decide anew about stale UDP flows of the given ports.
+func (d *Driver) forgetFlows(bindings []*binding, stale staleFlow) error {
 	var udp []*binding
 	for _, b := range bindings {
 		if b.Proto == "udp" && b.HostIP.Is4() == b.ContainerIP.Is4() {
@@ -40,7 +59,7 @@ func (d *Driver) forgetFlows(bindings []*binding) error {
 	}
 	err := d.cfg.Host.Do(func() error {
 		for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
-			if _, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, family, staleFlow{udp}); err != nil {
+			if _, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, family, flowFilter{udp, stale}); err != nil {
 				return err
 			}
 		}

@@ -3,6 +3,7 @@ package netdriver
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,10 +14,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"tutti/netdriver/netns"
 )
@@ -29,6 +32,7 @@ type lab struct {
 	outside *netns.NS
 	config  Config
 	log     *bytes.Buffer
+	crashed map[*Driver]bool
 }
 
 // Addresses in the lab.
@@ -42,7 +46,7 @@ const (
 // newLab makes a host. The setup is the input of iptables-restore before anything of ours.
 func newLab(t testing.TB, rules string) *lab {
 	t.Helper()
-	l := &lab{t: t, host: bareNS(t), outside: bareNS(t), log: &bytes.Buffer{}}
+	l := &lab{t: t, host: bareNS(t), outside: bareNS(t), log: &bytes.Buffer{}, crashed: map[*Driver]bool{}}
 	l.config = Config{
 		StateDir: t.TempDir(), HostDir: t.TempDir(), Instance: "ab12", Host: l.host,
 		Log: slog.New(slog.NewTextHandler(l.log, nil)),
@@ -62,8 +66,9 @@ func newLab(t testing.TB, rules string) *lab {
 		return first(address(h, "link", outsideIP+"/24"), address(h, "link", "2001:db8::2/64"), up(h, "lo"), up(h, "link"), address(h, "lo", worldIP+"/32"))
 	})
 	l.inHost(func(h *netlink.Handle) error {
-		return h.RouteAdd(&netlink.Route{Gw: net.ParseIP(outsideIP)})
+		return first(h.RouteAdd(&netlink.Route{Gw: net.ParseIP(outsideIP)}), awaitCarrier(t.Context(), h, "uplink"))
 	})
+	in(t, l.outside, func(h *netlink.Handle) error { return awaitCarrier(t.Context(), h, "link") })
 	if rules != "" {
 		cmd := exec.CommandContext(t.Context(), "iptables-restore")
 		cmd.Stdin = strings.NewReader(rules)
@@ -150,6 +155,9 @@ func (l *lab) newDriver() *Driver {
 	d, err := New(l.t.Context(), l.config)
 	l.must(err)
 	l.t.Cleanup(func() {
+		if l.crashed[d] {
+			return
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		if err := d.Close(ctx); err != nil {
@@ -157,6 +165,75 @@ func (l *lab) newDriver() *Driver {
 		}
 	})
 	return d
+}
+
+// crash ends a driver as the end of its process does: nothing is cleaned up or written.
+func (l *lab) crash(d *Driver) {
+	l.crashed[d] = true
+	d.bin.stop()
+	d.rules.stop()
+	d.closePorts()
+	d.end()
+	d.socket.Close()
+	d.route.Close()
+}
+
+// shelf is a keeper of sockets without a process of its own.
+type shelf struct {
+	mu   sync.Mutex
+	held map[string]map[string]*os.File
+}
+
+func (s *shelf) Hold(id string, files map[string]*os.File) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held[id] == nil {
+		s.held[id] = map[string]*os.File{}
+	}
+	for name, f := range files {
+		var err error
+		if s.held[id][name], err = duplicate(f, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *shelf) Take(id string) (map[string]*os.File, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	files := map[string]*os.File{}
+	for name, f := range s.held[id] {
+		var err error
+		if files[name], err = duplicate(f, name); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+// duplicate does not ask for f.Fd, which would make the socket block for all who have it.
+func duplicate(f *os.File, name string) (*os.File, error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var fd int
+	var failure error
+	if err := raw.Control(func(open uintptr) { fd, failure = unix.Dup(int(open)) }); err != nil || failure != nil {
+		return nil, errors.Join(err, failure)
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+func (s *shelf) Release(id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.held[id] {
+		_ = f.Close()
+	}
+	delete(s.held, id)
+	return nil
 }
 
 // network makes a network named after its id.

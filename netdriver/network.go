@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"tutti/netdriver/ipam"
 	"tutti/netdriver/portmap"
@@ -21,6 +22,7 @@ import (
 // network is a network and the addresses of its subnets.
 type network struct {
 	Network
+	index   atomic.Int32 // of the bridge, once it is made
 	pools   []*ipam.Pool
 	gone    chan struct{}            // not nil: being removed; closed when done
 	leaving map[string]chan struct{} // addresses and links on their way out; closed when they are free

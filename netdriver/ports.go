@@ -231,7 +231,7 @@ func (d *Driver) enforce(ctx context.Context, containerID string, to *endpoint, 
 		d.unpublish(containerID, func(b *binding) bool { return slices.Contains(made, b) })
 		return fmt.Errorf("publish ports: %w", err)
 	}
-	return d.forgetFlows(made)
+	return d.forgetFlows(made, toAnother)
 }
 
 // hairpin lets the bridge send packets back to where they came from: with br_netfilter a
@@ -285,7 +285,7 @@ func (d *Driver) closeBindings(dropped []*binding) {
 	}
 	d.mu.Unlock()
 	closeSockets(ended)
-	if err := d.forgetFlows(dropped); err != nil {
+	if err := d.forgetFlows(dropped, toContainer); err != nil {
 		d.log.Error("unpublish ports", "error", err)
 	}
 }

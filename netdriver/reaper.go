@@ -40,18 +40,15 @@ func startReaper(ctx context.Context, d *Driver) (*reaper, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	r := &reaper{d: d, kick: make(chan struct{}, 1), cancel: cancel, ended: make(chan struct{}), idle: make(chan struct{})}
 	close(r.idle)
-	err := d.cfg.Host.Do(func() error {
-		s, err := nl.Subscribe(unix.NETLINK_ROUTE)
-		if err != nil {
-			return err
-		}
-		r.socket = &nl.SocketHandle{Socket: s}
-		r.route, err = netlink.NewHandle(unix.NETLINK_ROUTE)
-		return err
-	})
-	if err != nil {
+	var err error
+	if r.route, err = openRoute(d.cfg.Host); err != nil {
 		cancel()
-		return nil, fmt.Errorf("open rtnetlink: %w", err)
+		return nil, err
+	}
+	if r.socket, err = openSocket(d.cfg.Host); err != nil {
+		cancel()
+		r.route.Close()
+		return nil, err
 	}
 	go r.run(ctx)
 	return r, nil

@@ -1,10 +1,12 @@
 package netdriver
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
+	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -15,32 +17,55 @@ import (
 // loopbackIndex is the index of lo in every namespace (LOOPBACK_IFINDEX in the kernel).
 const loopbackIndex = 1
 
-// maxPorts is what a Linux bridge connects: BR_MAX_PORTS is 1024, and the kernel does not
-// use port 0.
-const maxPorts = 1023
+// carrierTimeout is far longer than a link ever takes.
+const carrierTimeout = 5 * time.Second
 
 // inside is rtnetlink in the namespace of a container.
 type inside struct {
-	ns    *netns.NS
-	route *netlink.Handle
+	ns     *netns.NS
+	route  *netlink.Handle
+	socket int // for requests of netdevice(7)
 }
 
 // enter opens rtnetlink in a container's namespace and starts its loopback interface.
 func enter(ns *netns.NS) (*inside, error) {
-	route, err := openRoute(ns)
-	if err != nil {
-		return nil, err
+	in := &inside{ns: ns, socket: -1}
+	err := ns.Do(func() (err error) {
+		if in.route, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+			return err
+		}
+		in.socket, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		return err
+	})
+	if err == nil {
+		err = in.route.LinkSetUp(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: loopbackIndex}})
 	}
-	in := &inside{ns, route}
-	lo := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: loopbackIndex}}
-	if err := route.LinkSetUp(lo); err != nil {
+	if err != nil {
 		in.close()
 		return nil, fmt.Errorf("start the loopback interface: %w", err)
 	}
 	return in, nil
 }
 
-func (in *inside) close() { in.route.Close() }
+func (in *inside) close() {
+	if in.route != nil {
+		in.route.Close()
+	}
+	if in.socket >= 0 {
+		_ = unix.Close(in.socket)
+	}
+}
+
+// index returns the index of an interface. The old request of netdevice(7) costs a tenth of
+// asking rtnetlink, which tells everything about the link.
+func (in *inside) index(name string) (int, error) {
+	req, err := unix.NewIfreq(name)
+	if err != nil {
+		return 0, err
+	}
+	err = unix.IoctlIfreq(in.socket, unix.SIOCGIFINDEX, req)
+	return int(req.Uint32()), err
+}
 
 // wire makes the link of an endpoint: a veth pair with one end in the bridge and the other
 // straight in the container's namespace, where it gets its addresses and routes.
@@ -52,40 +77,96 @@ func (d *Driver) wire(e *endpoint, in *inside) error {
 	}
 	d.wiring.Lock()
 	defer d.wiring.Unlock()
-	if err := d.ensureBridge(e.network); err != nil {
-		return err
+	bridge := int(e.network.index.Load())
+	var err error = unix.EINVAL // what the kernel says of a bridge that is not there
+	if bridge != 0 {
+		err = d.addVeth(e, bridge, in.ns)
 	}
-	if err := d.addVeth(e, in.ns); err != nil {
+	if errors.Is(err, unix.EINVAL) { // never made, or deleted by somebody
+		if err = d.ensureBridge(e.network); err == nil {
+			err = d.addVeth(e, int(e.network.index.Load()), in.ns)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("create link %s: %w", e.HostInterface, err)
 	}
 	return in.configure(e)
 }
 
-func (d *Driver) addVeth(e *endpoint, ns *netns.NS) error {
-	bridge, err := d.route.LinkByName(e.network.Bridge)
-	if err != nil {
+// await waits until an endpoint can be used. Both ends are up by then, but the kernel tells
+// others of it in its own time: the bridge, which forwards nothing before; whoever sends
+// through the bridge, if this is its first port; and the container's IPv6. What is sent
+// before is lost, an ARP request for instance, and sent again a second later.
+func (d *Driver) await(ctx context.Context, e *endpoint, in *inside) error {
+	ctx, cancel := context.WithTimeout(ctx, carrierTimeout)
+	defer cancel()
+	for _, name := range []string{e.HostInterface, e.network.Bridge} {
+		if err := awaitCarrier(ctx, d.route, name); err != nil {
+			return err
+		}
+	}
+	if !e.IPv6.IsValid() {
+		return nil
+	}
+	if err := awaitCarrier(ctx, in.route, e.Interface); err != nil {
 		return err
 	}
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MasterIndex, attrs.MTU = e.HostInterface, bridge.Attrs().Index, e.network.MTU
-	attrs.Flags, attrs.NumTxQueues, attrs.NumRxQueues = net.FlagUp, 1, 1
-	err = d.route.LinkAdd(&netlink.Veth{
-		LinkAttrs: attrs, PeerName: e.Interface, PeerHardwareAddr: e.MAC, PeerTxQLen: -1,
-		PeerNamespace: netlink.NsFd(ns.FD()),
-	})
-	if errors.Is(err, unix.EXFULL) {
-		return fmt.Errorf("%w: a Linux bridge connects %d containers at most; use a second network", ErrNetworkFull, maxPorts)
+	return in.awaitIPv6(ctx)
+}
+
+// awaitIPv6 waits until the kernel has accepted the IPv6 addresses, which it does by the
+// work queue of duplicate address detection even if there is none.
+func (in *inside) awaitIPv6(ctx context.Context) error {
+	for {
+		addrs, err := in.route.AddrList(nil, netlink.FAMILY_V6)
+		if err != nil {
+			return fmt.Errorf("list addresses in the container: %w", err)
+		}
+		if !slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return a.Flags&unix.IFA_F_TENTATIVE != 0 }) {
+			return nil
+		}
+		if err := pause(ctx); err != nil {
+			return fmt.Errorf("IPv6 addresses %v do not come up: %w", addrs, err)
+		}
 	}
-	return err
+}
+
+// pause waits a moment for something the kernel gives no sign of.
+func pause(ctx context.Context) error {
+	select {
+	case <-time.After(time.Millisecond):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// awaitCarrier waits until all parts of the kernel know that a link has its carrier. Kernels
+// from 6.8 on see to that when they are asked for the link (linkwatch_sync_dev in
+// rtnl_getlink), so that once is enough.
+func awaitCarrier(ctx context.Context, route *netlink.Handle, name string) error {
+	for {
+		link, err := route.LinkByName(name)
+		if err != nil {
+			return fmt.Errorf("find link %s: %w", name, err)
+		}
+		if link.Attrs().OperState == netlink.OperUp {
+			return nil
+		}
+		if err := pause(ctx); err != nil {
+			return fmt.Errorf("link %s does not come up: %w", name, err)
+		}
+	}
 }
 
 // configure gives the container's end of a link its addresses, starts it, and sets the
 // default route if it leads there.
 func (in *inside) configure(e *endpoint) error {
-	link, err := in.route.LinkByName(e.Interface)
+	index, err := in.index(e.Interface)
 	if err != nil {
 		return fmt.Errorf("find %s in the container: %w", e.Interface, err)
 	}
+	link := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: e.Interface, Index: index}}
 	for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
 		if !p.IsValid() {
 			continue
@@ -105,7 +186,7 @@ func (in *inside) configure(e *endpoint) error {
 		if !e.DefaultRoute || !gateway.IsValid() {
 			continue
 		}
-		err := in.route.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: gateway.AsSlice()})
+		err := in.route.RouteAdd(&netlink.Route{LinkIndex: index, Gw: gateway.AsSlice()})
 		if err != nil {
 			return fmt.Errorf("set default route by %s: %w", gateway, err)
 		}

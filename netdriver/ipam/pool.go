@@ -29,7 +29,8 @@ type Pool struct {
 	subnet, span netip.Prefix
 	gateway      netip.Addr
 	used         map[netip.Addr]bool
-	last         map[string]netip.Addr // key → the address it had last
+	last         map[string]netip.Addr // key → the address it had last, nobody else since
+	kept         map[netip.Addr]string // the same the other way round
 	next         netip.Addr
 }
 
@@ -37,7 +38,7 @@ type Pool struct {
 func NewPool(c Config) (*Pool, error) {
 	p := &Pool{
 		subnet: c.Subnet.Masked(), span: c.Range.Masked(), gateway: c.Gateway,
-		used: map[netip.Addr]bool{}, last: map[string]netip.Addr{},
+		used: map[netip.Addr]bool{}, last: map[string]netip.Addr{}, kept: map[netip.Addr]string{},
 	}
 	if !c.Subnet.IsValid() || c.Subnet.Addr().BitLen()-c.Subnet.Bits() < 2 {
 		return nil, fmt.Errorf("subnet %s has no room for a gateway and a container", c.Subnet)
@@ -84,31 +85,40 @@ func (p *Pool) Take(a netip.Addr, key string) error {
 }
 
 // Next takes a free address: the one that key, unless empty, had last, otherwise the next
-// in turn. [ErrExhausted] says what to do.
+// in turn, and one that another key had last only when there are no others.
+// [ErrExhausted] says what to do.
 func (p *Pool) Next(key string) (netip.Addr, error) {
-	if a, ok := p.last[key]; ok && !p.used[a] {
-		p.take(a, key)
-		return a, nil
+	a, ok := p.last[key]
+	if ok && !p.used[a] {
+		return a, p.Take(a, key)
 	}
+	if a, ok = p.search(func(a netip.Addr) bool { return p.kept[a] == "" }); !ok {
+		a, ok = p.search(func(netip.Addr) bool { return true })
+	}
+	if !ok {
+		return a, fmt.Errorf("%w in %s, all %d are in use: remove containers or give the network a larger ipam.config.subnet",
+			ErrExhausted, p.span, len(p.used))
+	}
+	p.take(a, key)
+	p.next = a.Next()
+	return a, nil
+}
+
+// search returns the next free address in turn that suits.
+func (p *Pool) search(suits func(netip.Addr) bool) (netip.Addr, bool) {
 	for a, wrapped := p.next, false; ; a = a.Next() {
 		if !p.span.Contains(a) { // a zero address, after the last of all, is never contained
-			a = p.span.Addr()
 			if wrapped {
-				break
+				return a, false
 			}
-			wrapped = true
+			a, wrapped = p.span.Addr(), true
+		} else if wrapped && a == p.next {
+			return a, false
 		}
-		if !p.used[a] && !p.reserved(a) {
-			p.take(a, key)
-			p.next = a.Next()
-			return a, nil
-		}
-		if wrapped && a == p.next {
-			break
+		if !p.used[a] && !p.reserved(a) && suits(a) {
+			return a, true
 		}
 	}
-	return netip.Addr{}, fmt.Errorf("%w in %s, all %d are in use: remove containers or give the network a larger ipam.config.subnet",
-		ErrExhausted, p.span, len(p.used))
 }
 
 // Last returns the address that key had last, or has now.
@@ -127,15 +137,23 @@ func (p *Pool) Memory() map[string]netip.Addr { return maps.Clone(p.last) }
 func (p *Pool) Remember(memory map[string]netip.Addr) {
 	for key, a := range memory {
 		if p.subnet.Contains(a) && !p.reserved(a) {
-			p.last[key] = a
+			p.keep(a, key)
 		}
 	}
 }
 
 func (p *Pool) take(a netip.Addr, key string) {
 	p.used[a] = true
+	p.keep(a, key)
+}
+
+// keep notes whose address it is, nobody's if the key is empty.
+func (p *Pool) keep(a netip.Addr, key string) {
+	delete(p.last, p.kept[a])
+	delete(p.kept, p.last[key])
+	delete(p.kept, a)
 	if key != "" {
-		p.last[key] = a
+		p.last[key], p.kept[a] = a, key
 	}
 }
 

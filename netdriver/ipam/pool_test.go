@@ -70,9 +70,24 @@ func TestPoolPrefersTheLastAddress(t *testing.T) {
 	if got := next(t, other, "db", "x"); got != "10.0.0.3 10.0.0.2" {
 		t.Errorf("in another life got %s", got)
 	}
+	if got := next(t, other, "web", "new"); got != "10.0.0.5 10.0.0.4" {
+		t.Errorf("after others got addresses, the last ones are %s", got)
+	}
 	other.Remember(map[string]netip.Addr{"evil": netip.MustParseAddr("10.0.0.255"), "far": netip.MustParseAddr("11.0.0.1")})
-	if got := next(t, other, "evil", "far"); got != "10.0.0.4 10.0.0.5" {
+	if got := next(t, other, "evil", "far"); got != "10.0.0.6 10.0.0.7" {
 		t.Errorf("a memory that cannot be is believed: %s", got)
+	}
+}
+
+func TestPoolTakesKeptAddressesAtLast(t *testing.T) {
+	t.Parallel()
+	p := pool(t, Config{Subnet: netip.MustParsePrefix("10.0.0.0/29")})
+	p.Remember(map[string]netip.Addr{"a": netip.MustParseAddr("10.0.0.2"), "b": netip.MustParseAddr("10.0.0.3")})
+	if got := next(t, p, "", "c", "", "d", ""); got != "10.0.0.4 10.0.0.5 10.0.0.6 10.0.0.2 10.0.0.3" {
+		t.Errorf("got %s", got)
+	}
+	if a, err := p.Next("a"); !errors.Is(err, ErrExhausted) {
+		t.Errorf("a full pool gives %s, %v", a, err)
 	}
 }
 

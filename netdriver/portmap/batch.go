@@ -35,17 +35,17 @@ func parse(saved string) tables {
 // batch returns the input of iptables-restore --noflush that makes the chains of an instance
 // those wanted, or takes everything of the instance away if none is. It is empty if nothing
 // has to change.
-func batch(instance string, want []chain, have tables) string {
+func batch(f family, instance string, want []chain, have tables) string {
 	var out strings.Builder
 	for _, table := range []string{"filter", "nat"} {
-		if changes := tableBatch(table, instance, want, have[table]); len(changes) > 0 {
+		if changes := tableBatch(f, table, instance, want, have[table]); len(changes) > 0 {
 			fmt.Fprintf(&out, "*%s\n%s\nCOMMIT\n", table, strings.Join(changes, "\n"))
 		}
 	}
 	return out.String()
 }
 
-func tableBatch(table, instance string, want []chain, have map[string][]string) []string {
+func tableBatch(f family, table, instance string, want []chain, have map[string][]string) []string {
 	var declare, fill, drop []string
 	wanted := map[string]bool{}
 	for _, c := range want {
@@ -66,7 +66,7 @@ func tableBatch(table, instance string, want []chain, have map[string][]string) 
 			fill = append(fill, "-A "+c.name+" "+r)
 		}
 	}
-	for _, j := range jumps(instance) {
+	for _, j := range jumps(f, instance) {
 		if j.table == table {
 			fill = append(fill, j.changes(len(want) > 0, have[j.builtin])...)
 		}

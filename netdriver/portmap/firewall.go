@@ -106,7 +106,7 @@ func (f *Firewall) applyFamily(ctx context.Context, t *tables4or6, want []chain)
 		}
 		return err
 	}
-	input := batch(f.instance, want, parse(saved))
+	input := batch(t.family, f.instance, want, parse(saved))
 	if input == "" {
 		return nil
 	}

@@ -154,14 +154,19 @@ func chains(f family, instance string, r Rules) []chain {
 	return all
 }
 
-// jumps returns the rules that lead to the chains of an instance.
-func jumps(instance string) []jump {
+// jumps returns the rules that lead to the chains of an instance. IPv6 has no route_localnet:
+// what is redirected away from ::1 gets lost, so it is left to the proxy.
+func jumps(f family, instance string) []jump {
 	p := prefix(instance)
+	output := ""
+	if !f.is4 {
+		output = "! -d ::1/128 "
+	}
 	return []jump{
 		{"filter", "FORWARD", "-j " + p + "FORWARD"},
 		{"filter", "INPUT", "-j " + p + "INPUT"},
 		{"nat", "PREROUTING", "-m addrtype --dst-type LOCAL -j " + p + "PORTS"},
-		{"nat", "OUTPUT", "-m addrtype --dst-type LOCAL -j " + p + "PORTS"},
+		{"nat", "OUTPUT", output + "-m addrtype --dst-type LOCAL -j " + p + "PORTS"},
 		{"nat", "POSTROUTING", "-j " + p + "SOURCE"},
 	}
 }

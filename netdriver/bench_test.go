@@ -1,0 +1,86 @@
+package netdriver
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tutti/netdriver/netns"
+)
+
+// BenchmarkAttach100 wires 100 containers to one network, namespaces made before.
+func BenchmarkAttach100(b *testing.B) {
+	l := newLab(b, "")
+	d := l.driver()
+	n := l.network(d, "net", nil)
+	var used, cleanup time.Duration
+	for b.Loop() {
+		b.StopTimer()
+		spaces := make([]*netns.NS, 100)
+		for i := range spaces {
+			var err error
+			spaces[i], err = netns.New()
+			l.must(err)
+		}
+		before := cpu(b)
+		b.StartTimer()
+		for i, ns := range spaces {
+			_, err := d.Attach(b.Context(), fmt.Sprint(i), ns, []EndpointSpec{{NetworkID: n.ID, DefaultRoute: true}})
+			l.must(err)
+		}
+		b.StopTimer()
+		used += cpu(b) - before
+		for i, ns := range spaces {
+			ns.Close()
+			l.must(d.Detach(b.Context(), fmt.Sprint(i)))
+		}
+		start := time.Now()
+		l.must(d.Flush(b.Context()))
+		cleanup += time.Since(start)
+		b.StartTimer()
+	}
+	b.ReportMetric(used.Seconds()*1000/float64(b.N), "cpu-ms/op")
+	b.ReportMetric(cleanup.Seconds()*1000/float64(b.N), "cleanup-ms/op")
+}
+
+// cpu returns the processor time of the process so far, in the kernel and outside.
+func cpu(b *testing.B) time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkNetwork makes a network, the first of a host, with its rules; then removes it.
+func BenchmarkNetwork(b *testing.B) {
+	l := newLab(b, "")
+	d := l.driver()
+	for b.Loop() {
+		n := l.network(d, "net", nil)
+		b.StopTimer()
+		l.must(d.RemoveNetwork(b.Context(), n.ID))
+		l.must(d.Flush(b.Context()))
+		b.StartTimer()
+	}
+}
+
+// BenchmarkPublish publishes a port of a container.
+func BenchmarkPublish(b *testing.B) {
+	l := newLab(b, "")
+	d := l.driver()
+	n := l.network(d, "net", nil)
+	for b.Loop() {
+		b.StopTimer()
+		l.box(d, "box", n)
+		b.StartTimer()
+		_, err := d.Publish(b.Context(), "box", []PortSpec{{HostPort: 8080, ContainerPort: 80}})
+		l.must(err)
+		b.StopTimer()
+		l.must(d.Detach(b.Context(), "box"))
+		l.must(d.Flush(b.Context()))
+		b.StartTimer()
+	}
+}
