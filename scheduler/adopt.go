@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -63,7 +64,7 @@ func (e *Engine) adopt(ctx context.Context) error {
 	if err := e.removeUnclaimedFiles(processes); err != nil {
 		return err
 	}
-	return e.restartAtBoot(processes)
+	return e.recover(processes)
 }
 
 // loadUnits reads the containers' records. A folder without one was being created or removed: it is discarded.
@@ -182,25 +183,45 @@ func (e *Engine) removeUnclaimedFiles(processes map[string]*runtime.Container) e
 	return err
 }
 
-// restartAtBoot records that containers whose processes are gone have ended (the host went down, or their keeper did)
-// and starts those again whose policy says so.
-func (e *Engine) restartAtBoot(processes map[string]*runtime.Container) error {
+// bootID tells one boot of the host from another, random(4).
+const bootID = "/proc/sys/kernel/random/boot_id"
+
+// rebooted says whether the host was booted since the last engine worked here.
+func (e *Engine) rebooted() (bool, error) {
+	now, err := os.ReadFile(bootID)
+	if err != nil {
+		return false, err
+	}
+	file := e.paths.bootID()
+	before, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	if bytes.Equal(now, before) {
+		return false, nil
+	}
+	return before != nil, os.WriteFile(file, now, 0o600)
+}
+
+// recover records that containers whose processes are gone have ended (the host went down, or their keeper did) and starts
+// those again whose policy says so. An engine comes and goes: that alone starts nothing.
+func (e *Engine) recover(processes map[string]*runtime.Container) error {
+	booted, err := e.rebooted()
+	if err != nil {
+		return fmt.Errorf("tell whether the host was rebooted: %w", err)
+	}
 	for id, u := range e.units {
 		if processes[id] != nil {
 			continue
 		}
 		before := u.state
-		lost := before.Alive()
-		waiting := before.Status == container.Restarting
-		if !lost && !waiting && before.Started.IsZero() {
-			continue // never started
-		}
+		lost, waiting := before.Alive(), before.Status == container.Restarting
 		code := before.ExitCode
 		if lost {
 			code = 255 // docker's code for an end that nobody saw
 		}
-		again := waiting || u.config.Restart.AtBoot(before.Stopped, code)
-		if !lost && !waiting && !again {
+		again := waiting || (lost || booted && !before.Started.IsZero()) && u.config.Restart.AtBoot(before.Stopped, code)
+		if !lost && !again {
 			continue
 		}
 		_, err := u.update(func(s *container.State) {

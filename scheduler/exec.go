@@ -36,6 +36,15 @@ type Exec struct {
 	done    bool
 }
 
+// keptExecs is how many execs are remembered before those that have ended are forgotten.
+const keptExecs = 256
+
+func (x *Exec) finished() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.done
+}
+
 // ErrNoSuch means that there is no container, exec, network or volume of that name.
 var ErrNoSuch = errors.New("no such")
 
@@ -57,6 +66,13 @@ func (e *Engine) CreateExec(name string, c ExecConfig) (*Exec, error) {
 	x := &Exec{ID: newID(), Config: c, unit: u}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if len(e.execs) >= keptExecs {
+		for id, old := range e.execs {
+			if old.finished() {
+				delete(e.execs, id)
+			}
+		}
+	}
 	e.execs[x.ID] = x
 	return x, nil
 }

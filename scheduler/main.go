@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tutti/runtime/keeper"
+	"tutti/scheduler/container"
 )
 
 // linger is how long an engine with nothing to do waits for the next command.
@@ -96,6 +97,10 @@ func (e *Engine) serve(ctx context.Context, h http.Handler) error {
 	case err := <-failed:
 		return err
 	case <-ctx.Done():
+		if n := e.alive(); n > 0 {
+			// Status 0 would tell the keeper that nothing is left to keep.
+			return fmt.Errorf("stopped while %d containers run", n)
+		}
 	case <-idle:
 	}
 	// A client that comes from here on is to start the next engine: the keeper must know before the socket is closed.
@@ -105,6 +110,17 @@ func (e *Engine) serve(ctx context.Context, h http.Handler) error {
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	return srv.Shutdown(closing)
+}
+
+// alive counts the containers that run.
+func (e *Engine) alive() int {
+	n := 0
+	for _, u := range e.selectUnits(func(*container.Config) bool { return true }) {
+		if u.snapshot().Alive() {
+			n++
+		}
+	}
+	return n
 }
 
 // counted keeps the engine alive while a request is served.

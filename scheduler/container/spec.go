@@ -32,9 +32,7 @@ func (c *Config) Spec(o SpecOptions) (*specs.Spec, error) {
 	s.Process = c.process(s.Process, c.Args())
 	s.Process.Terminal = c.TTY
 	s.Process.Rlimits = c.Rlimits
-	if c.OOMScore != 0 {
-		s.Process.OOMScoreAdj = &c.OOMScore
-	}
+	s.Process.OOMScoreAdj = &c.OOMScore // also when 0: the engine's own is not for containers
 	c.limit(s)
 	if err := c.namespaces(s, o); err != nil {
 		return nil, err
