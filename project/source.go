@@ -15,10 +15,10 @@ import (
 )
 
 // Bounds of the input. A compose file of a thousand services has about 0.5 MB and
-// 100,000 nodes.
+// 50,000 nodes.
 const (
 	maxFileSize = 2 << 20
-	maxNodes    = 500_000 // of one file with its aliases expanded
+	maxNodes    = 250_000 // of one file with its aliases expanded
 	maxFiles    = 1_000   // reached by include and extends
 )
 
