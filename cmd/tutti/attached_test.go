@@ -144,6 +144,23 @@ func (s *scene) up(flags ...string) (*result, func()) {
 	return r, wait
 }
 
+// opened returns when the logs have been opened n times.
+func (s *scene) opened(n int) {
+	s.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		s.mu.Lock()
+		opened := len(s.streams)
+		s.mu.Unlock()
+		if opened == n {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("the logs were opened %d times, want %d", opened, n)
+		}
+	}
+}
+
+// called is what the engine was asked, in order.
 func (s *scene) called() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -286,17 +303,7 @@ func TestUpSurvivesTheEngine(t *testing.T) {
 	s.mu.Lock()
 	close(s.streams[0])
 	s.mu.Unlock()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		s.mu.Lock()
-		n := len(s.streams)
-		s.mu.Unlock()
-		if n == 2 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the logs are not opened again")
-		}
-	}
+	s.opened(2)
 	s.say("demo-web-1", "before\n", at) // the engine begins where we began
 	s.say("demo-web-1", "at the same time\n", at)
 	s.tell("", "demo-web-1", "after\n", 0)
@@ -311,9 +318,7 @@ func TestLogsFollowEndsWithTheLastContainer(t *testing.T) {
 	s := newScene(t)
 	s.states = map[string]string{"demo-web-1": "running", "demo-db-1": "exited"}
 	r, wait := s.start("logs", "-f", "-n", "5", "web", "db")
-	for s.called() == "" {
-		time.Sleep(time.Millisecond)
-	}
+	s.opened(1)
 	s.tell("", "demo-db-1", "old\n", 0)
 	s.tell("", "demo-web-1", "new\n", 0)
 	s.tell("exit", "demo-web-1", "", 0)
@@ -329,9 +334,7 @@ func TestLogsInterrupted(t *testing.T) {
 	s := newScene(t)
 	s.states = map[string]string{"demo-web-1": "running"}
 	r, wait := s.start("logs", "-f")
-	for s.called() == "" {
-		time.Sleep(time.Millisecond)
-	}
+	s.opened(1)
 	s.tell("", "demo-web-1", "line\n", 0)
 	r.out.await(t, "line")
 	s.signals <- syscall.SIGINT

@@ -188,3 +188,22 @@ func TestConfig(t *testing.T) {
 		t.Errorf("exit code %d\n%s%s", r.code, r.out.String(), r.err.String())
 	}
 }
+
+// A compose file that has become wrong must not keep a project from being looked at and taken away.
+func TestWrongFile(t *testing.T) {
+	t.Parallel()
+	c := newCLI(t).compose("services: {web: {image: x, depends_on: [nope]}}\n")
+	var down api.DownRequest
+	c.verb("down", &down).answer(api.Prefix+"/projects/demo/containers", demo())
+	c.run("ps", "-q", "--status", "exited").expect(t, 0, someID+"\n", "")
+	if r := c.run("down"); r.code != 0 || !strings.HasPrefix(r.err.String(), "WARN ") || down.Name != "demo" || down.Project != nil {
+		t.Errorf("exit code %d, %+v\n%s", r.code, down, r.err.String())
+	}
+	if r := c.run("up", "-d"); r.code != 1 || !strings.Contains(r.err.String(), "nope") {
+		t.Errorf("exit code %d\n%s", r.code, r.err.String())
+	}
+	c.dir = t.TempDir()
+	if r := c.run("-f", c.dir+"/none.yaml", "down"); r.code != 1 || !strings.Contains(r.err.String(), "none.yaml") {
+		t.Errorf("exit code %d\n%s", r.code, r.err.String())
+	}
+}

@@ -66,7 +66,8 @@ func (a *app) config(ctx context.Context, f *configFlags, services []string) ([]
 		return nil, fmt.Errorf("unsupported format %q", f.format)
 	}
 	o := a.projectOptions()
-	o.NoInterpolate, o.NoNormalize, o.NoPathResolution, o.NoConsistency, o.NoEnvResolution = f.NoInterpolate, f.NoNormalize, f.NoPathResolution, f.NoConsistency, f.NoEnvResolution
+	o.NoInterpolate, o.NoNormalize, o.NoPathResolution = f.NoInterpolate, f.NoNormalize, f.NoPathResolution
+	o.NoConsistency, o.NoEnvResolution = f.NoConsistency, f.NoEnvResolution
 	if f.variables {
 		return configVariables(ctx, o, f.format)
 	}
@@ -141,7 +142,7 @@ func (f *configFlags) hashes(p *project.Project) (list []string, ok bool, err er
 	}
 	for _, s := range services {
 		if _, ok := p.Services[s]; !ok {
-			return nil, true, fmt.Errorf("no such service: %s", s)
+			return nil, true, &noServiceError{s}
 		}
 		list = append(list, s+" "+p.Hash(s))
 	}

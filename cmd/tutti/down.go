@@ -43,7 +43,8 @@ func (a *app) downCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.BoolVar(&request.RemoveOrphans, "remove-orphans", a.envBool("COMPOSE_REMOVE_ORPHANS"), "Remove containers for services not defined in the Compose file")
 	f.IntVarP(&timeout, "timeout", "t", 0, "Specify a shutdown timeout in seconds")
-	f.BoolVarP(&request.Volumes, "volumes", "v", false, `Remove named volumes declared in the "volumes" section of the Compose file and anonymous volumes attached to containers`)
+	f.BoolVarP(&request.Volumes, "volumes", "v", false, `Remove named volumes declared in the "volumes" section of the Compose file
+and anonymous volumes attached to containers`)
 	f.StringVar(&request.RMI, "rmi", "", `Remove images used by services. "local" remove only images that don't have a custom tag ("local"|"all")`)
 	f.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		if name == "volume" {

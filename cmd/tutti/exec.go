@@ -27,7 +27,7 @@ func (a *app) execCommand() *cobra.Command {
 		Short: "Execute a command in a running container",
 		Args:  minArgs(2),
 		RunE: a.run(func(ctx context.Context, _ *cobra.Command, args []string) error {
-			name, err := a.projectName(ctx)
+			name, err := a.projectName()
 			if err != nil {
 				return err
 			}

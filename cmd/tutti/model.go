@@ -2,13 +2,18 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"path/filepath"
 	"slices"
 
 	"tutti/project"
 	"tutti/scheduler/api"
 )
+
+// noServiceError says that a service named on the command line is in no compose file.
+type noServiceError struct{ name string }
+
+func (e *noServiceError) Error() string { return "no such service: " + e.name }
 
 func (a *app) projectOptions() project.Options {
 	return project.Options{
@@ -31,7 +36,7 @@ func (a *app) load(ctx context.Context, services []string) (*project.Project, er
 		}
 		disabled, ok := p.DisabledServices[name]
 		if !ok {
-			return nil, fmt.Errorf("no such service: %s", name)
+			return nil, &noServiceError{name}
 		}
 		more = append(more, disabled.Profiles...)
 	}
@@ -57,7 +62,7 @@ func (a *app) loadLoud(ctx context.Context, services []string) (*project.Project
 }
 
 // projectOrName finds out which project is meant: by the compose files, or by a name alone, when there are no files at
-// hand. The project is nil then.
+// hand or they have become wrong: what runs must still be seen and taken away. The project is nil then.
 func (a *app) projectOrName(ctx context.Context, services []string) (*project.Project, string, error) {
 	if a.name != "" && len(a.files) == 0 {
 		return nil, a.name, nil
@@ -66,25 +71,29 @@ func (a *app) projectOrName(ctx context.Context, services []string) (*project.Pr
 	if err == nil {
 		return p, p.Name, nil
 	}
-	if name, _ := a.env("COMPOSE_PROJECT_NAME"); name != "" {
-		return nil, name, nil
+	var unknown *noServiceError
+	if errors.As(err, &unknown) || ctx.Err() != nil {
+		return nil, "", err
 	}
-	return nil, "", err
+	name, nameErr := a.projectName()
+	if nameErr != nil {
+		return nil, "", err
+	}
+	if explicit, _ := a.env("COMPOSE_PROJECT_NAME"); explicit == "" {
+		a.warn(err.Error())
+	}
+	return nil, name, nil
 }
 
-// projectName is projectOrName where only the name matters.
-func (a *app) projectName(ctx context.Context) (string, error) {
+// projectName is projectOrName where only the name matters: it does not resolve the files.
+func (a *app) projectName() (string, error) {
 	if a.name != "" {
 		return a.name, nil
 	}
 	if name, _ := a.env("COMPOSE_PROJECT_NAME"); name != "" {
 		return name, nil
 	}
-	p, err := a.load(ctx, nil)
-	if err != nil {
-		return "", err
-	}
-	return p.Name, nil
+	return project.Name(a.projectOptions())
 }
 
 // clientContext collects what the engine needs to act in the user's name.

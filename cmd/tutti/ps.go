@@ -33,11 +33,14 @@ func (a *app) psCommand() *cobra.Command {
 			if err := f.parseFilter(); err != nil {
 				return err
 			}
-			p, name, err := a.projectOrName(ctx, nil)
-			if err != nil {
-				return err
+			name, err := a.projectName()
+			if len(args) > 0 { // the files are needed to tell a name that is wrong from one that has no containers
+				var p *project.Project
+				if p, name, err = a.projectOrName(ctx, nil); err == nil {
+					err = knownServices(p, args)
+				}
 			}
-			if err := knownServices(p, args); err != nil {
+			if err != nil {
 				return err
 			}
 			c, err := a.connect(ctx)
@@ -94,7 +97,7 @@ func knownServices(p *project.Project, services []string) error {
 		_, enabled := p.Services[s]
 		_, disabled := p.DisabledServices[s]
 		if !enabled && !disabled {
-			return fmt.Errorf("no such service: %s", s)
+			return &noServiceError{s}
 		}
 	}
 	return nil

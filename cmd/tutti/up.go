@@ -74,6 +74,8 @@ func (a *app) upCommand() *cobra.Command {
 	return cmd
 }
 
+var pullPolicies = []string{"always", "missing", "if_not_present", "never", "build", "policy"}
+
 // checkUp refuses combinations of flags that contradict each other, with docker compose's words.
 func (a *app) checkUp(cmd *cobra.Command, f *upFlags, services []string) error {
 	if f.waitTimeout < 0 {
@@ -97,7 +99,7 @@ func (a *app) checkUp(cmd *cobra.Command, f *upFlags, services []string) error {
 		{f.AlwaysRecreateDeps && f.NoRecreate, "--always-recreate-deps and --no-recreate are incompatible"},
 		{len(f.attach) > 0 && f.attachDeps, "cannot combine --attach and --attach-dependencies"},
 		{f.RemoveOrphans && a.envBool("COMPOSE_IGNORE_ORPHANS"), "cannot combine COMPOSE_IGNORE_ORPHANS and --remove-orphans"},
-		{f.Pull != "" && !slices.Contains([]string{"always", "missing", "if_not_present", "never", "build", "policy"}, f.Pull), fmt.Sprintf("invalid --pull option %q", f.Pull)},
+		{f.Pull != "" && !slices.Contains(pullPolicies, f.Pull), fmt.Sprintf("invalid --pull option %q", f.Pull)},
 	} {
 		if bad.is {
 			return errors.New(bad.msg)
@@ -190,7 +192,7 @@ func (f *upFlags) checkNames(p *project.Project) error {
 	}
 	for _, n := range names {
 		if _, ok := p.Services[n]; !ok {
-			return fmt.Errorf("no such service: %s", n)
+			return &noServiceError{n}
 		}
 	}
 	return nil
