@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -51,23 +50,7 @@ func inContainer(t *testing.T, b *Builder, f func(ctx context.Context, c gateway
 	}
 }
 
-// closeBuffer takes a program's output; standard output and error may share one.
-type closeBuffer struct {
-	mu   sync.Mutex
-	data bytes.Buffer
-}
-
-func (b *closeBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.data.Write(p)
-}
-
-func (b *closeBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.data.String()
-}
+type closeBuffer struct{ bytes.Buffer }
 
 func (*closeBuffer) Close() error { return nil }
 
@@ -105,8 +88,8 @@ func TestBuildExec(t *testing.T) {
 			inContainer(t, b, func(ctx context.Context, c gateway.Container) {
 				input, write := io.Pipe()
 				started(ctx, t, c, gateway.StartRequest{Args: []string{"cat"}, Stdin: input})
-				var out closeBuffer
-				test.request.Stdout, test.request.Stderr = &out, &out
+				var out, errOut closeBuffer
+				test.request.Stdout, test.request.Stderr = &out, &errOut
 				p := started(ctx, t, c, test.request)
 				if test.signal != 0 {
 					if err := p.Signal(ctx, test.signal); err != nil {
@@ -118,8 +101,8 @@ func TestBuildExec(t *testing.T) {
 				if errors.As(err, &exit) != (test.code != 0) || exit != nil && exit.ExitCode != test.code {
 					t.Errorf("ended with %v, want exit code %d", err, test.code)
 				}
-				if out.String() != test.out {
-					t.Errorf("printed %q, want %q", out.String(), test.out)
+				if got := out.String() + errOut.String(); got != test.out {
+					t.Errorf("printed %q, want %q", got, test.out)
 				}
 				_ = write.Close()
 			})
