@@ -61,6 +61,7 @@ func TestBadInput(t *testing.T) {
 		{"invalid duration", "services:\n  web: {image: busybox, stop_grace_period: soon}\n", `(compose\.yaml:\d|web).*`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			s := s.in(t)
 			s.write("compose.yaml", c.file)
 			r := s.run("-p", "bad", "up", "-d")
 			if r.code == 0 {
@@ -75,6 +76,7 @@ func TestBadInput(t *testing.T) {
 				}
 			}
 			s.mustBeEmpty("bad")
+			s.run("-p", "bad", "down", "-t", "0") // of what was left, so that the next case is not blamed
 		})
 	}
 }
@@ -118,7 +120,7 @@ func TestBadCommandLine(t *testing.T) {
 		{"up -t soon", `soon`},
 	} {
 		t.Run(c.args, func(t *testing.T) {
-			r := s.run(strings.Fields(c.args)...)
+			r := s.in(t).run(strings.Fields(c.args)...)
 			if r.code == 0 || !regexp.MustCompile(c.want).MatchString(r.stderr) {
 				t.Errorf("exit code %d: %s", r.code, r)
 			}

@@ -12,7 +12,7 @@ import (
 
 var update = flag.Bool("update", false, "write testdata/*.config.* anew with the docker compose that is installed")
 
-// `tutti config` must print what `docker compose config` prints. testdata holds the output of docker compose 5.0.2,
+// `tutti config` must print what `docker compose config` prints. testdata holds the output of docker compose 5.6.0,
 // with the path of this folder replaced; -update asks the installed one.
 func TestConfigAgreesWithDockerCompose(t *testing.T) {
 	t.Parallel()
@@ -41,7 +41,7 @@ func TestConfigAgreesWithDockerCompose(t *testing.T) {
 				command = []string{"docker", "compose"}
 			}
 			cmd := exec.Command(command[0], append(command[1:], c.args...)...)
-			cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, c.environ...)
+			cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "DOCKER_CONFIG=" + os.Getenv("DOCKER_CONFIG")}, c.environ...)
 			out, err := cmd.Output()
 			if err != nil {
 				t.Fatalf("%v: %v", cmd.Args, err)

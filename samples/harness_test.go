@@ -54,6 +54,13 @@ func newBusyboxSite(t testing.TB) *site {
 	return s
 }
 
+// in is the site for a subtest, whose failures are then its own.
+func (s *site) in(t testing.TB) *site {
+	sub := *s
+	sub.t = t
+	return &sub
+}
+
 // clean removes all projects and waits until the engine has gone, as it does by itself.
 func (s *site) clean() {
 	t := s.t

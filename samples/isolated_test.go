@@ -27,10 +27,10 @@ func TestIsolatedNetworks(t *testing.T) {
 
 	file := sample(t, "isolated-networks")
 	s.must("-f", file, "up", "-d", "--wait")
-	t.Run("names", func(t *testing.T) { isolatedNames(t, s, file) })
-	t.Run("addresses", func(t *testing.T) { isolatedAddresses(t, s, file) })
-	t.Run("published", func(t *testing.T) { isolatedPublished(t, s) })
-	t.Run("outside", func(t *testing.T) { isolatedOutside(t, s, file) })
+	t.Run("names", func(t *testing.T) { isolatedNames(s.in(t), file) })
+	t.Run("addresses", func(t *testing.T) { isolatedAddresses(s.in(t), file) })
+	t.Run("published", func(t *testing.T) { isolatedPublished(s.in(t)) })
+	t.Run("outside", func(t *testing.T) { isolatedOutside(s.in(t), file) })
 	s.must("-f", file, "down")
 
 	s.waitUntilIdle()
@@ -55,12 +55,12 @@ var reachable = map[string][]string{
 	"db":  {"api", "db", "isolated-networks-api-1"},
 }
 
-func isolatedNames(t *testing.T, s *site, file string) {
+func isolatedNames(s *site, file string) {
 	for from, names := range reachable {
 		for _, name := range names {
 			want := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSuffix(name, ".example"), "isolated-networks-"), "-1")
 			if got := ask(s, file, from, name); got != want {
-				t.Errorf("%s asks %s: answer %q, want %q", from, name, got, want)
+				s.t.Errorf("%s asks %s: answer %q, want %q", from, name, got, want)
 			}
 		}
 	}
@@ -70,7 +70,7 @@ func isolatedNames(t *testing.T, s *site, file string) {
 	} {
 		for _, name := range names {
 			if r := s.run("-f", file, "exec", "-T", from, "nslookup", name); r.code == 0 {
-				t.Errorf("%s resolves %s:\n%s", from, name, r)
+				s.t.Errorf("%s resolves %s:\n%s", from, name, r)
 			}
 		}
 	}
@@ -78,7 +78,7 @@ func isolatedNames(t *testing.T, s *site, file string) {
 
 // isolatedAddresses tries every address of every container from every other one: who knows an address must get no
 // further than who knows a name.
-func isolatedAddresses(t *testing.T, s *site, file string) {
+func isolatedAddresses(s *site, file string) {
 	addresses := map[string][]string{}
 	for service := range reachable {
 		out := s.must("-f", file, "exec", "-T", service, "ip", "-4", "-o", "addr", "show", "scope", "global")
@@ -90,7 +90,7 @@ func isolatedAddresses(t *testing.T, s *site, file string) {
 	networks := map[string]int{"web": 1, "api": 2, "db": 1}
 	for service, want := range networks {
 		if len(addresses[service]) != want {
-			t.Fatalf("%s has the addresses %v, want %d", service, addresses[service], want)
+			s.t.Fatalf("%s has the addresses %v, want %d", service, addresses[service], want)
 		}
 	}
 	answers := func(from, to string) (n int) {
@@ -106,17 +106,17 @@ func isolatedAddresses(t *testing.T, s *site, file string) {
 		want     int
 	}{{"web", "api", 1}, {"web", "db", 0}, {"api", "web", 1}, {"api", "db", 1}, {"db", "api", 1}, {"db", "web", 0}} {
 		if got := answers(c.from, c.to); got != c.want {
-			t.Errorf("%s reaches %d of the addresses of %s (%v), want %d", c.from, got, c.to, addresses[c.to], c.want)
+			s.t.Errorf("%s reaches %d of the addresses of %s (%v), want %d", c.from, got, c.to, addresses[c.to], c.want)
 		}
 	}
 	// db is not reachable from the host's other interfaces either: another machine that routes to it gets no answer.
 	s.host.sh(s.host.neighbour, "ip route add "+addresses["db"][0]+" via "+hostAddress)
 	if got, err := s.host.get(s.host.neighbour, addresses["db"][0]+":80"); err == nil {
-		t.Errorf("another machine reaches the internal network: %q", got)
+		s.t.Errorf("another machine reaches the internal network: %q", got)
 	}
 }
 
-func isolatedPublished(t *testing.T, s *site) {
+func isolatedPublished(s *site) {
 	for _, c := range []struct {
 		from    string
 		pid     int
@@ -128,21 +128,21 @@ func isolatedPublished(t *testing.T, s *site) {
 		{"another machine", s.host.neighbour, hostAddress + ":8080"},
 	} {
 		if got, err := s.host.get(c.pid, c.address); got != "web" {
-			t.Errorf("%s: answer %q, %v; want web", c.from, got, err)
+			s.t.Errorf("%s: answer %q, %v; want web", c.from, got, err)
 		}
 	}
 }
 
 // isolatedOutside asks a server on another machine, which answers with the address that it sees.
-func isolatedOutside(t *testing.T, s *site, file string) {
+func isolatedOutside(s *site, file string) {
 	for service, want := range map[string]string{"web": hostAddress, "api": hostAddress, "db": ""} {
 		if got := ask(s, file, service, neighbourAddress); got != want {
-			t.Errorf("%s asks another machine: answer %q, want %q", service, got, want)
+			s.t.Errorf("%s asks another machine: answer %q, want %q", service, got, want)
 		}
 	}
 	// Back through the front door: a container reaches what the host publishes.
 	if got := ask(s, file, "api", hostAddress+":8080"); got != "web" {
-		t.Errorf("api asks the published port: answer %q, want web", got)
+		s.t.Errorf("api asks the published port: answer %q, want web", got)
 	}
 }
 

@@ -37,9 +37,9 @@ func newMachine(t testing.TB) *machine {
 	for _, pid := range []int{m.pid, m.neighbour} {
 		m.sh(pid, "ip link set lo up")
 	}
-	m.sh(m.pid, fmt.Sprintf("ip link add uplink mtu 1400 type veth peer name link mtu 1400 netns %d", m.neighbour))
+	m.sh(m.pid, fmt.Sprintf("ip link add uplink mtu 1400 type veth peer name peer0 mtu 1400 netns %d", m.neighbour))
 	m.sh(m.pid, "ip addr add "+hostAddress+"/24 dev uplink && ip link set uplink up && ip route add default via "+neighbourAddress)
-	m.sh(m.neighbour, "ip addr add "+neighbourAddress+"/24 dev link && ip link set link up")
+	m.sh(m.neighbour, "ip addr add "+neighbourAddress+"/24 dev peer0 && ip link set peer0 up")
 	return m
 }
 

@@ -49,8 +49,8 @@ func TestMean(t *testing.T) {
 		b.shows("x buy milk")
 		b.open("x buy milk")
 	})
-	step("only express sees the database", func(t *testing.T) { meanIsolation(t, s) })
-	step("engine killed under load", func(t *testing.T) { meanEngineKilled(t, s, url) })
+	step("only express sees the database", func(t *testing.T) { meanIsolation(s.in(t)) })
+	step("engine killed under load", func(t *testing.T) { meanEngineKilled(s.in(t), url) })
 	step("API down", func(t *testing.T) {
 		s.must("stop", "express")
 		b.add("lost")
@@ -58,7 +58,7 @@ func TestMean(t *testing.T) {
 		s.must("start", "--wait", "express")
 		b.open("x buy milk")
 	})
-	step("only what changed is rebuilt", func(t *testing.T) { meanRebuild(t, s) })
+	step("only what changed is rebuilt", func(t *testing.T) { meanRebuild(s.in(t)) })
 	step("data outlives the containers", func(t *testing.T) {
 		s.must("down")
 		s.must("up", "-d", "--wait")
@@ -73,35 +73,35 @@ func TestMean(t *testing.T) {
 }
 
 // meanIsolation: angular is on front-end only and must neither resolve nor reach mongo; express must reach both.
-func meanIsolation(t *testing.T, s *site) {
+func meanIsolation(s *site) {
 	lookup := `require('dns').lookup('mongo', (err, address) => { if (err) throw err; console.log(address) })`
 	address := strings.TrimSpace(s.must("exec", "-T", "express", "node", "-e", lookup))
 	if net.ParseIP(address) == nil {
-		t.Fatalf("express resolves mongo to %q", address)
+		s.t.Fatalf("express resolves mongo to %q", address)
 	}
 	connect := func(service, host, port string) result {
 		return s.run("exec", "-T", service, "timeout", "2", "bash", "-c", fmt.Sprintf("exec 3<>/dev/tcp/%s/%s", host, port))
 	}
 	for _, host := range []string{"mongo", address} {
 		if r := connect("express", host, "27017"); r.code != 0 {
-			t.Errorf("express does not reach %s: %s", host, r)
+			s.t.Errorf("express does not reach %s: %s", host, r)
 		}
 		if r := connect("angular", host, "27017"); r.code == 0 {
-			t.Errorf("angular reaches %s", host)
+			s.t.Errorf("angular reaches %s", host)
 		}
 	}
 	if r := connect("angular", "express", "3000"); r.code != 0 {
-		t.Errorf("angular does not reach express: %s", r)
+		s.t.Errorf("angular does not reach express: %s", r)
 	}
 	if r := s.run("exec", "-T", "angular", "getent", "hosts", "mongo"); r.code == 0 {
-		t.Errorf("angular resolves mongo: %s", r)
+		s.t.Errorf("angular resolves mongo: %s", r)
 	}
 }
 
 // meanEngineKilled kills the engine again and again while requests flow. Each request passes the published port, the
 // lookup of express by nginx, and the one connection of express to mongo. None may fail, and each leaves one line in
 // the log of nginx.
-func meanEngineKilled(t *testing.T, s *site, url string) {
+func meanEngineKilled(s *site, url string) {
 	var sent, failed atomic.Int64
 	stop := make(chan struct{})
 	var clients sync.WaitGroup
@@ -118,14 +118,14 @@ func meanEngineKilled(t *testing.T, s *site, url string) {
 				n := sent.Add(1)
 				if err := get(client, fmt.Sprintf("%s/api/todos?request=%d.", url, n)); err != nil {
 					failed.Add(1)
-					t.Errorf("request %d: %v", n, err)
+					s.t.Errorf("request %d: %v", n, err)
 				}
 			}
 		})
 	}
 	more := func(n int64) { // requests must have been made meanwhile
 		from := sent.Load()
-		eventually(t, 30*time.Second, func() error {
+		eventually(s.t, 30*time.Second, func() error {
 			if sent.Load() < from+n {
 				return fmt.Errorf("%d requests since %d", sent.Load()-from, from)
 			}
@@ -135,24 +135,24 @@ func meanEngineKilled(t *testing.T, s *site, url string) {
 	for range 3 {
 		more(100)
 		if err := syscall.Kill(s.engine(), syscall.SIGKILL); err != nil {
-			t.Fatal(err)
+			s.t.Fatal(err)
 		}
 		if got := strings.Count(s.must("ps", "--format", "{{.Service}} {{.State}}\n"), " running"); got != 3 {
-			t.Errorf("ps right after the kill shows %d running containers, want 3", got)
+			s.t.Errorf("ps right after the kill shows %d running containers, want 3", got)
 		}
 		if out := s.must("exec", "-T", "express", "node", "-p", "6*7"); out != "42\n" {
-			t.Errorf("exec right after the kill prints %q", out)
+			s.t.Errorf("exec right after the kill prints %q", out)
 		}
 		if out := s.must("logs", "--tail", "1", "angular"); !strings.Contains(out, "request=") {
-			t.Errorf("logs right after the kill prints %q", out)
+			s.t.Errorf("logs right after the kill prints %q", out)
 		}
 		more(100)
 	}
 	close(stop)
 	clients.Wait()
-	t.Logf("%d requests, %d failed", sent.Load(), failed.Load())
+	s.t.Logf("%d requests, %d failed", sent.Load(), failed.Load())
 
-	eventually(t, 10*time.Second, func() error { // nginx writes a line after the answer
+	eventually(s.t, 10*time.Second, func() error { // nginx writes a line after the answer
 		log := s.must("logs", "--no-log-prefix", "--no-color", "angular")
 		for n := int64(1); n <= sent.Load(); n++ {
 			if got := strings.Count(log, fmt.Sprintf("request=%d.", n)); got != 1 {
@@ -180,7 +180,7 @@ func get(client *http.Client, url string) error {
 }
 
 // meanRebuild changes a file of express: its container must be replaced, and no other.
-func meanRebuild(t *testing.T, s *site) {
+func meanRebuild(s *site) {
 	containers := func() map[string]string {
 		ids := map[string]string{}
 		for line := range strings.Lines(s.must("ps", "--format", "{{.Service}} {{.ID}}\n")) {
@@ -194,21 +194,21 @@ func meanRebuild(t *testing.T, s *site) {
 	file := filepath.Join(s.dir, "express", "server.js")
 	code, err := os.ReadFile(file)
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	changed := strings.Replace(string(code), "todo API on port", "changed API on port", 1)
 	s.write("express/server.js", changed)
 	start := time.Now()
 	s.must("up", "-d", "--build", "--wait")
-	t.Logf("built and replaced in %v", time.Since(start).Round(10*time.Millisecond))
+	s.t.Logf("built and replaced in %v", time.Since(start).Round(10*time.Millisecond))
 	after := containers()
 	for service, id := range before {
 		if replaced := after[service] != id; replaced != (service == "express") {
-			t.Errorf("%s: container %s before, %s after", service, id, after[service])
+			s.t.Errorf("%s: container %s before, %s after", service, id, after[service])
 		}
 	}
 	if log := s.must("logs", "express"); !strings.Contains(log, "changed API on port") {
-		t.Errorf("express does not run the changed file:\n%s", log)
+		s.t.Errorf("express does not run the changed file:\n%s", log)
 	}
 }
 
