@@ -27,13 +27,13 @@ func (r *run) preflight(ctx context.Context, p *plan.Plan) error {
 		case plan.CreateContainer:
 			c, err := container.FromService(r.project, r.project.Services[op.Service], container.Image{Cmd: []string{"true"}})
 			if err != nil {
-				return fmt.Errorf("service %q: %w", op.Service, err)
+				return r.at(err, op.Service)
 			}
 			if err := r.checkPeers(&c); err != nil {
-				return fmt.Errorf("service %q: %w", op.Service, err)
+				return r.at(err, op.Service, "network_mode")
 			}
 			if err := r.checkPorts(ctx, c.Ports, freed); err != nil {
-				return fmt.Errorf("service %q: %w", op.Service, err)
+				return r.at(err, op.Service, "ports")
 			}
 		case plan.StartContainer:
 			u, err := r.unit(op)
@@ -41,13 +41,26 @@ func (r *run) preflight(ctx context.Context, p *plan.Plan) error {
 				continue // made by this plan, checked above
 			}
 			if err := r.checkPorts(ctx, u.config.Ports, freed); err != nil {
-				return fmt.Errorf("service %q: %w", op.Service, err)
+				return r.at(err, op.Service, "ports")
 			}
-		case plan.PullImage, plan.BuildImage, plan.RemoveImage, plan.RemoveNetwork, plan.CreateVolume, plan.RemoveVolume,
+		case plan.BuildImage:
+			if err := r.project.CheckBuild(op.Service); err != nil {
+				return err
+			}
+		case plan.PullImage, plan.RemoveImage, plan.RemoveNetwork, plan.CreateVolume, plan.RemoveVolume,
 			plan.StopContainer, plan.RemoveContainer, plan.AwaitCondition, plan.AwaitHealthy:
 		}
 	}
 	return nil
+}
+
+// at says in which file and line the service is, or the key of it that an error is about.
+func (r *run) at(err error, service string, key ...string) error {
+	file, line := r.project.Position(append([]string{"services", service}, key...)...)
+	if line == 0 {
+		return fmt.Errorf("service %q: %w", service, err)
+	}
+	return fmt.Errorf("%s:%d: service %q: %w", file, line, service, err)
 }
 
 // checkPorts says who has a port that a container wants. One that a container has which this plan stops is free by then.

@@ -27,11 +27,15 @@ func resources(s types.ServiceConfig) (specs.LinuxResources, error) {
 		}
 	}
 	var r specs.LinuxResources
-	if memory > 0 || reservation > 0 || s.OomKillDisable {
+	if memory > 0 || reservation > 0 || s.OomKillDisable || s.MemSwappiness > 0 {
 		r.Memory = &specs.LinuxMemory{Limit: positive(memory), Reservation: positive(reservation)}
 		if memory > 0 {
 			swap := or(int64(s.MemSwapLimit), 2*memory) // docker: as much swap as memory
 			r.Memory.Swap = &swap
+		}
+		if s.MemSwappiness > 0 {
+			v := uint64(s.MemSwappiness)
+			r.Memory.Swappiness = &v
 		}
 		if s.OomKillDisable {
 			r.Memory.DisableOOMKiller = &s.OomKillDisable
