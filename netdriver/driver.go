@@ -130,7 +130,7 @@ func New(ctx context.Context, c Config) (*Driver, error) {
 	}
 	d.host = &hostState{ns: c.Host, dir: c.HostDir}
 	d.firewall = portmap.NewFirewall(c.Host, c.Instance, c.Log)
-	d.rules = startSyncer(d.life, d.applyRules)
+	d.rules = startSyncer(d.life, func() { d.firewall.Available() }, d.applyRules)
 	if d.bin, err = startReaper(d.life, d); err != nil {
 		d.rules.stop()
 		d.socket.Close()

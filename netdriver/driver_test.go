@@ -5,23 +5,21 @@ import (
 	"testing"
 )
 
-// dockerRules are Docker's own with two networks, FORWARD closed to everybody else.
-func dockerRules(t *testing.T) string {
-	t.Helper()
-	b, err := os.ReadFile("testdata/docker.rules")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
-// The matrix: who reaches whom, with real packets.
+// The matrix: who reaches whom, with real packets, on hosts of different kinds. FORWARD is
+// closed by Docker, before and since version 28, and INPUT too by ufw (but for port 99).
 func TestTraffic(t *testing.T) {
 	t.Parallel()
-	for name, rules := range map[string]string{"empty host": "", "host with docker": dockerRules(t)} {
-		t.Run(name, func(t *testing.T) {
+	for _, host := range []string{"empty", "docker", "docker28", "ufw"} {
+		t.Run(host, func(t *testing.T) {
 			t.Parallel()
-			l := newLab(t, rules)
+			var rules []byte
+			if host != "empty" {
+				var err error
+				if rules, err = os.ReadFile("testdata/" + host + ".rules"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			l := newLab(t, string(rules))
 			before := l.snapshot()
 			traffic(l)
 			if t.Failed() {

@@ -26,6 +26,7 @@ type hostState struct {
 type ledger struct {
 	Sysctls  map[string]string `json:"sysctls,omitempty"` // name below /proc/sys/net → value
 	Firewall portmap.Baseline  `json:"firewall"`
+	Bridges  []string          `json:"bridges,omitempty"` // of others
 }
 
 // lock waits for the lock of the host and returns what gives it back.
@@ -45,6 +46,12 @@ func (h *hostState) lock() (unlock func(), err error) {
 		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
 	return func() { _ = f.Close() }, nil
+}
+
+// touched tells whether an engine has changed the host since it was started.
+func (h *hostState) touched() bool {
+	_, err := os.Stat(h.path())
+	return err == nil
 }
 
 func (h *hostState) path() string { return filepath.Join(h.dir, "found.json") }

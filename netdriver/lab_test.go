@@ -3,23 +3,17 @@ package netdriver
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"os/exec"
-	"regexp"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"tutti/netdriver/netns"
 )
@@ -68,6 +62,12 @@ func newLab(t testing.TB, rules string) *lab {
 	l.inHost(func(h *netlink.Handle) error {
 		return first(h.RouteAdd(&netlink.Route{Gw: net.ParseIP(outsideIP)}), awaitCarrier(t.Context(), h, "uplink"))
 	})
+	// The kernel finishes IPv6 in the background: two addresses, a local route for each.
+	for deadline := time.Now().Add(patience); strings.Count(l.run("ip -6 route show table local dev uplink"), "local") < 2; {
+		if time.Now().After(deadline) {
+			t.Fatal("the uplink has no IPv6")
+		}
+	}
 	in(t, l.outside, func(h *netlink.Handle) error { return awaitCarrier(t.Context(), h, "link") })
 	if rules != "" {
 		cmd := exec.CommandContext(t.Context(), "iptables-restore")
@@ -176,64 +176,6 @@ func (l *lab) crash(d *Driver) {
 	d.end()
 	d.socket.Close()
 	d.route.Close()
-}
-
-// shelf is a keeper of sockets without a process of its own.
-type shelf struct {
-	mu   sync.Mutex
-	held map[string]map[string]*os.File
-}
-
-func (s *shelf) Hold(id string, files map[string]*os.File) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.held[id] == nil {
-		s.held[id] = map[string]*os.File{}
-	}
-	for name, f := range files {
-		var err error
-		if s.held[id][name], err = duplicate(f, name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *shelf) Take(id string) (map[string]*os.File, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	files := map[string]*os.File{}
-	for name, f := range s.held[id] {
-		var err error
-		if files[name], err = duplicate(f, name); err != nil {
-			return nil, err
-		}
-	}
-	return files, nil
-}
-
-// duplicate does not ask for f.Fd, which would make the socket block for all who have it.
-func duplicate(f *os.File, name string) (*os.File, error) {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	var fd int
-	var failure error
-	if err := raw.Control(func(open uintptr) { fd, failure = unix.Dup(int(open)) }); err != nil || failure != nil {
-		return nil, errors.Join(err, failure)
-	}
-	return os.NewFile(uintptr(fd), name), nil
-}
-
-func (s *shelf) Release(id string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, f := range s.held[id] {
-		_ = f.Close()
-	}
-	delete(s.held, id)
-	return nil
 }
 
 // network makes a network named after its id.
@@ -360,69 +302,5 @@ func (l *lab) blocked(what string, from *netns.NS, network, addr string) {
 	l.t.Helper()
 	if got, err := ask(l.t.Context(), from, network, addr, impatient); err == nil {
 		l.t.Errorf("%s: %s %s answers %q, want nothing", what, network, addr, got)
-	}
-}
-
-// snapshot is everything of the host that has to be as it was.
-func (l *lab) snapshot() string {
-	l.t.Helper()
-	var s strings.Builder
-	commands := []string{
-		"iptables-save", "ip6tables-save", "nft list ruleset", "ip -br link", "ip -br addr", "ip route show table all", "ip -6 route show table all",
-		"grep -r . /proc/sys/net/ipv4/conf /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf",
-	}
-	for _, c := range commands {
-		fmt.Fprintf(&s, "## %s\n%s", c, l.run(c))
-	}
-	return s.String()
-}
-
-// run runs a command in the host's namespace and returns what it prints, sorted where the
-// order means nothing, without counters and comments.
-func (l *lab) run(command string) string {
-	l.t.Helper()
-	var out []byte
-	l.must(l.host.Do(func() (err error) {
-		cmd := exec.CommandContext(l.t.Context(), "sh", "-c", command)
-		cmd.Stderr = os.Stderr
-		if strings.HasPrefix(command, "grep") {
-			cmd.Stderr = nil // stable_secret cannot be read
-		}
-		out, err = cmd.Output()
-		if strings.HasPrefix(command, "grep") {
-			err = nil
-		}
-		return err
-	}))
-	out = counters.ReplaceAll(out, nil)
-	lines := slices.DeleteFunc(strings.SplitAfter(string(out), "\n"), func(s string) bool { return strings.HasPrefix(s, "#") })
-	if strings.HasPrefix(command, "grep") || strings.HasPrefix(command, "ip ") {
-		slices.Sort(lines)
-	}
-	return strings.Join(lines, "")
-}
-
-var counters = regexp.MustCompile(`\[\d+:\d+\]|packets \d+ bytes \d+`)
-
-// same asserts that the host is as the snapshot says.
-func (l *lab) same(before string) {
-	l.t.Helper()
-	after := l.snapshot()
-	if before == after {
-		return
-	}
-	b, a := strings.Split(before, "\n"), strings.Split(after, "\n")
-	for _, line := range b {
-		if !slices.Contains(a, line) {
-			l.t.Errorf("gone: %s", line)
-		}
-	}
-	for _, line := range a {
-		if !slices.Contains(b, line) {
-			l.t.Errorf("left: %s", line)
-		}
-	}
-	if !l.t.Failed() {
-		l.t.Errorf("the order differs:\n%s\n-----\n%s", before, after)
 	}
 }

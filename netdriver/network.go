@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,14 +32,6 @@ type record struct {
 	Network
 	Memory map[string]netip.Addr `json:"memory,omitempty"` // container name → its last address
 }
-
-// Options of a network, named as Docker names them.
-const (
-	optionMTU        = "com.docker.network.driver.mtu"
-	optionMasquerade = "com.docker.network.bridge.enable_ip_masquerade"
-)
-
-var idPattern = regexp.MustCompile(`^[0-9a-f]{8,}$`)
 
 // CreateNetwork makes the network and returns it with everything chosen. A network that
 // exists is returned as it is. The rules are in force when it returns.
@@ -98,65 +89,67 @@ func (d *Driver) Networks() []Network {
 	return all
 }
 
-// ensureNetwork makes the bridge and remembers the network, or finds that it is there.
+// ensureNetwork makes the bridge and remembers the network, or finds that it is there. It
+// waits for an earlier network of that id to be gone.
 func (d *Driver) ensureNetwork(ctx context.Context, spec NetworkSpec) (n *network, created bool, err error) {
-	if err := d.awaitRemoval(ctx, spec.ID); err != nil {
-		return nil, false, err
-	}
-	d.creating.Lock()
-	defer d.creating.Unlock()
-	d.mu.Lock()
-	n = d.networks[spec.ID]
-	d.mu.Unlock()
-	if n != nil && n.gone == nil {
-		return n, false, d.ensureBridge(n)
-	}
-	unlock, err := d.host.lock()
-	if err != nil {
-		return nil, false, err
-	}
-	defer unlock()
-	if n, err = d.resolve(spec); err != nil {
-		return nil, false, err
-	}
-	d.mu.Lock()
-	for _, other := range d.networks {
-		if other.Bridge == n.Bridge {
-			d.mu.Unlock()
-			return nil, false, fmt.Errorf("%w: id %s begins like that of network %s", ErrInvalid, n.ID, other.Name)
+	for {
+		d.creating.Lock()
+		gone := d.goneSign(spec.ID)
+		if gone == nil {
+			break
+		}
+		d.creating.Unlock()
+		select {
+		case <-gone:
+		case <-ctx.Done():
+			return nil, false, ctx.Err()
 		}
 	}
-	d.mu.Unlock()
+	defer d.creating.Unlock()
+	if n = d.lookup(spec.ID); n != nil {
+		return n, false, d.ensureBridge(n)
+	}
+	n, err = d.makeNetwork(spec)
+	return n, err == nil, err
+}
+
+// makeNetwork makes a network that is not there. d.creating is held.
+func (d *Driver) makeNetwork(spec NetworkSpec) (*network, error) {
+	unlock, err := d.host.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	n, err := d.resolve(spec)
+	if err != nil {
+		return nil, err
+	}
 	if err := d.makeBridge(n); err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	if err := writeJSON(d.file(n.ID), record{Network: n.Network}); err != nil {
-		return nil, false, errors.Join(err, d.deleteLink(n.Bridge))
+		return nil, errors.Join(err, d.deleteLink(n.Bridge))
 	}
 	d.mu.Lock()
 	d.networks[n.ID] = n
 	d.mu.Unlock()
-	return n, true, nil
+	return n, nil
 }
 
-// awaitRemoval waits until a network that is being removed is gone.
-func (d *Driver) awaitRemoval(ctx context.Context, id string) error {
+// goneSign returns what tells that a network that is being removed is gone, or nil.
+func (d *Driver) goneSign(id string) chan struct{} {
 	d.mu.Lock()
-	n := d.networks[id]
-	var gone chan struct{}
-	if n != nil {
-		gone = n.gone
+	defer d.mu.Unlock()
+	if n := d.networks[id]; n != nil {
+		return n.gone
 	}
-	d.mu.Unlock()
-	if gone == nil {
-		return nil
-	}
-	select {
-	case <-gone:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return nil
+}
+
+func (d *Driver) lookup(id string) *network {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.networks[id]
 }
 
 // discard hands a network to the reaper.
@@ -173,131 +166,6 @@ func (d *Driver) discard(n *network) {
 	}})
 }
 
-// check validates what does not depend on the host.
-func check(s *NetworkSpec) error {
-	if s.Driver == "" {
-		s.Driver = "bridge"
-	}
-	if s.Driver != "bridge" {
-		return fmt.Errorf("%w: driver %q is not supported, use bridge", ErrInvalid, s.Driver)
-	}
-	if !idPattern.MatchString(s.ID) {
-		return fmt.Errorf("%w: id %q is not lower case hex of at least 8 digits", ErrInvalid, s.ID)
-	}
-	for key, value := range s.Options {
-		switch key {
-		case optionMTU:
-			mtu, err := strconv.Atoi(value)
-			if err != nil {
-				return fmt.Errorf("%w: %s: %q is no number", ErrInvalid, key, value)
-			}
-			s.MTU = mtu
-		case optionMasquerade:
-			if _, err := strconv.ParseBool(value); err != nil {
-				return fmt.Errorf("%w: %s: %q is neither true nor false", ErrInvalid, key, value)
-			}
-		default:
-			return fmt.Errorf("%w: driver option %s is not supported", ErrInvalid, key)
-		}
-	}
-	if s.MTU != 0 && (s.MTU < 68 || s.MTU > 65535) {
-		return fmt.Errorf("%w: an MTU of %d is not possible", ErrInvalid, s.MTU)
-	}
-	for i, p := range s.Subnets {
-		s.Subnets[i] = p.Masked()
-		if p.Addr().Is6() {
-			s.EnableIPv6 = true
-		}
-	}
-	if len(s.Subnets) > 2 || len(s.Subnets) == 2 && s.Subnets[0].Addr().Is4() == s.Subnets[1].Addr().Is4() {
-		return fmt.Errorf("%w: more than one subnet of a family: %v", ErrInvalid, s.Subnets)
-	}
-	return nil
-}
-
-// resolve chooses what the specification leaves open. The host's lock is held.
-func (d *Driver) resolve(spec NetworkSpec) (*network, error) {
-	taken, err := d.takenPrefixes()
-	if err != nil {
-		return nil, err
-	}
-	four, six := families(spec.Subnets)
-	if spec.Subnets, err = chosenSubnets(spec, four, six, d.cfg.Instance, taken); err != nil {
-		return nil, err
-	}
-	if spec.MTU == 0 {
-		spec.MTU = d.uplinkMTU()
-	}
-	n, err := newNetwork(Network{NetworkSpec: spec, Bridge: d.bridgeName(spec.ID)})
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	return n, nil
-}
-
-// chosenSubnets returns the wanted subnets, checked, and the missing ones, chosen.
-func chosenSubnets(spec NetworkSpec, four, six netip.Prefix, seed string, t taken) (subnets []netip.Prefix, err error) {
-	for _, p := range spec.Subnets {
-		if owner, used := t.usedBy(p); used {
-			return nil, fmt.Errorf("%w: subnet %s overlaps %s: choose another in ipam.config.subnet", ErrInvalid, p, owner)
-		}
-	}
-	if !four.IsValid() {
-		if four, err = ipam.Subnet(t.all()); err != nil {
-			return nil, err
-		}
-	}
-	subnets = append(subnets, four)
-	if spec.EnableIPv6 && !six.IsValid() {
-		if six, err = ipam.Subnet6(seed, t.all()); err != nil {
-			return nil, err
-		}
-	}
-	if six.IsValid() {
-		subnets = append(subnets, six)
-	}
-	return subnets, nil
-}
-
-// families returns the IPv4 and the IPv6 subnet, zero where there is none.
-func families(subnets []netip.Prefix) (four, six netip.Prefix) {
-	for _, p := range subnets {
-		if p.Addr().Is4() {
-			four = p
-		} else {
-			six = p
-		}
-	}
-	return four, six
-}
-
-// newNetwork makes the pools of a network whose subnets are chosen, and enters the gateways.
-func newNetwork(resolved Network) (*network, error) {
-	n := &network{Network: resolved, leaving: map[string]chan struct{}{}}
-	for _, subnet := range n.Subnets {
-		c := ipam.Config{Subnet: subnet, Gateway: n.Gateway6}
-		if subnet.Addr().Is4() {
-			c.Gateway, c.Range = n.Gateway, n.IPRange
-		}
-		for _, a := range n.AuxAddresses {
-			if a.Is4() == subnet.Addr().Is4() {
-				c.Aux = append(c.Aux, a)
-			}
-		}
-		p, err := ipam.NewPool(c)
-		if err != nil {
-			return nil, err
-		}
-		if subnet.Addr().Is4() {
-			n.Gateway = p.Gateway()
-		} else {
-			n.Gateway6 = p.Gateway()
-		}
-		n.pools = append(n.pools, p)
-	}
-	return n, nil
-}
-
 // rules returns what the firewall has to know of the network.
 func (n *network) rules() portmap.Network {
 	masquerade, err := strconv.ParseBool(n.Options[optionMasquerade])
@@ -305,8 +173,6 @@ func (n *network) rules() portmap.Network {
 		Bridge: n.Bridge, Subnets: n.Subnets, Internal: n.Internal, Masquerade: masquerade || err != nil,
 	}
 }
-
-func (d *Driver) bridgeName(id string) string { return "tt" + d.cfg.Instance + id[:8] }
 
 func (d *Driver) file(id string) string {
 	return filepath.Join(d.cfg.StateDir, "networks", id+".json")

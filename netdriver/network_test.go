@@ -164,6 +164,28 @@ func TestTwoEngines(t *testing.T) {
 	l.same(before)
 }
 
+// Docker comes after us, finds that the host forwards, and relies on it.
+func TestForwardingStaysOnForDocker(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "")
+	d := l.driver()
+	forwarding := func() string { return strings.TrimSpace(l.run("cat /proc/sys/net/ipv4/ip_forward")) }
+	for want, comes := range []bool{false, true} {
+		n := l.network(d, "net", nil)
+		if forwarding() != "1" {
+			t.Error("the host does not forward")
+		}
+		if comes {
+			l.run("ip link add docker0 type bridge")
+		}
+		l.must(d.RemoveNetwork(t.Context(), n.ID))
+		l.must(d.Flush(t.Context()))
+		if got := forwarding(); got != fmt.Sprint(want) {
+			t.Errorf("docker has come: %t; forwarding is %s", comes, got)
+		}
+	}
+}
+
 func TestAttach(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, "")

@@ -6,19 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"slices"
-
-	"golang.org/x/sys/unix"
 
 	"tutti/netdriver/portmap"
 )
 
 // ErrPortTaken is returned when another program or container has the port of the host.
 var ErrPortTaken = errors.New("port is taken")
-
-// ephemeralTries is how often a free port is looked for that is free in both families.
-const ephemeralTries = 32
 
 // binding is a published port and the socket that holds it.
 type binding struct {
@@ -31,9 +25,6 @@ func (b *binding) target() netip.AddrPort { return netip.AddrPortFrom(b.Containe
 func (b *binding) rule() portmap.Port {
 	return portmap.Port{Proto: b.Proto, Host: netip.AddrPortFrom(b.HostIP, b.HostPort), Container: b.target()}
 }
-
-// SocketsID is the id under which the keeper holds the port sockets of a container.
-func SocketsID(containerID string) string { return "ports-" + containerID }
 
 // Publish leads ports of the host into the container: to the network with its default route,
 // or the first that is not internal. A port that is published already is left as it is; if
@@ -97,111 +88,6 @@ func published(has []*binding, s PortSpec) []PortBinding {
 		}
 	}
 	return found
-}
-
-// addresses returns the addresses of the host to bind.
-func (s PortSpec) addresses() []netip.Addr {
-	if !s.HostIP.IsValid() {
-		return []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
-	}
-	return []netip.Addr{s.HostIP.Unmap()}
-}
-
-// open takes a port of the host for each address of the specification.
-func (d *Driver) open(ctx context.Context, s PortSpec, to *endpoint) ([]*binding, error) {
-	first, last := s.HostPort, max(s.HostPort, s.HostPortEnd)
-	if first == 0 {
-		last = ephemeralTries - 1 // of the attempts, not a port
-	}
-	var err error
-	for n := int(first); n <= int(last); n++ {
-		port := uint16(n)
-		if first == 0 {
-			port = 0
-		}
-		var bindings []*binding
-		if bindings, err = d.openPort(ctx, s, port, to); err == nil {
-			return bindings, nil
-		}
-		if !errors.Is(err, ErrPortTaken) {
-			break
-		}
-	}
-	if errors.Is(err, ErrPortTaken) && last > first && first != 0 {
-		return nil, fmt.Errorf("ports %d-%d/%s: %w, the last one: %w", first, last, s.Proto, ErrPortTaken, err)
-	}
-	return nil, err
-}
-
-// openPort takes one port, with all addresses or with none.
-func (d *Driver) openPort(ctx context.Context, s PortSpec, port uint16, to *endpoint) ([]*binding, error) {
-	var made []*binding
-	for _, addr := range s.addresses() {
-		socket, err := d.listen(ctx, s.Proto, netip.AddrPortFrom(addr, port))
-		if !s.HostIP.IsValid() && addr.Is6() && noIPv6(err) {
-			continue
-		}
-		if err != nil {
-			closeSockets(made)
-			return nil, err
-		}
-		port = socket.Addr().Port()
-		b := &binding{socket: socket, PortBinding: PortBinding{
-			Proto: s.Proto, HostIP: addr, HostPort: port, ContainerIP: to.IPv4.Addr(), ContainerPort: s.ContainerPort,
-		}}
-		if addr.Is6() && to.IPv6.IsValid() {
-			b.ContainerIP = to.IPv6.Addr()
-		}
-		made = append(made, b)
-	}
-	return made, nil
-}
-
-// listen takes a port of the host, be it from a container of ours that is just leaving it.
-func (d *Driver) listen(ctx context.Context, proto string, addr netip.AddrPort) (*portmap.Socket, error) {
-	name := proto + " " + addr.String()
-	d.mu.Lock()
-	socket := d.parked[name]
-	delete(d.parked, name)
-	d.mu.Unlock()
-	if socket != nil {
-		return socket, nil
-	}
-	socket, err := portmap.Listen(d.life, d.cfg.Host, proto, addr)
-	switch {
-	case err == nil:
-		return socket, ctx.Err()
-	case errors.Is(err, unix.EADDRINUSE):
-		return nil, fmt.Errorf("%w: %s/%s, by %s", ErrPortTaken, addr, proto, d.holder(proto, addr))
-	case errors.Is(err, unix.EADDRNOTAVAIL):
-		return nil, fmt.Errorf("publish port %s/%s: %s is no address of this host: %w", addr, proto, addr.Addr(), err)
-	default:
-		return nil, fmt.Errorf("publish port %s/%s: %w", addr, proto, err)
-	}
-}
-
-// holder names the container of ours or the process that has a port.
-func (d *Driver) holder(proto string, addr netip.AddrPort) string {
-	d.mu.Lock()
-	for id, c := range d.containers {
-		for _, b := range c.bindings {
-			if b.Proto == proto && b.HostPort == addr.Port() {
-				d.mu.Unlock()
-				return "container " + cmp.Or(c.name(), id)
-			}
-		}
-	}
-	d.mu.Unlock()
-	return portmap.Holder(d.cfg.Host, proto, addr)
-}
-
-func (c *container) name() string {
-	for _, e := range c.endpoints {
-		if e.Name != "" {
-			return e.Name
-		}
-	}
-	return ""
 }
 
 // enforce enters new bindings, lets the keeper hold their sockets, and brings the rules into
@@ -301,89 +187,8 @@ func (d *Driver) closePorts() {
 	closeSockets(all)
 }
 
-// keep gives the keeper duplicates of the sockets.
-func (d *Driver) keep(containerID string, bindings []*binding) error {
-	if d.cfg.Keeper == nil || len(bindings) == 0 {
-		return nil
-	}
-	files := map[string]*os.File{}
-	defer func() {
-		for _, f := range files {
-			_ = f.Close()
-		}
-	}()
-	for _, b := range bindings {
-		f, err := b.socket.File()
-		if err != nil {
-			return err
-		}
-		files[b.socket.Name()] = f
-	}
-	return d.cfg.Keeper.Hold(SocketsID(containerID), files)
-}
-
-// keepOnly lets the keeper hold nothing of the container but the ports it still has.
-func (d *Driver) keepOnly(containerID string, dropped []*binding) {
-	if d.cfg.Keeper == nil || len(dropped) == 0 {
-		return
-	}
-	d.mu.Lock()
-	var rest []*binding
-	if c := d.containers[containerID]; c != nil {
-		rest = slices.Clone(c.bindings)
-	}
-	d.mu.Unlock()
-	if err := errors.Join(d.cfg.Keeper.Release(SocketsID(containerID)), d.keep(containerID, rest)); err != nil {
-		d.log.Error("give ports back", "container", containerID, "error", err)
-	}
-}
-
-// restorePorts takes the ports that a live container has, with the keeper's sockets where
-// there are any.
-func (d *Driver) restorePorts(containerID string, bindings []PortBinding) error {
-	held := map[string]*os.File{}
-	var err error
-	if d.cfg.Keeper != nil {
-		if held, err = d.cfg.Keeper.Take(SocketsID(containerID)); err != nil {
-			return err
-		}
-	}
-	d.mu.Lock()
-	c := d.containers[containerID]
-	d.mu.Unlock()
-	var errs []error
-	for _, has := range bindings {
-		b := &binding{PortBinding: has}
-		addr := netip.AddrPortFrom(has.HostIP, has.HostPort)
-		name := has.Proto + " " + addr.String()
-		if f := held[name]; f != nil {
-			delete(held, name)
-			b.socket, err = portmap.FromFile(d.life, d.cfg.Host, f)
-		} else {
-			b.socket, err = d.listen(d.life, has.Proto, addr)
-		}
-		if err != nil || c == nil {
-			errs = append(errs, fmt.Errorf("port %s: %w", name, cmp.Or(err, ErrNetworkNotFound)))
-			continue
-		}
-		b.socket.Lead(b.target())
-		d.mu.Lock()
-		c.bindings = append(c.bindings, b)
-		d.mu.Unlock()
-	}
-	for _, f := range held {
-		_ = f.Close()
-	}
-	return errors.Join(errs...)
-}
-
 func closeSockets(bindings []*binding) {
 	for _, b := range bindings {
 		b.socket.Close()
 	}
-}
-
-// noIPv6 tells the errors of a host without IPv6.
-func noIPv6(err error) bool {
-	return errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL)
 }

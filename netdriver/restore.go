@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"regexp"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -46,7 +45,7 @@ func (d *Driver) Restore(ctx context.Context, live map[string][]Endpoint, ports 
 	}
 	if len(networks) > 0 {
 		errs = append(errs, d.rules.sync(ctx))
-	} else {
+	} else if d.host.touched() {
 		d.bin.put(waste{rules: true}) // of an engine that was killed while it cleaned up
 	}
 	return errors.Join(errs...)
@@ -92,7 +91,7 @@ func (d *Driver) sweep() error {
 		}
 	}
 	d.mu.Unlock()
-	names, err := d.linkNames()
+	names, _, err := d.linkNames()
 	if err != nil {
 		return err
 	}
@@ -109,46 +108,20 @@ func (d *Driver) sweep() error {
 	return nil
 }
 
-// linkNames returns the names of all links of the host.
-func (d *Driver) linkNames() ([]string, error) {
+// linkNames returns the names of all links of the host, and which of them are bridges.
+func (d *Driver) linkNames() (names, bridges []string, err error) {
 	links, err := d.route.LinkList()
 	for errors.Is(err, netlink.ErrDumpInterrupted) { // links came or went meanwhile
 		links, err = d.route.LinkList()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list links: %w", err)
+		return nil, nil, fmt.Errorf("list links: %w", err)
 	}
-	names := make([]string, len(links))
-	for i, l := range links {
-		names[i] = l.Attrs().Name
-	}
-	return names, nil
-}
-
-var bridgePattern = regexp.MustCompile(`^tt[0-9a-f]{12}$`)
-
-// leaveHost puts the host back as it was found if no engine has a network on it any more.
-func (d *Driver) leaveHost() error {
-	unlock, err := d.host.lock()
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	d.mu.Lock()
-	mine := len(d.networks)
-	d.mu.Unlock()
-	names, err := d.linkNames()
-	if err != nil || mine > 0 {
-		return err
-	}
-	for _, name := range names {
-		if bridgePattern.MatchString(name) {
-			return nil // another engine's, which will do it
+	for _, l := range links {
+		names = append(names, l.Attrs().Name)
+		if l.Type() == "bridge" {
+			bridges = append(bridges, l.Attrs().Name)
 		}
 	}
-	l, err := d.host.read()
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.firewall.Leave(l.Firewall), d.host.restore(l))
+	return names, bridges, nil
 }

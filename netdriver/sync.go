@@ -10,18 +10,19 @@ import (
 // syncer brings the firewall in line with what the driver wants. Changes that come while it
 // is at work are brought into force together by its next round, in one batch.
 type syncer struct {
-	apply  func(context.Context) error
-	kick   chan struct{} // holds a token when somebody waits
-	cancel context.CancelFunc
-	ended  chan struct{}
+	prepare func() // before the first round, whether or not one is asked for
+	apply   func(context.Context) error
+	kick    chan struct{} // holds a token when somebody waits
+	cancel  context.CancelFunc
+	ended   chan struct{}
 
 	mu      sync.Mutex
 	waiting []chan error
 }
 
-func startSyncer(ctx context.Context, apply func(context.Context) error) *syncer {
+func startSyncer(ctx context.Context, prepare func(), apply func(context.Context) error) *syncer {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &syncer{apply: apply, kick: make(chan struct{}, 1), cancel: cancel, ended: make(chan struct{})}
+	s := &syncer{prepare: prepare, apply: apply, kick: make(chan struct{}, 1), cancel: cancel, ended: make(chan struct{})}
 	go s.run(ctx)
 	return s
 }
@@ -53,6 +54,7 @@ func (s *syncer) sync(ctx context.Context) error {
 
 func (s *syncer) run(ctx context.Context) {
 	defer close(s.ended)
+	s.prepare()
 	for {
 		select {
 		case <-s.kick:
@@ -90,29 +92,6 @@ func (d *Driver) applyRules(ctx context.Context) error {
 		}
 	}
 	return d.firewall.Apply(ctx, want)
-}
-
-// prepareHost remembers how the host is and lets it forward. The host's lock is held.
-func (d *Driver) prepareHost(six bool) error {
-	l, err := d.host.read()
-	if err != nil {
-		return err
-	}
-	if l.Firewall == nil {
-		if l.Firewall, err = d.firewall.Survey(); err != nil {
-			return err
-		}
-		if err := d.host.write(l); err != nil {
-			return err
-		}
-	}
-	if err := d.host.forward4(l); err != nil {
-		return err
-	}
-	if six {
-		return d.host.forward6(l)
-	}
-	return nil
 }
 
 // wantedRules returns what the firewall has to let through now.

@@ -34,9 +34,13 @@ var familyNames = map[uint8]string{unix.NFPROTO_IPV4: "ip", unix.NFPROTO_IPV6: "
 func (c nftChain) tableID() string { return familyNames[c.family] + " " + c.table }
 func (c nftChain) id() string      { return c.tableID() + " " + c.name }
 
-// Survey returns what is there now of the tables that tutti uses.
+// Survey returns what is there now of the tables that tutti uses, before the first engine of
+// the host has put anything in.
 func (f *Firewall) Survey() (Baseline, error) {
 	b := Baseline{}
+	for _, t := range f.families {
+		t.clean = true
+	}
 	err := f.host.Do(func() error {
 		tables, chains, err := list()
 		for _, t := range tables {

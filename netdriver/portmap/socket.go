@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -128,10 +129,14 @@ func (s *Socket) Lead(target netip.AddrPort) {
 // Duplicates that [Socket.File] made go on holding the port.
 func (s *Socket) Close() {
 	s.cancel()
+	// A child has a copy of the socket from fork(2) to execve(2), and the port would still be
+	// taken: nobody is in between now.
+	syscall.ForkLock.RLock()
 	if s.tcp != nil {
 		_ = s.tcp.Close()
 	} else {
 		_ = s.udp.Close()
 	}
+	syscall.ForkLock.RUnlock()
 	s.work.Wait()
 }

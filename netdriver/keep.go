@@ -1,0 +1,91 @@
+package netdriver
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+
+	"tutti/netdriver/portmap"
+)
+
+// SocketsID is the id under which the keeper holds the port sockets of a container.
+func SocketsID(containerID string) string { return "ports-" + containerID }
+
+// keep gives the keeper duplicates of the sockets.
+func (d *Driver) keep(containerID string, bindings []*binding) error {
+	if d.cfg.Keeper == nil || len(bindings) == 0 {
+		return nil
+	}
+	files := map[string]*os.File{}
+	defer func() {
+		for _, f := range files {
+			_ = f.Close()
+		}
+	}()
+	for _, b := range bindings {
+		f, err := b.socket.File()
+		if err != nil {
+			return err
+		}
+		files[b.socket.Name()] = f
+	}
+	return d.cfg.Keeper.Hold(SocketsID(containerID), files)
+}
+
+// keepOnly lets the keeper hold nothing of the container but the ports it still has.
+func (d *Driver) keepOnly(containerID string, dropped []*binding) {
+	if d.cfg.Keeper == nil || len(dropped) == 0 {
+		return
+	}
+	d.mu.Lock()
+	var rest []*binding
+	if c := d.containers[containerID]; c != nil {
+		rest = slices.Clone(c.bindings)
+	}
+	d.mu.Unlock()
+	if err := errors.Join(d.cfg.Keeper.Release(SocketsID(containerID)), d.keep(containerID, rest)); err != nil {
+		d.log.Error("give ports back", "container", containerID, "error", err)
+	}
+}
+
+// restorePorts takes the ports that a live container has, with the keeper's sockets where
+// there are any.
+func (d *Driver) restorePorts(containerID string, bindings []PortBinding) error {
+	held := map[string]*os.File{}
+	var err error
+	if d.cfg.Keeper != nil {
+		if held, err = d.cfg.Keeper.Take(SocketsID(containerID)); err != nil {
+			return err
+		}
+	}
+	d.mu.Lock()
+	c := d.containers[containerID]
+	d.mu.Unlock()
+	var errs []error
+	for _, has := range bindings {
+		b := &binding{PortBinding: has}
+		addr := netip.AddrPortFrom(has.HostIP, has.HostPort)
+		name := has.Proto + " " + addr.String()
+		if f := held[name]; f != nil {
+			delete(held, name)
+			b.socket, err = portmap.FromFile(d.life, d.cfg.Host, f)
+		} else {
+			b.socket, err = d.listen(d.life, has.Proto, addr)
+		}
+		if err != nil || c == nil {
+			errs = append(errs, fmt.Errorf("port %s: %w", name, cmp.Or(err, ErrNetworkNotFound)))
+			continue
+		}
+		b.socket.Lead(b.target())
+		d.mu.Lock()
+		c.bindings = append(c.bindings, b)
+		d.mu.Unlock()
+	}
+	for _, f := range held {
+		_ = f.Close()
+	}
+	return errors.Join(errs...)
+}

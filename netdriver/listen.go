@@ -1,0 +1,126 @@
+package netdriver
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"tutti/netdriver/portmap"
+)
+
+// ephemeralTries is how often a free port is looked for that is free in both families.
+const ephemeralTries = 32
+
+// addresses returns the addresses of the host to bind.
+func (s PortSpec) addresses() []netip.Addr {
+	if !s.HostIP.IsValid() {
+		return []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
+	}
+	return []netip.Addr{s.HostIP.Unmap()}
+}
+
+// open takes a port of the host for each address of the specification.
+func (d *Driver) open(ctx context.Context, s PortSpec, to *endpoint) ([]*binding, error) {
+	first, last := s.HostPort, max(s.HostPort, s.HostPortEnd)
+	if first == 0 {
+		last = ephemeralTries - 1 // of the attempts, not a port
+	}
+	var err error
+	for n := int(first); n <= int(last); n++ {
+		port := uint16(n)
+		if first == 0 {
+			port = 0
+		}
+		var bindings []*binding
+		if bindings, err = d.openPort(ctx, s, port, to); err == nil {
+			return bindings, nil
+		}
+		if !errors.Is(err, ErrPortTaken) {
+			break
+		}
+	}
+	if errors.Is(err, ErrPortTaken) && last > first && first != 0 {
+		return nil, fmt.Errorf("ports %d-%d/%s: %w, the last one: %w", first, last, s.Proto, ErrPortTaken, err)
+	}
+	return nil, err
+}
+
+// openPort takes one port, with all addresses or with none.
+func (d *Driver) openPort(ctx context.Context, s PortSpec, port uint16, to *endpoint) ([]*binding, error) {
+	var made []*binding
+	for _, addr := range s.addresses() {
+		socket, err := d.listen(ctx, s.Proto, netip.AddrPortFrom(addr, port))
+		if !s.HostIP.IsValid() && addr.Is6() && noIPv6(err) {
+			continue
+		}
+		if err != nil {
+			closeSockets(made)
+			return nil, err
+		}
+		port = socket.Addr().Port()
+		b := &binding{socket: socket, PortBinding: PortBinding{
+			Proto: s.Proto, HostIP: addr, HostPort: port, ContainerIP: to.IPv4.Addr(), ContainerPort: s.ContainerPort,
+		}}
+		if addr.Is6() && to.IPv6.IsValid() {
+			b.ContainerIP = to.IPv6.Addr()
+		}
+		made = append(made, b)
+	}
+	return made, nil
+}
+
+// listen takes a port of the host, be it from a container of ours that is just leaving it.
+func (d *Driver) listen(ctx context.Context, proto string, addr netip.AddrPort) (*portmap.Socket, error) {
+	name := proto + " " + addr.String()
+	d.mu.Lock()
+	socket := d.parked[name]
+	delete(d.parked, name)
+	d.mu.Unlock()
+	if socket != nil {
+		return socket, nil
+	}
+	socket, err := portmap.Listen(d.life, d.cfg.Host, proto, addr)
+	switch {
+	case err == nil:
+		return socket, ctx.Err()
+	case errors.Is(err, unix.EADDRINUSE):
+		return nil, fmt.Errorf("%w: %s/%s, by %s", ErrPortTaken, addr, proto, d.holder(proto, addr))
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return nil, fmt.Errorf("publish port %s/%s: %s is no address of this host: %w", addr, proto, addr.Addr(), err)
+	default:
+		return nil, fmt.Errorf("publish port %s/%s: %w", addr, proto, err)
+	}
+}
+
+// holder names the container of ours or the process that has a port.
+func (d *Driver) holder(proto string, addr netip.AddrPort) string {
+	d.mu.Lock()
+	for id, c := range d.containers {
+		for _, b := range c.bindings {
+			if b.Proto == proto && b.HostPort == addr.Port() {
+				d.mu.Unlock()
+				return "container " + cmp.Or(c.name(), id)
+			}
+		}
+	}
+	d.mu.Unlock()
+	return portmap.Holder(d.cfg.Host, proto, addr)
+}
+
+func (c *container) name() string {
+	for _, e := range c.endpoints {
+		if e.Name != "" {
+			return e.Name
+		}
+	}
+	return ""
+}
+
+// noIPv6 tells the errors of a host without IPv6.
+func noIPv6(err error) bool {
+	return errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL)
+}
