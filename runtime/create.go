@@ -60,7 +60,13 @@ func (c *Container) create(ctx context.Context, spec *specs.Spec, o CreateOption
 	if err != nil {
 		return err
 	}
-	if err := c.cg.Create(withAllowedDevices(spec.Linux.Resources)); err != nil {
+	res := withAllowedDevices(spec.Linux.Resources)
+	late := &specs.LinuxResources{}
+	if c.cg.Dir() != "" {
+		// On v2 the threads of init's Go runtime count too, until execve ends them.
+		late.Pids, res.Pids = res.Pids, nil
+	}
+	if err := c.cg.Create(res); err != nil {
 		return err
 	}
 	c.madeCgroup = true
@@ -82,10 +88,17 @@ func (c *Container) create(ctx context.Context, spec *specs.Spec, o CreateOption
 	if err != nil {
 		return err
 	}
-	// While init works.
-	if err := c.remember(&p.config.Process, o.Groups); err != nil {
+	// The state is written while init works. If init fails meanwhile, and is gone
+	// before its start time could be read, its own error is the one to tell.
+	remembered := c.remember(&p.config.Process, o.Groups)
+	if err := c.awaitReady(ctx); err != nil {
 		return err
 	}
+	return errors.Join(remembered, c.cg.Set(late))
+}
+
+// awaitReady waits until init has set up everything.
+func (c *Container) awaitReady(ctx context.Context) error {
 	defer c.ctl.bound(ctx)()
 	for {
 		switch kind, err := c.ctl.next(); {

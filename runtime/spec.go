@@ -1,6 +1,10 @@
 package runtime
 
 import (
+	"path/filepath"
+	"slices"
+	"sync"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -20,6 +24,16 @@ var (
 	defaultReadonly = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
 )
 
+// thermalPaths are masked too, where the hardware has them: they tell what other
+// programs do (moby GHSA-6fw5-f8r9-fgfm).
+var thermalPaths = sync.OnceValue(func() []string {
+	paths, err := filepath.Glob("/sys/devices/system/cpu/cpu*/thermal_throttle")
+	if err != nil { // only a malformed pattern
+		panic(err)
+	}
+	return paths
+})
+
 // DefaultSpec is docker's default container: capabilities, seccomp profile,
 // masked and read-only paths, devices, mounts and namespaces (moby,
 // daemon/pkg/oci/defaults.go). Stricter than that: a cgroup namespace of its own
@@ -37,15 +51,14 @@ func DefaultSpec() *specs.Spec {
 		Process: &specs.Process{
 			Cwd: "/",
 			Capabilities: &specs.LinuxCapabilities{
-				Bounding: append([]string(nil), defaultCaps...), Effective: append([]string(nil), defaultCaps...),
-				Permitted: append([]string(nil), defaultCaps...),
+				Bounding: slices.Clone(defaultCaps), Effective: slices.Clone(defaultCaps), Permitted: slices.Clone(defaultCaps),
 			},
 		},
 		Root:   &specs.Root{},
 		Mounts: defaultMounts(),
 		Linux: &specs.Linux{
-			MaskedPaths:   append([]string(nil), defaultMasked...),
-			ReadonlyPaths: append([]string(nil), defaultReadonly...),
+			MaskedPaths:   slices.Concat(defaultMasked, thermalPaths()),
+			ReadonlyPaths: slices.Clone(defaultReadonly),
 			Namespaces: []specs.LinuxNamespace{
 				{Type: specs.MountNamespace}, {Type: specs.NetworkNamespace}, {Type: specs.UTSNamespace},
 				{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.CgroupNamespace},

@@ -33,8 +33,7 @@ func (r *rootfs) makeDevices(cfg *wire.Config) error {
 	if !cfg.MakeDev {
 		return nil
 	}
-	old := unix.Umask(0)
-	defer unix.Umask(old)
+	defer unix.Umask(unix.Umask(0)) // nodes get exactly their mode
 	for i := range cfg.Devices {
 		if err := r.makeDevice(&cfg.Devices[i]); err != nil {
 			return err
@@ -65,7 +64,7 @@ func (r *rootfs) makeDevice(d *wire.Device) error {
 		return r.bindDevice(d) // in a user namespace, or without the right to
 	}
 	if err == unix.EEXIST {
-		return replaceable(dir, name, d, step)
+		return sameDevice(dir, name, d, step)
 	}
 	if err == nil && (d.UID != 0 || d.GID != 0) {
 		err = unix.Fchownat(dir, name, int(d.UID), int(d.GID), unix.AT_SYMLINK_NOFOLLOW)
@@ -76,8 +75,8 @@ func (r *rootfs) makeDevice(d *wire.Device) error {
 	return nil
 }
 
-// replaceable accepts a node that is there already when it is the same device.
-func replaceable(dir int, name string, d *wire.Device, step string) error {
+// sameDevice accepts a node that is there already when it is the same device.
+func sameDevice(dir int, name string, d *wire.Device, step string) error {
 	var st unix.Stat_t
 	if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return failed(step, err)
@@ -164,42 +163,45 @@ func (r *rootfs) readonlyPath(path string) error {
 // maskAll hides files behind /dev/null and folders behind an empty read-only
 // tmpfs. One tmpfs serves all: a second superblock would cost more than the mount.
 func (r *rootfs) maskAll(paths []string) error {
-	empty := -1
+	empty := -1 // the tmpfs, once it is mounted on the first folder
 	defer func() {
 		if empty >= 0 {
 			_ = unix.Close(empty)
 		}
 	}()
 	for _, path := range paths {
-		step := "mask " + path
 		target, err := openPath(r.fd, path)
 		if err == unix.ENOENT || err == unix.ENOTDIR {
 			continue
 		}
-		if err != nil {
-			return failed(step, err)
-		}
-		var st unix.Stat_t
-		err = unix.Fstatat(target, "", &st, unix.AT_EMPTY_PATH)
-		cover := r.null
-		if err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
-			if empty < 0 {
-				empty, err = newFilesystem("tmpfs", []string{"ro", "nr_inodes=2", "size=0k"})
-			}
-			cover = empty
-		}
 		if err == nil {
-			err = r.cover(target, cover)
+			err = r.mask(target, &empty)
+			_ = unix.Close(target)
 		}
-		_ = unix.Close(target)
 		if err != nil {
-			return failed(step, err)
+			return failed("mask "+path, err)
 		}
 	}
 	return nil
 }
 
-func (r *rootfs) cover(target, with int) error {
+func (r *rootfs) mask(target int, empty *int) error {
+	var st unix.Stat_t
+	if err := unix.Fstatat(target, "", &st, unix.AT_EMPTY_PATH); err != nil {
+		return err
+	}
+	with := r.null
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		with = *empty
+	}
+	if with < 0 {
+		var err error
+		if *empty, err = newFilesystem("tmpfs", []string{"ro", "nr_inodes=2", "size=0k"}); err != nil {
+			return err
+		}
+		return unix.MoveMount(*empty, "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+	}
+	// Only what is mounted somewhere can be cloned before Linux 6.15.
 	tree, err := cloneTree(with, "", false)
 	if err != nil {
 		return err

@@ -29,6 +29,7 @@ func initMain() int {
 	// ptrace before execve resets this (CVE-2016-9962).
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	closeOnExecAll()
+	unix.Umask(0o022) // for what is made on the way, whatever the engine's is
 	c := control{fd: wire.ControlFD}
 	var cfg wire.Config
 	if err := c.readConfig(&cfg); err != nil {
