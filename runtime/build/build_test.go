@@ -1,6 +1,7 @@
 package build
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,7 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/errdefs"
 	"github.com/moby/buildkit/client"
+
+	"tutti/runtime/image"
 )
 
 const everyInstruction = `# syntax=docker/dockerfile:1
@@ -212,6 +217,43 @@ func TestBuildReportsProgress(t *testing.T) {
 	if _, open := <-status; open || err == nil {
 		t.Error("an early error must close the channel")
 	}
+}
+
+// A collection between builds frees what only builds used, and keeps the cache and
+// the images whole.
+func TestBuildCollect(t *testing.T) {
+	t.Parallel()
+	b := openBuilder(t)
+	request := runs(t, b, "FROM busybox\nRUN cat /proc/uptime > /time", nil)
+	request.Tags = []string{"app"}
+	first := build(t, b, request)
+	longer := Request{Context: request.Context, DockerfileInline: request.DockerfileInline + "\nRUN echo removed"}
+	removed := build(t, b, longer)
+	if _, err := b.store.Remove(t.Context(), removed.ID, image.RemoveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	collected := func() bool {
+		t.Helper()
+		if err := errors.Join(b.gc.collect(t.Context()), b.store.GarbageCollect(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		_, err := b.backend.Content.Info(namespaces.WithNamespace(t.Context(), b.backend.Namespace), removed.Digest)
+		return errdefs.IsNotFound(err)
+	}
+	end := b.gc.building()
+	if collected() {
+		t.Error("a collection during a build took what builds use")
+	}
+	end()
+	if !collected() {
+		t.Error("the removed image's manifest is still there")
+	}
+	if again := build(t, b, request); again.ID != first.ID {
+		t.Error("the cache is lost")
+	}
+	rebuilt := build(t, b, longer)
+	old, _ := fileOf(t, b, first, "time")
+	wantContent(t, b, rebuilt, "time", old)
 }
 
 func BenchmarkBuildCached(b *testing.B) {
