@@ -98,8 +98,8 @@ func row(r *task, left int, timer string, width int, now time.Time) []part {
 			add(bytes, plain)
 		}
 	}
-	if n := room(); r.text != "" && n >= 5 {
-		add(" "+cut(firstLine(r.text), n-1), plain)
+	if n, text := room(), firstLine(r.text); text != "" && n >= 5 {
+		add(" "+cut(text, n-1), plain)
 	}
 	if n := width - used - cells(timer); n >= 0 {
 		add(strings.Repeat(" ", n), plain)
@@ -202,7 +202,12 @@ func cut(s string, n int) string {
 
 func cells(s string) int { return runewidth.StringWidth(s) }
 
+// firstLine is the first line of a message that says something: BuildKit's begin with a rule.
 func firstLine(s string) string {
-	line, _, _ := strings.Cut(s, "\n")
-	return line
+	for line := range strings.Lines(s) {
+		if line = strings.TrimSpace(line); strings.Trim(line, "-") != "" {
+			return line
+		}
+	}
+	return ""
 }

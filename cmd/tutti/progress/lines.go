@@ -41,7 +41,7 @@ func (p *plainLines) resource(e api.Event) {
 }
 
 func (p *plainLines) warning(text string) { fmt.Fprintln(p.out, "WARN "+text) }
-func (p *plainLines) suspend(bool)        {}
+func (p *plainLines) suspend()            {}
 func (p *plainLines) resume()             {}
 func (p *plainLines) close()              {}
 
@@ -107,15 +107,15 @@ func (j *jsonLines) write(v any) {
 	e.Encode(v) //nolint:errcheck // strings and numbers; the stream's end is the reader's choice
 }
 
-func (j *jsonLines) suspend(bool) {}
-func (j *jsonLines) resume()      {}
-func (j *jsonLines) close()       {}
+func (j *jsonLines) suspend() {}
+func (j *jsonLines) resume()  {}
+func (j *jsonLines) close()   {}
 
 // quiet shows nothing.
 type quiet struct{}
 
 func (quiet) resource(api.Event) {}
 func (quiet) warning(string)     {}
-func (quiet) suspend(bool)       {}
+func (quiet) suspend()           {}
 func (quiet) resume()            {}
 func (quiet) close()             {}

@@ -81,9 +81,8 @@ type Display struct {
 type view interface {
 	resource(api.Event)
 	warning(text string)
-	// suspend takes everything that would be redrawn off the screen and keeps it off until resume. leave says that what
-	// is drawn shall stay where it is instead, with whatever comes going below it.
-	suspend(leave bool)
+	// suspend takes everything that would be redrawn off the screen and keeps it off until resume.
+	suspend()
 	resume()
 	close()
 }
@@ -131,7 +130,7 @@ func (d *Display) Event(e api.Event) {
 			return
 		}
 		if d.builds.idle() {
-			d.view.suspend(true)
+			d.view.suspend()
 		}
 		d.builds.update(e.Name, e.Build)
 	case api.KindPlan, api.KindEnd:
@@ -143,7 +142,7 @@ func (d *Display) Above(write func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.builds.idle() {
-		d.view.suspend(false)
+		d.view.suspend()
 		defer d.view.resume()
 	}
 	d.out.mu.Lock()

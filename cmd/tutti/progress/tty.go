@@ -82,13 +82,9 @@ func (t *tty) warning(text string) {
 	}
 }
 
-func (t *tty) suspend(leave bool) {
-	if t.erased = !leave && len(t.screen.prev) > 0; leave {
-		t.paint()
-		t.screen.forget()
-	} else {
-		t.screen.erase()
-	}
+func (t *tty) suspend() {
+	t.erased = len(t.screen.prev) > 0
+	t.screen.erase()
 	t.suspended = true
 }
 
