@@ -1,7 +1,6 @@
 package image
 
 import (
-	"context"
 	"io"
 	"log/slog"
 	"sync"
@@ -24,18 +23,11 @@ type slogHook struct{}
 func (slogHook) Levels() []logrus.Level { return logrus.AllLevels }
 
 func (slogHook) Fire(e *logrus.Entry) error {
-	ctx := e.Context
-	if ctx == nil {
-		ctx = context.TODO() //nolint:forbidigo // logrus entries mostly have no context
-	}
-	if !slog.Default().Enabled(ctx, slog.LevelDebug) {
-		return nil
-	}
 	attributes := []any{"severity", e.Level.String()}
 	for key, value := range e.Data {
 		attributes = append(attributes, key, value)
 	}
-	slog.DebugContext(ctx, e.Message, attributes...)
+	slog.Debug(e.Message, attributes...) // entries mostly have no context
 	return nil
 }
 
