@@ -42,12 +42,8 @@ func (c *control) bound(ctx context.Context) (release func() bool) {
 	return context.AfterFunc(ctx, func() { _ = c.f.SetDeadline(time.Unix(1, 0)) })
 }
 
-func (c *control) send(frames ...[]byte) error {
-	var all []byte
-	for _, f := range frames {
-		all = append(all, f...)
-	}
-	if _, err := c.f.Write(all); err != nil {
+func (c *control) send(frames []byte) error {
+	if _, err := c.f.Write(frames); err != nil {
 		return fmt.Errorf("write to init: %w", err)
 	}
 	return nil

@@ -66,10 +66,12 @@ func (c *Container) create(ctx context.Context, spec *specs.Spec, o CreateOption
 		// On v2 the threads of init's Go runtime count too, until execve ends them.
 		late.Pids, res.Pids = res.Pids, nil
 	}
-	if err := c.cg.Create(res); err != nil {
-		return err
+	// With v1 init joins the groups itself: they are made while it starts.
+	if c.cg.Dir() != "" {
+		if err := c.makeCgroup(res); err != nil {
+			return err
+		}
 	}
-	c.madeCgroup = true
 	s := spawnOptions{}
 	if p.newPID {
 		s.flags = unix.CLONE_NEWPID
@@ -80,12 +82,21 @@ func (c *Container) create(ctx context.Context, spec *specs.Spec, o CreateOption
 		}
 		defer s.pidNS.Close() //nolint:errcheck // opened for reading
 	}
-	proc, err := c.rt.launch(c.id, c.cg, s, o.Stdio, &p.config)
+	proc, err := c.rt.launch(c.id, c.cg, s, o.Stdio, spec.Process.Terminal)
 	if proc.pidfd != nil {
 		c.pidfd, c.ctl = proc.pidfd, proc.ctl
 		c.state.Pid, c.state.OwnPidNS = proc.pid, p.newPID
 	}
 	if err != nil {
+		return err
+	}
+	if !c.madeCgroup {
+		if err := c.makeCgroup(res); err != nil {
+			return err
+		}
+	}
+	defer c.ctl.bound(ctx)()
+	if err := c.ctl.send(frame(wire.FrameConfig, p.config.Marshal())); err != nil {
 		return err
 	}
 	// The state is written while init works. If init fails meanwhile, and is gone
@@ -97,9 +108,14 @@ func (c *Container) create(ctx context.Context, spec *specs.Spec, o CreateOption
 	return errors.Join(remembered, c.cg.Set(late))
 }
 
+func (c *Container) makeCgroup(res *specs.LinuxResources) error {
+	err := c.cg.Create(res)
+	c.madeCgroup = err == nil
+	return err
+}
+
 // awaitReady waits until init has set up everything.
 func (c *Container) awaitReady(ctx context.Context) error {
-	defer c.ctl.bound(ctx)()
 	for {
 		switch kind, err := c.ctl.next(); {
 		case errors.Is(err, io.EOF):
@@ -128,22 +144,22 @@ func (c *Container) remember(p *wire.Process, groups []string) error {
 	return statefile.Write(c.rt.stateFile(c.id), &c.state)
 }
 
-// launched is a process that has its instructions.
+// launched is an init that waits for its configuration.
 type launched struct {
 	child
 	ctl *control
 }
 
-// launch clones an init, registers it with the reaper under key and sends it its
-// configuration. After an error a pidfd in the result means that the process was
-// cloned; the caller then has to get rid of it.
-func (r *Runtime) launch(key string, cg cgroup.Manager, s spawnOptions, stdio Stdio, cfg *wire.Config, extra ...*os.File) (launched, error) {
+// launch clones an init and registers it with the reaper under key. After an
+// error a pidfd in the result means that the process was cloned; the caller then
+// has to get rid of it.
+func (r *Runtime) launch(key string, cg cgroup.Manager, s spawnOptions, stdio Stdio, terminal bool, extra ...*os.File) (launched, error) {
 	ctl, theirs, err := newControl()
 	if err != nil {
 		return launched{}, err
 	}
 	defer theirs.Close() //nolint:errcheck // init has its own descriptor
-	files, closeNull, err := standardFiles(stdio, cfg.Process.Terminal)
+	files, closeNull, err := standardFiles(stdio, terminal)
 	if err != nil {
 		ctl.close()
 		return launched{}, err
@@ -174,7 +190,7 @@ func (r *Runtime) launch(key string, cg cgroup.Manager, s spawnOptions, stdio St
 			return l, err
 		}
 	}
-	return l, ctl.send(frame(wire.FrameConfig, cfg.Marshal()))
+	return l, nil
 }
 
 // standardFiles returns the three standard streams, with /dev/null in the gaps.

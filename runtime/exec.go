@@ -50,13 +50,13 @@ func (c *Container) exec(ctx context.Context, execID string, p *specs.Process, s
 		return nil, err
 	}
 	proc := &Process{c: c, key: c.id + "/" + execID}
-	l, err := c.launchExec(proc.key, stdio, cfg)
+	l, err := c.launchExec(proc.key, stdio, p.Terminal)
 	proc.pid, proc.pidfd = l.pid, l.pidfd
 	if l.ctl != nil {
 		defer l.ctl.close()
 	}
 	if err == nil {
-		err = l.ctl.start(ctx, frame(wire.FrameStart, nil))
+		err = l.ctl.start(ctx, append(frame(wire.FrameConfig, cfg.Marshal()), frame(wire.FrameStart, nil)...))
 	}
 	if err != nil {
 		proc.abandon(ctx)
@@ -85,7 +85,7 @@ func (c *Container) execConfig(p *specs.Process) (*wire.Config, error) {
 
 // launchExec clones the process under the container's lock, so that it cannot
 // be paused or deleted in between.
-func (c *Container) launchExec(key string, stdio Stdio, cfg *wire.Config) (launched, error) {
+func (c *Container) launchExec(key string, stdio Stdio, terminal bool) (launched, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ctl != nil || !c.alive() {
@@ -102,7 +102,7 @@ func (c *Container) launchExec(key string, stdio Stdio, cfg *wire.Config) (launc
 	if !c.alive() {     // the path may have been another process's
 		return launched{}, ErrNotRunning
 	}
-	l, err := c.rt.launch(key, c.cg, spawnOptions{pidNS: pidNS}, stdio, cfg, c.pidfd)
+	l, err := c.rt.launch(key, c.cg, spawnOptions{pidNS: pidNS}, stdio, terminal, c.pidfd)
 	if l.pidfd != nil {
 		if c.execs == nil {
 			c.execs = map[string]struct{}{}
