@@ -121,11 +121,7 @@ func New(ctx context.Context, c Config) (*Driver, error) {
 		return nil, err
 	}
 	var err error
-	if d.route, err = openRoute(c.Host); err != nil {
-		return nil, err
-	}
-	if d.socket, err = openSocket(c.Host); err != nil {
-		d.route.Close()
+	if d.route, d.socket, err = openRoute(c.Host); err != nil {
 		return nil, err
 	}
 	d.host = &hostState{ns: c.Host, dir: c.HostDir}
@@ -156,28 +152,23 @@ func (d *Driver) Close(ctx context.Context) error {
 	return err
 }
 
-// openRoute returns an rtnetlink handle in a namespace.
-func openRoute(ns *netns.NS) (*netlink.Handle, error) {
-	var h *netlink.Handle
-	err := ns.Do(func() (err error) {
-		h, err = netlink.NewHandle(unix.NETLINK_ROUTE)
-		return err
+// openRoute opens rtnetlink in a namespace: for the requests of package netlink, and a
+// socket for messages of our own.
+func openRoute(ns *netns.NS) (route *netlink.Handle, socket *nl.SocketHandle, err error) {
+	err = ns.Do(func() (err error) {
+		s, err := nl.Subscribe(unix.NETLINK_ROUTE)
+		if err != nil {
+			return err
+		}
+		if route, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+			s.Close()
+			return err
+		}
+		socket = &nl.SocketHandle{Socket: s}
+		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("open rtnetlink: %w", err)
+		return nil, nil, fmt.Errorf("open rtnetlink: %w", err)
 	}
-	return h, nil
-}
-
-// openSocket returns an rtnetlink socket in a namespace.
-func openSocket(ns *netns.NS) (*nl.SocketHandle, error) {
-	var s *nl.NetlinkSocket
-	err := ns.Do(func() (err error) {
-		s, err = nl.Subscribe(unix.NETLINK_ROUTE)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open rtnetlink: %w", err)
-	}
-	return &nl.SocketHandle{Socket: s}, nil
+	return route, socket, nil
 }

@@ -1,7 +1,6 @@
 package netdriver
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -61,9 +60,17 @@ func (d *Driver) restorePorts(containerID string, bindings []PortBinding) error 
 			return err
 		}
 	}
+	defer func() {
+		for _, f := range held {
+			_ = f.Close()
+		}
+	}()
 	d.mu.Lock()
 	c := d.containers[containerID]
 	d.mu.Unlock()
+	if c == nil {
+		return errors.New("it has ports, but no network")
+	}
 	var errs []error
 	for _, has := range bindings {
 		b := &binding{PortBinding: has}
@@ -75,17 +82,14 @@ func (d *Driver) restorePorts(containerID string, bindings []PortBinding) error 
 		} else {
 			b.socket, err = d.listen(d.life, has.Proto, addr)
 		}
-		if err != nil || c == nil {
-			errs = append(errs, fmt.Errorf("port %s: %w", name, cmp.Or(err, ErrNetworkNotFound)))
+		if err != nil {
+			errs = append(errs, fmt.Errorf("port %s: %w", name, err))
 			continue
 		}
 		b.socket.Lead(b.target())
 		d.mu.Lock()
 		c.bindings = append(c.bindings, b)
 		d.mu.Unlock()
-	}
-	for _, f := range held {
-		_ = f.Close()
 	}
 	return errors.Join(errs...)
 }

@@ -60,15 +60,21 @@ func newLab(t testing.TB, rules string) *lab {
 		return first(address(h, "link", outsideIP+"/24"), address(h, "link", "2001:db8::2/64"), up(h, "lo"), up(h, "link"), address(h, "lo", worldIP+"/32"))
 	})
 	l.inHost(func(h *netlink.Handle) error {
-		return first(h.RouteAdd(&netlink.Route{Gw: net.ParseIP(outsideIP)}), awaitCarrier(t.Context(), h, "uplink"))
+		return h.RouteAdd(&netlink.Route{Gw: net.ParseIP(outsideIP)})
 	})
+	for name, ns := range map[string]*netns.NS{"uplink": l.host, "link": l.outside} {
+		h, socket, err := openRoute(ns)
+		l.must(err)
+		l.must(awaitCarrier(t.Context(), socket, name))
+		h.Close()
+		socket.Close()
+	}
 	// The kernel finishes IPv6 in the background: two addresses, a local route for each.
 	for deadline := time.Now().Add(patience); strings.Count(l.run("ip -6 route show table local dev uplink"), "local") < 2; {
 		if time.Now().After(deadline) {
 			t.Fatal("the uplink has no IPv6")
 		}
 	}
-	in(t, l.outside, func(h *netlink.Handle) error { return awaitCarrier(t.Context(), h, "link") })
 	if rules != "" {
 		cmd := exec.CommandContext(t.Context(), "iptables-restore")
 		cmd.Stdin = strings.NewReader(rules)
@@ -90,11 +96,12 @@ func bareNS(t testing.TB) *netns.NS {
 // in runs f with rtnetlink of a namespace.
 func in(t testing.TB, ns *netns.NS, f func(*netlink.Handle) error) {
 	t.Helper()
-	h, err := openRoute(ns)
+	h, socket, err := openRoute(ns)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer h.Close()
+	defer socket.Close()
 	if err := f(h); err != nil {
 		t.Fatal(err)
 	}

@@ -75,18 +75,19 @@ func (d *Driver) openPort(ctx context.Context, s PortSpec, port uint16, to *endp
 
 // listen takes a port of the host, be it from a container of ours that is just leaving it.
 func (d *Driver) listen(ctx context.Context, proto string, addr netip.AddrPort) (*portmap.Socket, error) {
-	name := proto + " " + addr.String()
-	d.mu.Lock()
-	socket := d.parked[name]
-	delete(d.parked, name)
-	d.mu.Unlock()
-	if socket != nil {
+	if socket := d.unpark(proto + " " + addr.String()); socket != nil {
 		return socket, nil
 	}
 	socket, err := portmap.Listen(d.life, d.cfg.Host, proto, addr)
+	if errors.Is(err, unix.EADDRINUSE) && d.isParked(proto, addr.Port()) { // with another address
+		if err := d.Flush(ctx); err != nil {
+			return nil, err
+		}
+		socket, err = portmap.Listen(d.life, d.cfg.Host, proto, addr)
+	}
 	switch {
 	case err == nil:
-		return socket, ctx.Err()
+		return socket, nil
 	case errors.Is(err, unix.EADDRINUSE):
 		return nil, fmt.Errorf("%w: %s/%s, by %s", ErrPortTaken, addr, proto, d.holder(proto, addr))
 	case errors.Is(err, unix.EADDRNOTAVAIL):
@@ -94,6 +95,26 @@ func (d *Driver) listen(ctx context.Context, proto string, addr netip.AddrPort) 
 	default:
 		return nil, fmt.Errorf("publish port %s/%s: %w", addr, proto, err)
 	}
+}
+
+// unpark returns the socket of a port that is being unpublished, which stays bound then.
+func (d *Driver) unpark(name string) *portmap.Socket {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	socket := d.parked[name]
+	delete(d.parked, name)
+	return socket
+}
+
+func (d *Driver) isParked(proto string, port uint16) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, s := range d.parked {
+		if s.Proto() == proto && s.Addr().Port() == port {
+			return true
+		}
+	}
+	return false
 }
 
 // holder names the container of ours or the process that has a port.

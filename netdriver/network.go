@@ -45,6 +45,7 @@ func (d *Driver) CreateNetwork(ctx context.Context, spec NetworkSpec) (Network, 
 	}
 	if err := d.rules.sync(ctx); err != nil {
 		if created {
+			err = errors.Join(err, os.Remove(d.file(n.ID)))
 			d.discard(n)
 		}
 		return Network{}, fmt.Errorf("network %s: %w", spec.Name, err)

@@ -50,7 +50,7 @@ func (d *Driver) Publish(ctx context.Context, containerID string, specs []PortSp
 		bindings, err := d.open(ctx, spec, to)
 		if err != nil {
 			closeSockets(made)
-			return nil, err
+			return nil, err // which names the port
 		}
 		made = append(made, bindings...)
 		for _, b := range bindings {
@@ -109,7 +109,10 @@ func (d *Driver) enforce(ctx context.Context, containerID string, to *endpoint, 
 	for _, b := range made {
 		b.socket.Lead(b.target())
 	}
-	err := cmp.Or(d.hairpin(to), d.keep(containerID, made))
+	err := d.hairpin(to)
+	if err == nil {
+		err = d.keep(containerID, made)
+	}
 	if err == nil {
 		err = d.rules.sync(ctx)
 	}

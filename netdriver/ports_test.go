@@ -116,6 +116,46 @@ func TestPortMovesOn(t *testing.T) {
 	}
 }
 
+// A port passes on at once, also to another address of the host.
+func TestPortMovesToAnotherAddress(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "")
+	d := l.driver()
+	net := l.network(d, "net", nil)
+	for i, ip := range []netip.Addr{{}, netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr(hostIP), {}} {
+		name := fmt.Sprint("box", i)
+		l.box(d, name, net)
+		if _, err := d.Publish(t.Context(), name, []PortSpec{{HostIP: ip, HostPort: 80, ContainerPort: 80}}); err != nil {
+			t.Error(err)
+		}
+		l.must(d.Detach(t.Context(), name))
+	}
+}
+
+// A firewall that cannot be changed leaves nothing behind.
+func TestBrokenIptables(t *testing.T) {
+	l := newLab(t, "")
+	before := l.snapshot()
+	d := l.driver()
+	dir := t.TempDir()
+	for _, name := range []string{"iptables-restore", "ip6tables-restore"} {
+		l.must(os.WriteFile(dir+"/"+name, []byte("#!/bin/sh\necho no such thing >&2; exit 3"), 0o700))
+	}
+	path := os.Getenv("PATH")
+	t.Setenv("PATH", dir+":"+path)
+	_, err := d.CreateNetwork(t.Context(), NetworkSpec{ID: "0123456789", Name: "net"})
+	if err == nil || !strings.Contains(err.Error(), "network net: iptables-restore: exit status 3: no such thing") {
+		t.Errorf("got %v", err)
+	}
+	if n := d.Networks(); len(n) > 0 {
+		t.Errorf("left %v", n)
+	}
+	l.must(d.Flush(t.Context()))
+	t.Setenv("PATH", path)
+	l.same(before)
+	l.network(d, "net", nil)
+}
+
 // Without iptables the proxy serves all, and the log says so once.
 func TestWithoutIptables(t *testing.T) {
 	empty := t.TempDir()

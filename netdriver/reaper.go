@@ -41,13 +41,8 @@ func startReaper(ctx context.Context, d *Driver) (*reaper, error) {
 	r := &reaper{d: d, kick: make(chan struct{}, 1), cancel: cancel, ended: make(chan struct{}), idle: make(chan struct{})}
 	close(r.idle)
 	var err error
-	if r.route, err = openRoute(d.cfg.Host); err != nil {
+	if r.route, r.socket, err = openRoute(d.cfg.Host); err != nil {
 		cancel()
-		return nil, err
-	}
-	if r.socket, err = openSocket(d.cfg.Host); err != nil {
-		cancel()
-		r.route.Close()
 		return nil, err
 	}
 	go r.run(ctx)

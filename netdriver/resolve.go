@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -72,7 +73,7 @@ func (d *Driver) resolve(spec NetworkSpec) (*network, error) {
 		return nil, err
 	}
 	four, six := families(spec.Subnets)
-	if spec.Subnets, err = chosenSubnets(spec, four, six, d.cfg.Instance, taken); err != nil {
+	if spec.Subnets, err = chosenSubnets(spec, four, six, d.seed(), taken); err != nil {
 		return nil, err
 	}
 	if spec.MTU == 0 {
@@ -90,6 +91,12 @@ func (d *Driver) resolve(spec NetworkSpec) (*network, error) {
 		}
 	}
 	return n, nil
+}
+
+// seed stands for this engine on this machine, so that others choose other IPv6 prefixes.
+func (d *Driver) seed() string {
+	id, _ := os.ReadFile("/etc/machine-id") // a machine without one chooses as others like it do
+	return string(id) + d.cfg.Instance
 }
 
 // chosenSubnets returns the wanted subnets, checked, and the missing ones, chosen.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"tutti/netdriver/netns"
@@ -17,6 +18,9 @@ import (
 // loopbackIndex is the index of lo in every namespace (LOOPBACK_IFINDEX in the kernel).
 const loopbackIndex = 1
 
+// skipStats is RTEXT_FILTER_SKIP_STATS of linux/rtnetlink.h.
+const skipStats = 1 << 3
+
 // carrierTimeout is far longer than a link ever takes.
 const carrierTimeout = 5 * time.Second
 
@@ -24,23 +28,17 @@ const carrierTimeout = 5 * time.Second
 type inside struct {
 	ns     *netns.NS
 	route  *netlink.Handle
-	socket int // for requests of netdevice(7)
+	socket *nl.SocketHandle // the same, for messages of our own
 }
 
 // enter opens rtnetlink in a container's namespace and starts its loopback interface.
 func enter(ns *netns.NS) (*inside, error) {
-	in := &inside{ns: ns, socket: -1}
-	err := ns.Do(func() (err error) {
-		if in.route, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
-			return err
-		}
-		in.socket, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-		return err
-	})
-	if err == nil {
-		err = in.route.LinkSetUp(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: loopbackIndex}})
-	}
+	route, socket, err := openRoute(ns)
 	if err != nil {
+		return nil, err
+	}
+	in := &inside{ns, route, socket}
+	if err := route.LinkSetUp(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: loopbackIndex}}); err != nil {
 		in.close()
 		return nil, fmt.Errorf("start the loopback interface: %w", err)
 	}
@@ -48,12 +46,8 @@ func enter(ns *netns.NS) (*inside, error) {
 }
 
 func (in *inside) close() {
-	if in.route != nil {
-		in.route.Close()
-	}
-	if in.socket >= 0 {
-		_ = unix.Close(in.socket)
-	}
+	in.route.Close()
+	in.socket.Close()
 }
 
 // index returns the index of an interface. The old request of netdevice(7) costs a tenth of
@@ -63,7 +57,7 @@ func (in *inside) index(name string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	err = unix.IoctlIfreq(in.socket, unix.SIOCGIFINDEX, req)
+	err = unix.IoctlIfreq(in.socket.Socket.GetFd(), unix.SIOCGIFINDEX, req)
 	return int(req.Uint32()), err
 }
 
@@ -101,14 +95,14 @@ func (d *Driver) await(ctx context.Context, e *endpoint, in *inside) error {
 	ctx, cancel := context.WithTimeout(ctx, carrierTimeout)
 	defer cancel()
 	for _, name := range []string{e.HostInterface, e.network.Bridge} {
-		if err := awaitCarrier(ctx, d.route, name); err != nil {
+		if err := awaitCarrier(ctx, d.socket, name); err != nil {
 			return err
 		}
 	}
 	if !e.IPv6.IsValid() {
 		return nil
 	}
-	if err := awaitCarrier(ctx, in.route, e.Interface); err != nil {
+	if err := awaitCarrier(ctx, in.socket, e.Interface); err != nil {
 		return err
 	}
 	return in.awaitIPv6(ctx)
@@ -144,19 +138,45 @@ func pause(ctx context.Context) error {
 // awaitCarrier waits until all parts of the kernel know that a link has its carrier. Kernels
 // from 6.8 on see to that when they are asked for the link (linkwatch_sync_dev in
 // rtnl_getlink), so that once is enough.
-func awaitCarrier(ctx context.Context, route *netlink.Handle, name string) error {
+func awaitCarrier(ctx context.Context, socket *nl.SocketHandle, name string) error {
 	for {
-		link, err := route.LinkByName(name)
-		if err != nil {
-			return fmt.Errorf("find link %s: %w", name, err)
-		}
-		if link.Attrs().OperState == netlink.OperUp {
+		up, err := isUp(socket, name)
+		if up {
 			return nil
 		}
-		if err := pause(ctx); err != nil {
-			return fmt.Errorf("link %s does not come up: %w", name, err)
+		if err == nil {
+			err = pause(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("wait for link %s to come up: %w", name, err)
 		}
 	}
+}
+
+// isUp asks for the operational state of a link and nothing else, which takes a third of
+// the time that a whole [netlink.Link] does.
+func isUp(socket *nl.SocketHandle, name string) (bool, error) {
+	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
+	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: socket}
+	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
+	req.AddData(nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(skipStats)))
+	links, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+	if err != nil {
+		return false, err
+	}
+	for _, link := range links {
+		attrs, err := nl.ParseRouteAttr(link[unix.SizeofIfInfomsg:])
+		if err != nil {
+			return false, err
+		}
+		for _, a := range attrs {
+			if a.Attr.Type == unix.IFLA_OPERSTATE && len(a.Value) == 1 {
+				return netlink.LinkOperState(a.Value[0]) == netlink.OperUp, nil
+			}
+		}
+	}
+	return false, nil
 }
 
 // configure gives the container's end of a link its addresses, starts it, and sets the
