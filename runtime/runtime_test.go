@@ -50,7 +50,12 @@ func testContext(t testing.TB) context.Context {
 // it may be left.
 func newRuntime(t testing.TB) *Runtime {
 	t.Helper()
-	r, err := New(Config{Dir: filepath.Join(t.TempDir(), "run"), CgroupParent: "/tutti-test-" + random(), Reaper: NewLocalReaper()})
+	dir, err := os.MkdirTemp("/run", "tutti-test-") // a tmpfs, as in production
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	r, err := New(Config{Dir: filepath.Join(dir, "run"), CgroupParent: "/tutti-test-" + random(), Reaper: NewLocalReaper()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -88,64 +88,34 @@ func mountOnHost(target string, m *wire.Mount) error {
 	return mountLongOverlay(target, m)
 }
 
-// mountLongOverlay mounts an overlay whose options exceed a page: first with the
-// lower folders relative to the folder they have in common, then (Linux 6.5) with
-// one fsconfig(2) per layer.
+// mountLongOverlay mounts an overlay whose options exceed a page: every lower
+// folder is opened and named by its number, relative to /proc/self/fd.
 func mountLongOverlay(target string, m *wire.Mount) error {
-	base, data := relativeLower(m.Data)
-	if base != "" && len(data) < pageSize {
-		if err := unix.Chdir(base); err != nil {
-			return err
-		}
-		return unix.Mount(m.Source, target, m.Type, uintptr(m.Flags), data)
-	}
-	var options []string
-	for opt := range strings.SplitSeq(m.Data, ",") {
-		layers, isLower := strings.CutPrefix(opt, "lowerdir=")
-		if !isLower {
-			options = append(options, opt)
-			continue
-		}
-		for layer := range strings.SplitSeq(layers, ":") {
-			options = append(options, "lowerdir+="+layer)
-		}
-	}
-	fd, err := newFilesystem(m.Type, options)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd) //nolint:errcheck // mount descriptor
-	if err := setAttributes(fd, attributes(m.Flags), false); err != nil {
-		return err
-	}
-	return unix.MoveMount(fd, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH)
-}
-
-// relativeLower rewrites lowerdir=/a/b/1/fs:/a/b/2/fs to base "/a/b" and
-// lowerdir=1/fs:2/fs. base is "" when the layers have no folder in common.
-func relativeLower(data string) (base, rewritten string) {
-	opts := strings.Split(data, ",")
-	for i, opt := range opts {
+	options := strings.Split(m.Data, ",")
+	for i, opt := range options {
 		list, ok := strings.CutPrefix(opt, "lowerdir=")
 		if !ok {
 			continue
 		}
 		layers := strings.Split(list, ":")
-		base = layers[0]
-		for _, l := range layers {
-			for base != "" && !strings.HasPrefix(l, base+"/") {
-				base = base[:strings.LastIndexByte(base, '/')]
+		for j, layer := range layers {
+			fd, err := unix.Open(layer, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				return err
 			}
+			defer unix.Close(fd) //nolint:errcheck // O_PATH descriptor
+			layers[j] = itoa(fd)
 		}
-		if base == "" {
-			return "", data
-		}
-		for j, l := range layers {
-			layers[j] = l[len(base)+1:]
-		}
-		opts[i] = "lowerdir=" + strings.Join(layers, ":")
+		options[i] = "lowerdir=" + strings.Join(layers, ":")
 	}
-	return base, strings.Join(opts, ",")
+	data := strings.Join(options, ",")
+	if len(data) >= pageSize {
+		return unix.E2BIG
+	}
+	if err := unix.Chdir("/proc/self/fd"); err != nil {
+		return err
+	}
+	return unix.Mount(m.Source, target, m.Type, uintptr(m.Flags), data)
 }
 
 // pivot makes the root the process's root and lets go of the host's file system.
