@@ -53,7 +53,7 @@ func (e *Engine) Build(ctx context.Context, q api.BuildRequest, emit func(api.Ev
 				r.resource(op, "Error", api.PhaseError, "")
 				mu.Lock()
 				defer mu.Unlock()
-				errs = append(errs, fmt.Errorf("service %q: %w", n, err))
+				errs = append(errs, fmt.Errorf("service %q: build failed:\n%w", n, err))
 				return
 			}
 			r.resource(op, "Built", api.PhaseDone, "")

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sort"
-	"strings"
 	"sync"
 
 	dockerconfig "github.com/docker/cli/cli/config"
@@ -87,21 +86,25 @@ func (e *Engine) removeImage(ctx context.Context, ref string) error {
 	return err
 }
 
-// RemoveImage removes an image by name or id. One that a container was made from stays, unless only this name goes.
+// RemoveImage removes an image by name or id, as docker does: one that a container was made from stays, by force without
+// its names. Its space on disk is freed in the background.
 func (e *Engine) RemoveImage(ctx context.Context, ref string, force bool) ([]image.Removal, error) {
-	img, err := e.images.Get(ctx, ref)
+	var user string
+	removed, err := e.images.Remove(ctx, ref, image.RemoveOptions{Force: force, InUse: func(id string) bool {
+		users := e.selectUnits(func(c *container.Config) bool { return c.ImageID == id })
+		if len(users) > 0 {
+			user = users[0].config.Name
+		}
+		return len(users) > 0
+	}})
+	if errors.Is(err, image.ErrInUse) && user != "" {
+		return nil, inUse(fmt.Sprintf("image %s is used by container %s: remove the container first", ref, user))
+	}
 	if err != nil {
 		return nil, err
 	}
-	users := e.selectUnits(func(c *container.Config) bool { return c.ImageID == img.ID })
-	byID := strings.HasPrefix(img.ID, ref) || strings.HasPrefix(strings.TrimPrefix(img.ID, "sha256:"), ref)
-	if len(users) > 0 && (byID || len(img.Names) <= 1) && !force {
-		return nil, inUse(fmt.Sprintf("image %s is used by container %s: remove the container first", ref, users[0].config.Name))
-	}
-	if len(users) > 0 && (byID || len(img.Names) <= 1) {
-		return nil, inUse(fmt.Sprintf("image %s is used by container %s and cannot be removed by force: its layers are the container's files", ref, users[0].config.Name))
-	}
-	return e.images.Remove(ctx, ref, image.RemoveOptions{Force: force})
+	e.Background("collect unused layers", func() error { return e.images.GarbageCollect(context.WithoutCancel(e.ctx)) })
+	return removed, nil
 }
 
 // Pull fetches the images of a project's services.

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"os"
 	"path/filepath"
+
+	"tutti/runtime/image"
 )
 
 // DefaultRoot is where the state lies when nobody says otherwise; its run folder is DefaultRun.
@@ -28,7 +30,10 @@ func NewPaths(root string) (Paths, error) {
 	if err != nil {
 		return Paths{}, err
 	}
-	return Paths{Root: abs, Run: filepath.Join(abs, "run")}, nil
+	p := Paths{Root: abs}
+	// Not below the root: /run is a tmpfs and gone after a reboot, and a socket's path may have 108 bytes only.
+	p.Run = DefaultRun + "-" + p.Instance()
+	return p, nil
 }
 
 // Socket is where the engine listens.
@@ -43,6 +48,9 @@ func (p Paths) Instance() string {
 	return hex.EncodeToString(sum[:2])
 }
 
+// TempDir is where the engine's libraries put and mount what is temporary: its TMPDIR.
+func (p Paths) TempDir() string { return image.TempDir(p.images()) }
+
 func (p Paths) containers() string         { return filepath.Join(p.Root, "containers") }
 func (p Paths) container(id string) string { return filepath.Join(p.containers(), id) }
 func (p Paths) images() string             { return filepath.Join(p.Root, "images") }
@@ -53,13 +61,34 @@ func (p Paths) project(name string) string { return filepath.Join(p.projects(), 
 func (p Paths) bootID() string             { return filepath.Join(p.Root, "boot-id") }
 func (p Paths) trash() string              { return filepath.Join(p.Root, "trash") }
 func (p Paths) runtime() string            { return filepath.Join(p.Run, "containers") }
+func (p Paths) skeleton() string           { return filepath.Join(p.Root, "skeleton") }
 func (p Paths) rootfs() string             { return filepath.Join(p.Run, "rootfs") }
 func (p Paths) files() string              { return filepath.Join(p.Run, "files") }
 
 // create makes the folders. Only root may look into them: container layers hold set-user-id programs (CVE-2021-41091).
 func (p Paths) create() error {
-	for _, d := range []string{p.Root, p.Run, p.containers(), p.images(), p.builder(), p.volumes(), p.projects(), p.trash(), p.runtime(), p.rootfs(), p.files()} {
+	for _, d := range []string{p.Root, p.Run, p.containers(), p.images(), p.TempDir(), p.builder(), p.volumes(), p.projects(), p.trash(), p.runtime(), p.rootfs(), p.files()} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
+			return err
+		}
+	}
+	return p.createSkeleton()
+}
+
+// createSkeleton makes the layer below every image: what init mounts on is there already, so that a container's own layer
+// stays empty until the container writes.
+func (p Paths) createSkeleton() error {
+	for _, d := range []string{"", "dev", "etc", "proc", "sys"} {
+		if err := os.MkdirAll(filepath.Join(p.skeleton(), d), 0o755); err != nil { //nolint:gosec // it is the container's own
+			return err
+		}
+	}
+	for _, name := range []string{hostsFile, hostnameFile, resolvFile} {
+		f, err := os.OpenFile(filepath.Join(p.skeleton(), "etc", name), os.O_CREATE, 0o644) //nolint:gosec // see above
+		if err != nil {
+			return err
+		}
+		if err := f.Close(); err != nil {
 			return err
 		}
 	}

@@ -148,7 +148,9 @@ func (r *run) describe(f *plan.OpError) string {
 		return fmt.Sprintf("image %s: %v", f.Op.Resource, f.Err)
 	case plan.PullImage:
 		return fmt.Sprintf("service %q: image %s: %v", r.imageUser(f.Op.Resource), f.Op.Resource, f.Err)
-	case plan.BuildImage, plan.AwaitHealthy:
+	case plan.BuildImage:
+		return fmt.Sprintf("service %q: build failed:\n%v", f.Op.Service, f.Err)
+	case plan.AwaitHealthy:
 		return fmt.Sprintf("service %q: %v", f.Op.Service, f.Err)
 	case plan.CreateContainer, plan.StartContainer, plan.StopContainer, plan.RemoveContainer:
 		if f.Op.Service == "" {

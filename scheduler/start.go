@@ -378,7 +378,7 @@ func (e *Engine) spec(ctx context.Context, u *unit, netNS string) (*specs.Spec, 
 		return nil, nil, err
 	}
 	overlay := specs.Mount{Type: "overlay", Source: "overlay", Destination: "/", Options: []string{
-		"lowerdir=" + strings.Join(lowers, ":"), "upperdir=" + u.upper(), "workdir=" + u.work(), "volatile",
+		"lowerdir=" + strings.Join(append(lowers[:len(lowers):len(lowers)], e.paths.skeleton()), ":"), "upperdir=" + u.upper(), "workdir=" + u.work(), "volatile",
 	}}
 	return spec, []specs.Mount{overlay}, nil
 }

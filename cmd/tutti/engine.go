@@ -42,6 +42,8 @@ func startEngine(ctx context.Context, p scheduler.Paths, environ []string) error
 	if err := os.MkdirAll(p.Run, 0o700); err != nil {
 		return fmt.Errorf("create the run folder: %w", err)
 	}
+	// Not /tmp: what a killed engine leaves mounted here is found and cleaned up by the next.
+	environ = append(environ, "TMPDIR="+p.TempDir())
 	err = keeper.Start(ctx, keeper.StartOptions{RunDir: p.Run, EngineArgv: []string{self, "engine", "--root", p.Root}, EngineEnv: environ, LogFile: p.EngineLog()})
 	var failed *keeper.EngineError
 	if errors.As(err, &failed) {

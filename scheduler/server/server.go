@@ -105,7 +105,7 @@ func failWith(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, scheduler.ErrNoSuch), errors.Is(err, image.ErrNotFound), errors.Is(err, volumes.ErrNotFound):
 		code = http.StatusNotFound
-	case errors.Is(err, scheduler.ErrConflict):
+	case errors.Is(err, scheduler.ErrConflict), errors.Is(err, image.ErrInUse):
 		code = http.StatusConflict
 	}
 	fail(w, code, err)
