@@ -2,35 +2,89 @@
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-MAKEFLAGS += --no-builtin-rules
+MAKEFLAGS += --no-builtin-rules --no-print-directory
 
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-PREFIX  ?= /usr/local
 GO      ?= go
+PREFIX  ?= /usr/local
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 TUTTI   := $(CURDIR)/bin/tutti
 INIT    := runtime/initbin/bin/tutti-init
-STATIC  := CGO_ENABLED=0 $(GO) build -trimpath
+STATIC  := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false
+MEAN    := $(TUTTI) -f samples/mean/compose.yaml
+
+comma := ,
+# The engine needs root. Under sudo, Go must still be found, and proxies and registries must still be known.
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env=GOPROXY$(comma)NPM_CONFIG_REGISTRY$(comma)HTTP_PROXY$(comma)HTTPS_PROXY$(comma)NO_PROXY env PATH="$$PATH")
+
+# PROGRAM=PACKAGE: what is installed where PROGRAM is missing.
+RUN_DEPS  := iptables=iptables ip=iproute2 /var/lib/dpkg/info/busybox-static.list=busybox-static mmdebstrap=mmdebstrap npm=npm \
+	/etc/ssl/certs/ca-certificates.crt=ca-certificates /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
+TEST_DEPS := gcc=gcc /usr/include/stdlib.h=libc6-dev chromium,chromium-browser,google-chrome=chromium docker-registry=docker-registry pgrep=procps
+
+# Packages without the kernel in them are cheap to test with the race detector.
+PURE := ./dns ./netdriver/ipam ./project ./scheduler/plan ./scheduler/supervise ./runtime/keeper/wire ./runtime/statefile
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: $(INIT) ## Build bin/tutti
 	@mkdir -p bin
 	$(STATIC) -ldflags "-s -w -X main.version=$(VERSION)" -o $(TUTTI) ./cmd/tutti
 
-# The init that every container starts with is embedded in the binary, so it comes first.
-# Go's own cache decides whether there is anything to do.
+# The init that every container starts with is embedded in the binary, so it comes first. Go's cache decides whether
+# there is anything to do.
 .PHONY: $(INIT)
 $(INIT):
 	@mkdir -p $(@D)
 	$(STATIC) -ldflags '-s -w' -o $@ ./cmd/tutti-init
 
+.PHONY: deps
+deps: ## Install the system packages that are missing (Debian, Ubuntu)
+	@.ci/deps $(RUN_DEPS)
+
+.PHONY: test-deps
+test-deps: deps
+	@# Debian starts a registry on port 5000 with the package, which nobody asked for.
+	@[ -e /var/lib/dpkg/info/docker-registry.list ] || [ ! -d /etc/systemd/system ] || \
+	  $(SUDO) ln -sfn /dev/null /etc/systemd/system/docker-registry.service
+	@.ci/deps $(TEST_DEPS)
+
+.PHONY: base-images
+base-images: deps build ## Make sure of the samples' base images: from Docker Hub, or bootstrapped
+	@$(SUDO) samples/base-images/base-images.sh ensure $(TUTTI)
+
+.PHONY: demo
+demo: base-images ## Bring up samples/mean and say what to try
+	$(SUDO) $(MEAN) up --build --wait
+	@$(SUDO) $(MEAN) ps
+	@printf '%s\n' '' \
+	  'The stack is up: open http://localhost:$(or $(PORT),5000) and add an item.' \
+	  '' \
+	  'Three things to try:' \
+	  '  $(if $(SUDO),sudo )bin/tutti -f samples/mean/compose.yaml logs -f angular            # then use the page' \
+	  '  $(if $(SUDO),sudo )bin/tutti -f samples/mean/compose.yaml exec angular getent hosts mongo || echo "not on its network"' \
+	  '  $(if $(SUDO),sudo )bin/tutti -f samples/mean/compose.yaml down                       # the items stay; with -v they go'
+
 .PHONY: test
-test: build ## Run every test (15 minutes at most on two cores)
-	$(GO) vet ./...
-	$(GO) test -timeout 15m ./...
+test: test-deps build ## Run every test (under 15 minutes on two cores)
+	@.ci/test $(PURE)
+
+.PHONY: bench
+bench: deps build ## Compare with docker compose, where dockerd is installed
+	@images=$$($(SUDO) samples/base-images/base-images.sh bootstrap); \
+	$(GO) build -o bin/bench ./samples/bench; \
+	$(SUDO) unshare --net -- sh -c 'ip link set lo up && exec "$$@"' sh bin/bench -tutti $(TUTTI) -images $$images/busybox.tar
+
+.PHONY: lint
+lint: $(INIT) ## Run golangci-lint, which must be installed
+	@command -v golangci-lint >/dev/null || { echo 'go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@latest' >&2; exit 1; }
+	golangci-lint run ./...
+
+.PHONY: install
+install: build ## Install to PREFIX (/usr/local)
+	$(if $(filter-out 0,$(shell id -u)),sudo )install -D -m 755 $(TUTTI) $(DESTDIR)$(PREFIX)/bin/tutti
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -55,8 +55,6 @@ func TestBadInput(t *testing.T) {
 		{"missing build context", "services:\n  web: {build: ./nowhere}\n", `web.*nowhere`},
 		{"missing Dockerfile", "services:\n  web: {build: {context: ., dockerfile: No.Dockerfile}}\n", `web.*No\.Dockerfile`},
 		{"missing env_file", "services:\n  web: {image: busybox, env_file: [no.env]}\n", `no\.env`},
-		{"no such command", "services:\n  web: {image: busybox, command: [no-such-program]}\n", `web.*no-such-program`},
-		{"no such user", "services:\n  web: {image: busybox, user: nobody-at-all, command: sleep 1000}\n", `web.*nobody-at-all`},
 		{"network of an unknown service", "services:\n  web: {image: busybox, command: sleep 1000, network_mode: \"service:db\"}\n", `web.*db`},
 		{"invalid duration", "services:\n  web: {image: busybox, stop_grace_period: soon}\n", `(compose\.yaml:\d|web).*`},
 	} {
@@ -77,6 +75,33 @@ func TestBadInput(t *testing.T) {
 			}
 			s.mustBeEmpty("bad")
 			s.run("-p", "bad", "down", "-t", "0") // of what was left, so that the next case is not blamed
+		})
+	}
+}
+
+// A container that cannot be started stays, so that it can be looked at, but nothing may run, and what waits for it
+// must not be started.
+func TestProgramThatCannotStart(t *testing.T) {
+	t.Parallel()
+	s := newBusyboxSite(t)
+	for name, attributes := range map[string]string{
+		"no-such-program":    "command: [no-such-program]",
+		"not-executable":     "command: [/etc/passwd]",
+		"no-such-user":       "user: no-such-user, command: sleep 1000",
+		"no-such-entrypoint": "entrypoint: [/no-such-entrypoint], command: sleep 1000",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := s.in(t)
+			s.write("compose.yaml", "services:\n  web: {image: busybox, "+attributes+"}\n  next: {image: busybox, command: sleep 1000, depends_on: [web]}\n")
+			r := s.run("-p", "bad", "up", "-d")
+			if r.code == 0 || !strings.Contains(r.stderr, "web") {
+				t.Errorf("exit code %d, want a message about web: %s", r.code, r)
+			}
+			if running := s.must("-p", "bad", "ps", "--format", "{{.Name}}\n"); running != "" {
+				t.Errorf("runs all the same: %s", running)
+			}
+			s.must("-p", "bad", "down")
+			s.mustBeEmpty("bad")
 		})
 	}
 }

@@ -130,7 +130,7 @@ func TestEngineKilledDuringUp(t *testing.T) {
 		_ = up.wait() // may have failed with its engine, or been done before
 		if i%2 == 0 {
 			s.must("up", "-d", "--wait", "db", "api", "web", "other")
-			if got := strings.Count(s.must("ps", "--format", "{{.Name}} {{.State}}\n"), "running"); got != 6 {
+			if got := strings.Count(s.must("ps", "--format", "{{.Name}} {{.State}}\n", "db", "api", "web", "other"), "running"); got != 6 {
 				t.Errorf("killed after %v: %d containers run after the next up, want 6:\n%s", moment, got, s.must("ps", "-a"))
 			}
 		}
