@@ -30,8 +30,8 @@ func Main(ctx context.Context, root string, handler func(*Engine) http.Handler) 
 			keeper.Ready(err)
 		}
 	}()
-	// The engine's garbage is short-lived and small: trade a little of its time for memory.
-	debug.SetGCPercent(50)
+	// Collect seldom while there is work: what is left is given back as soon as it is quiet, see economize.
+	debug.SetGCPercent(200)
 	paths, err := NewPaths(root)
 	if err != nil {
 		return err
