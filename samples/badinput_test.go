@@ -114,7 +114,7 @@ func (s *site) mustBeEmpty(project string) {
 		{"network", s.must("network", "ls", "--format", "{{.Name}}")},
 		{"volume", s.must("volume", "ls", "--format", "{{.Name}}")},
 	} {
-		for _, name := range strings.Fields(c.names) {
+		for name := range strings.FieldsSeq(c.names) {
 			if strings.HasPrefix(name, project+"_") || strings.HasPrefix(name, project+"-") {
 				s.t.Errorf("left behind: %s %s", c.kind, name)
 			}

@@ -14,8 +14,11 @@ import (
 	"time"
 )
 
-// commandTimeout is when a command of tutti's is taken for hung. The longest one builds samples/mean.
-const commandTimeout = 8 * time.Minute
+// When a command of tutti's is taken for hung.
+const (
+	commandTimeout = 2 * time.Minute
+	buildTimeout   = 8 * time.Minute // samples/mean from nothing
+)
 
 // site is one state root with its engine, and a folder for compose files.
 type site struct {
@@ -23,6 +26,7 @@ type site struct {
 	root    string   // --root
 	dir     string   // where commands run
 	environ []string // added to the environment of commands
+	timeout time.Duration
 	host    *machine // where commands run; nil for this machine
 }
 
@@ -33,7 +37,7 @@ func newSite(t testing.TB, host *machine) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, root: filepath.Join(base, "root"), dir: filepath.Join(base, "project"), host: host}
+	s := &site{t: t, root: filepath.Join(base, "root"), dir: filepath.Join(base, "project"), timeout: commandTimeout, host: host}
 	if err := os.Mkdir(s.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +72,7 @@ func (s *site) clean() {
 		log, _ := os.ReadFile(filepath.Join(s.root, "engine.log"))
 		t.Logf("engine.log:\n%s", log)
 	}
-	for _, name := range strings.Fields(s.run("ls", "--all", "--quiet").stdout) {
+	for name := range strings.FieldsSeq(s.run("ls", "--all", "--quiet").stdout) {
 		if r := s.run("-p", name, "down", "--volumes", "--remove-orphans", "--timeout", "0"); r.code != 0 {
 			t.Errorf("cleaning up: %s", r)
 		}
@@ -164,7 +168,7 @@ type running struct {
 // start starts a command, in a process group of its own as a shell does.
 func (s *site) start(args ...string) *running {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 	command := append([]string{binary(s.t), "--root", s.root}, args...)
 	if s.host != nil {
 		command = s.host.command(s.dir, command)
@@ -193,7 +197,7 @@ func (r *running) wait() result {
 	if status, ok := r.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		code = 128 + int(status.Signal()) // as a shell reports it
 		if status.Signal() == syscall.SIGKILL {
-			r.site.t.Errorf("tutti %s: hung for %v", strings.Join(r.args, " "), commandTimeout)
+			r.site.t.Errorf("tutti %s: hung for %v", strings.Join(r.args, " "), r.site.timeout)
 		}
 	}
 	return result{command: strings.Join(r.args, " "), stdout: r.stdout.String(), stderr: r.stderr.String(), code: code}

@@ -92,6 +92,7 @@ func TestInterruptedUp(t *testing.T) {
 func TestSecondInterruptKills(t *testing.T) {
 	t.Parallel()
 	s := newBusyboxSite(t)
+	s.timeout = 20 * time.Second
 	s.write("compose.yaml", `
 services:
   stubborn:

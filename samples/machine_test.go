@@ -2,6 +2,7 @@ package samples
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -13,7 +14,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
 	"tutti/netdriver/netns"
 )
 
@@ -104,9 +104,9 @@ func (m *machine) get(pid int, address string) (string, error) {
 	m.t.Helper()
 	client := &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
-		Dial: func(network, addr string) (conn net.Conn, err error) {
+		DialContext: func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
 			err = m.in(pid, func() (err error) {
-				conn, err = net.DialTimeout(network, addr, 3*time.Second)
+				conn, err = new(net.Dialer).DialContext(ctx, network, addr)
 				return err
 			})
 			return conn, err

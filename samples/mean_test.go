@@ -19,6 +19,7 @@ import (
 func TestMean(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
+	s.timeout = buildTimeout
 	port := freePort(t)
 	s.environ = []string{"PORT=" + port}
 	copySample(t, "mean", s.dir)

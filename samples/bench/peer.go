@@ -82,7 +82,7 @@ func startDocker(ctx context.Context, work string) (*peer, error) {
 		compose = []string{"docker-compose"}
 	}
 	for _, program := range []string{"dockerd", "docker", compose[0]} {
-		if _, err := exec.LookPath(program); err != nil {
+		if !installed(program) {
 			fmt.Fprintf(os.Stderr, "bench: no comparison with docker compose: %s is not installed\n", program)
 			return nil, nil
 		}
@@ -120,4 +120,9 @@ func startDocker(ctx context.Context, work string) (*peer, error) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	return p, nil
+}
+
+func installed(program string) bool {
+	_, err := exec.LookPath(program)
+	return err == nil
 }
