@@ -93,8 +93,8 @@ func measure(ctx context.Context, p *peer, samples string, runs int) (column, er
 	var memory []int64
 	sleeps := filepath.Join(samples, "compose.yaml")
 	cached := filepath.Join(samples, "cached", "compose.yaml")
+	var t timer
 	for i := range runs + 1 {
-		var t timer
 		up = append(up, t.time(ctx, p, "-f", sleeps, "up", "-d"))
 		ps = append(ps, t.time(ctx, p, "-f", sleeps, "ps"))
 		exec = append(exec, t.time(ctx, p, "-f", sleeps, "exec", "-T", "sleep", "true"))
@@ -104,16 +104,25 @@ func measure(ctx context.Context, p *peer, samples string, runs int) (column, er
 			memory = append(memory, pss)
 		}
 		down = append(down, t.time(ctx, p, "-f", sleeps, "down", "-t", "0"))
-		build = append(build, t.time(ctx, p, "-f", cached, "build"))
 		if t.err != nil {
 			return column{}, t.err
 		}
-		fmt.Fprintf(os.Stderr, "%s, run %d of %d: up %v, down %v, build %v\n", p.name, i, runs, up[i], down[i], build[i])
+		fmt.Fprintf(os.Stderr, "%s, run %d of %d: up %v, down %v, %d bytes\n", p.name, i, runs, up[i], down[i], memory[i])
+	}
+	for range runs + 1 { // last, because a builder stays in memory for a while
+		build = append(build, t.time(ctx, p, "-f", cached, "build"))
+	}
+	if t.err != nil {
+		return column{}, t.err
 	}
 	c := column{name: p.name, up: median(up[1:]), down: median(down[1:]), ps: median(ps[1:]), exec: median(exec[1:])}
 	c.build, c.memory = median(build[1:]), median(memory[1:])
 	return c, nil
 }
+
+// settle is the pause before each command, so that what an earlier one left to do in the background, such as deleting
+// layers and bridges, is not charged to the next.
+const settle = 500 * time.Millisecond
 
 // timer times commands until one of them fails.
 type timer struct{ err error }
@@ -122,6 +131,7 @@ func (t *timer) time(ctx context.Context, p *peer, args ...string) time.Duration
 	if t.err != nil {
 		return 0
 	}
+	time.Sleep(settle)
 	start := time.Now()
 	t.err = p.run(ctx, append(slices.Clone(p.compose), args...)...)
 	return time.Since(start)
