@@ -39,6 +39,9 @@ func (r *Runtime) Create(ctx context.Context, id string, spec *specs.Spec, o Cre
 	if err == nil {
 		return c, nil
 	}
+	if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
+		err = fmt.Errorf("%w: %w", ctx.Err(), err) // the sockets to init only know that time is over
+	}
 	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 	defer cancel()
 	if cause := c.diagnose(); cause != nil {

@@ -135,7 +135,6 @@ func TestBadCommandLine(t *testing.T) {
 		{"up nobody", `nobody`},
 		{"-f no.yaml up", `no\.yaml`},
 		{"-p Not/A/Name up", `Not/A/Name`},
-		{"--project-directory nowhere up", `nowhere`},
 		{"--env-file no.env up", `no\.env`},
 		{"exec web true", `web`},
 		{"exec nobody true", `nobody`},

@@ -55,6 +55,12 @@ func (e *Engine) adopt(ctx context.Context) error {
 	if err := e.removeBuildNetwork(ctx); err != nil {
 		return fmt.Errorf("remove the network of an interrupted build: %w", err)
 	}
+	// All names are known before anybody is answered: a lookup that waited for this engine must not be told otherwise.
+	for _, u := range alive {
+		if len(u.state.Endpoints) > 0 {
+			e.names.set(u.id, e.nameEntry(&u.config, u.state.Endpoints))
+		}
+	}
 	for _, u := range alive {
 		if err := e.resume(u, processes[u.id], outputs[u.id]); err != nil {
 			return fmt.Errorf("take over container %s: %w", u.config.Name, err)
@@ -149,7 +155,6 @@ func (e *Engine) resume(u *unit, p *runtime.Container, out output) error {
 		if err != nil {
 			return fmt.Errorf("take over the resolver: %w", err)
 		}
-		e.names.set(u.id, e.nameEntry(&u.config, u.state.Endpoints))
 		e.dns.Serve(u.id, udp, tcp)
 	}
 	if u.state.Health == nil && u.config.Health != nil {

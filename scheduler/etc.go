@@ -153,7 +153,7 @@ func dnsServers(c *container.Config) ([]netip.Addr, error) {
 func (e *Engine) nameEntry(c *container.Config, endpoints []container.Endpoint) nameEntry {
 	n := nameEntry{config: c, endpoints: endpoints, internal: true}
 	for _, p := range endpoints {
-		if made, err := e.networkByName(p.Network); err == nil && !made.Internal {
+		if !e.isInternal(p.Network) {
 			n.internal = false
 		}
 	}

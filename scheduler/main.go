@@ -135,7 +135,7 @@ func (e *Engine) counted(h http.Handler) http.Handler {
 	})
 }
 
-// cleanUp removes what only a working engine needs. Folders that still hold something stay.
+// cleanUp removes what only a working engine needs, once no container is left: its cgroups and run folders.
 func (e *Engine) cleanUp() error {
 	e.mu.Lock()
 	left := len(e.units)
@@ -143,8 +143,9 @@ func (e *Engine) cleanUp() error {
 	if left > 0 {
 		return nil
 	}
-	if err := e.runtime.RemoveParent(); err != nil {
-		return fmt.Errorf("remove the empty cgroups: %w", err)
+	errs := []error{e.runtime.RemoveParent()}
+	for _, d := range []string{e.paths.runtime(), e.paths.rootfs(), e.paths.files()} {
+		errs = append(errs, os.RemoveAll(d))
 	}
-	return nil
+	return errors.Join(errs...)
 }

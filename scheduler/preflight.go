@@ -3,8 +3,10 @@ package scheduler
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 
+	"tutti/netdriver"
 	"tutti/scheduler/container"
 	"tutti/scheduler/plan"
 )
@@ -18,6 +20,7 @@ func (r *run) preflight(ctx context.Context, p *plan.Plan) error {
 			freed[op.ContainerID] = true
 		}
 	}
+	wanted := hostPorts{}
 	for _, op := range p.Ops {
 		switch op.Kind {
 		case plan.CreateNetwork:
@@ -32,7 +35,7 @@ func (r *run) preflight(ctx context.Context, p *plan.Plan) error {
 			if err := r.checkPeers(&c); err != nil {
 				return r.at(err, op.Service, "network_mode")
 			}
-			if err := r.checkPorts(ctx, c.Ports, freed); err != nil {
+			if err := r.checkPorts(ctx, op.Container, c.Ports, wanted, freed); err != nil {
 				return r.at(err, op.Service, "ports")
 			}
 		case plan.StartContainer:
@@ -40,7 +43,7 @@ func (r *run) preflight(ctx context.Context, p *plan.Plan) error {
 			if err != nil {
 				continue // made by this plan, checked above
 			}
-			if err := r.checkPorts(ctx, u.config.Ports, freed); err != nil {
+			if err := r.checkPorts(ctx, op.Container, u.config.Ports, wanted, freed); err != nil {
 				return r.at(err, op.Service, "ports")
 			}
 		case plan.BuildImage:
@@ -64,12 +67,15 @@ func (r *run) at(err error, service string, key ...string) error {
 }
 
 // checkPorts says who has a port that a container wants. One that a container has which this plan stops is free by then.
-func (r *run) checkPorts(ctx context.Context, ports []container.Port, freed map[string]bool) error {
+func (r *run) checkPorts(ctx context.Context, name string, ports []container.Port, wanted hostPorts, freed map[string]bool) error {
 	specs, err := portSpecs(ports)
 	if err != nil {
 		return err
 	}
 	for _, s := range specs {
+		if other := wanted.claim(s, name); other != "" {
+			return fmt.Errorf("port %d/%s of the host is wanted by container %s, too: choose another port for one of them", s.HostPort, s.Proto, other)
+		}
 		err := r.e.net.CheckPort(ctx, s)
 		if err == nil {
 			continue
@@ -107,4 +113,28 @@ func (r *run) checkPeers(c *container.Config) error {
 		}
 	}
 	return nil
+}
+
+// hostPorts are the fixed ports of the host that a plan's containers want.
+type hostPorts map[string][]portClaim
+
+type portClaim struct {
+	addr      netip.Addr // zero: all
+	container string
+}
+
+// claim returns the container that wants the port on one of the same addresses already, or enters this one.
+func (h hostPorts) claim(s netdriver.PortSpec, container string) string {
+	if s.HostPort == 0 || s.HostPortEnd > s.HostPort {
+		return ""
+	}
+	key := fmt.Sprint(s.HostPort, "/", s.Proto)
+	all := func(a netip.Addr) bool { return !a.IsValid() || a.IsUnspecified() }
+	for _, c := range h[key] {
+		if c.container != container && (all(c.addr) || all(s.HostIP) || c.addr == s.HostIP) {
+			return c.container
+		}
+	}
+	h[key] = append(h[key], portClaim{s.HostIP, container})
+	return ""
 }

@@ -91,9 +91,13 @@ func TestDefaultRoute(t *testing.T) {
 		{[]container.Attachment{{Network: "b"}, {Network: "a"}}, 1},
 		{[]container.Attachment{{Network: "b", GwPriority: 1}, {Network: "a"}}, 0},
 		{[]container.Attachment{{Network: "b", Priority: 100}, {Network: "a"}}, 1},
+		{[]container.Attachment{{Network: "a-internal", GwPriority: 9}, {Network: "b"}}, 1},
+		{[]container.Attachment{{Network: "a-internal"}}, -1},
+		{nil, -1},
 	}
+	internal := func(name string) bool { return strings.HasSuffix(name, "-internal") }
 	for _, tt := range tests {
-		if got := defaultRoute(tt.networks); got != tt.want {
+		if got := defaultRoute(tt.networks, internal); got != tt.want {
 			t.Errorf("%v: got %d, want %d", tt.networks, got, tt.want)
 		}
 	}

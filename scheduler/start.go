@@ -239,7 +239,7 @@ func (s *starter) supervise() error {
 // endpointSpecs are the networks of a container in the driver's terms.
 func (e *Engine) endpointSpecs(c *container.Config) (all []netdriver.EndpointSpec, byID map[string]string, err error) {
 	byID = map[string]string{}
-	gateway := defaultRoute(c.Networks)
+	gateway := defaultRoute(c.Networks, e.isInternal)
 	for i, a := range c.Networks {
 		n, err := e.networkByName(a.Network)
 		if err != nil {
@@ -266,17 +266,25 @@ func (e *Engine) endpointSpecs(c *container.Config) (all []netdriver.EndpointSpe
 	return all, byID, nil
 }
 
-// defaultRoute is the index of the network that gives the default route: the highest gw_priority, then the first by name,
-// as docker chooses.
-func defaultRoute(networks []container.Attachment) int {
-	best := 0
+// defaultRoute is the index of the network that gives the default route: of those that lead out the one with the highest
+// gw_priority, then the first by name, as docker chooses; -1 when none leads out.
+func defaultRoute(networks []container.Attachment, internal func(string) bool) int {
+	best := -1
 	for i, a := range networks {
-		b := networks[best]
-		if a.GwPriority > b.GwPriority || a.GwPriority == b.GwPriority && a.Network < b.Network {
+		if internal(a.Network) {
+			continue
+		}
+		if best < 0 || a.GwPriority > networks[best].GwPriority || a.GwPriority == networks[best].GwPriority && a.Network < networks[best].Network {
 			best = i
 		}
 	}
 	return best
+}
+
+// isInternal says whether a network has no way out.
+func (e *Engine) isInternal(name string) bool {
+	n, err := e.networkByName(name)
+	return err == nil && n.Internal
 }
 
 // portSpecs are the published ports in the driver's terms.

@@ -148,6 +148,9 @@ func (e *Engine) Down(ctx context.Context, q api.DownRequest, emit func(api.Even
 
 // Services starts, stops, restarts or kills services of a project, in the order of their dependencies.
 func (e *Engine) Services(ctx context.Context, verb string, q api.ServicesRequest, emit func(api.Event)) error {
+	if verb == "kill" {
+		return e.killProject(ctx, q, emit)
+	}
 	r, end, err := e.begin(ctx, q.Name, q.Project, api.ClientContext{}, emit)
 	if err != nil {
 		return err
@@ -156,9 +159,6 @@ func (e *Engine) Services(ctx context.Context, verb string, q api.ServicesReques
 	state, err := r.observe(ctx)
 	if err != nil {
 		return err
-	}
-	if verb == "kill" {
-		return r.kill(ctx, q)
 	}
 	var p *plan.Plan
 	switch verb {
@@ -195,22 +195,19 @@ func (r *run) awaitServices(ctx context.Context, services []string) error {
 	return errors.Join(errs...)
 }
 
-// kill sends a signal to the containers of the services, all at once.
-func (r *run) kill(ctx context.Context, q api.ServicesRequest) error {
+// killProject sends a signal to the containers of the services. It does not wait for its turn: it is how a stop that takes
+// too long is cut short.
+func (e *Engine) killProject(ctx context.Context, q api.ServicesRequest, emit func(api.Event)) error {
 	var errs []error
-	selected := map[string]bool{}
-	for _, s := range q.Services {
-		selected[s] = true
-	}
-	for _, u := range r.e.projectUnits(r.name) {
-		if len(selected) > 0 && !selected[u.config.Service] || !u.snapshot().Alive() {
+	for _, u := range e.projectUnits(q.Name) {
+		if len(q.Services) > 0 && !slices.Contains(q.Services, u.config.Service) || !u.snapshot().Alive() {
 			continue
 		}
 		tell := func(status string, phase api.Phase) {
-			r.emit(api.Event{Kind: api.KindResource, Resource: "Container", Name: u.config.Name, Status: status, Phase: phase})
+			emit(api.Event{Kind: api.KindResource, Resource: "Container", Name: u.config.Name, Status: status, Phase: phase})
 		}
 		tell("Killing", api.PhaseWorking)
-		if err := r.e.kill(ctx, u, q.Signal); err != nil {
+		if err := e.kill(ctx, u, q.Signal); err != nil {
 			errs = append(errs, fmt.Errorf("container %s: %w", u.config.Name, err))
 			continue
 		}

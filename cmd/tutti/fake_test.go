@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"tutti/scheduler"
 	"tutti/scheduler/api"
 )
 
@@ -30,15 +31,16 @@ type cli struct {
 
 func newCLI(t *testing.T) *cli {
 	t.Helper()
-	root, err := os.MkdirTemp("", "tutti") // a socket's path has to be short
+	root := t.TempDir()
+	c := &cli{t: t, mux: http.NewServeMux(), root: root, dir: t.TempDir(), signals: make(chan os.Signal, 4)}
+	paths, err := scheduler.NewPaths(root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cli{t: t, mux: http.NewServeMux(), root: root, dir: t.TempDir(), signals: make(chan os.Signal, 4)}
-	if err := os.Mkdir(filepath.Join(root, "run"), 0o700); err != nil {
+	if err := os.Mkdir(paths.Run, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("unix", filepath.Join(root, "run", "tutti.sock"))
+	l, err := net.Listen("unix", paths.Socket())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +50,7 @@ func newCLI(t *testing.T) *cli {
 	t.Cleanup(func() {
 		server.Close()
 		<-served
-		os.RemoveAll(root)
+		os.RemoveAll(paths.Run)
 	})
 	c.mux.HandleFunc("/_ping", func(http.ResponseWriter, *http.Request) {})
 	return c
