@@ -12,8 +12,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"tutti/scheduler"
 )
 
 // When a command of tutti's is taken for hung.
@@ -43,13 +41,9 @@ func newSite(t testing.TB, host *machine) *site {
 	if err := os.Mkdir(s.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	paths, err := scheduler.NewPaths(s.root)
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
 		s.clean()
-		if err := errors.Join(os.RemoveAll(base), os.RemoveAll(paths.Run)); err != nil {
+		if err := errors.Join(os.RemoveAll(base), os.RemoveAll("/run/tutti-"+s.instance())); err != nil {
 			t.Error(err)
 		}
 	})
