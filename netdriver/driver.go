@@ -45,7 +45,7 @@ var (
 type Config struct {
 	StateDir string // what is remembered of networks
 	Instance string // 4 lower case hex digits: the engine's, in every name
-	HostDir  string // shared by all engines of the host; empty: /run/tutti-net
+	HostDir  string // shared by all engines of the host; empty: below /run/tutti-net, by the host's namespace
 
 	// Host is the namespace that has the bridges, rules and port sockets. Nil is the process's own.
 	Host *netns.NS
@@ -105,7 +105,11 @@ func New(ctx context.Context, c Config) (*Driver, error) {
 		return nil, fmt.Errorf("instance %q is not four lower case hex digits", c.Instance)
 	}
 	if c.HostDir == "" {
-		c.HostDir = "/run/tutti-net"
+		inode, err := c.Host.Inode()
+		if err != nil {
+			return nil, err
+		}
+		c.HostDir = fmt.Sprintf("/run/tutti-net/%d", inode)
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()

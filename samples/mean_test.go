@@ -124,6 +124,11 @@ func meanEngineKilled(s *site, url string) {
 			}
 		})
 	}
+	end := sync.OnceFunc(func() {
+		close(stop)
+		clients.Wait()
+	})
+	defer end() // also when the test is given up
 	more := func(n int64) { // requests must have been made meanwhile
 		from := sent.Load()
 		eventually(s.t, 30*time.Second, func() error {
@@ -149,8 +154,7 @@ func meanEngineKilled(s *site, url string) {
 		}
 		more(100)
 	}
-	close(stop)
-	clients.Wait()
+	end()
 	s.t.Logf("%d requests, %d failed", sent.Load(), failed.Load())
 
 	eventually(s.t, 10*time.Second, func() error { // nginx writes a line after the answer

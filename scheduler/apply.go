@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"strconv"
 	"strings"
@@ -103,9 +104,7 @@ func (r *run) unit(op plan.Op) (*unit, error) {
 func (r *run) createVolume(key string) error {
 	v := r.project.Volumes[key]
 	labels := map[string]string{api.LabelProject: r.name, api.LabelVolume: key, api.LabelConfigHash: r.project.VolumeHash(key)}
-	for k, l := range v.Labels {
-		labels[k] = l
-	}
+	maps.Copy(labels, v.Labels)
 	_, _, err := r.e.volumes.Create(volumes.Spec{Name: v.Name, Driver: v.Driver, DriverOpts: v.DriverOpts, Labels: labels})
 	return err
 }
@@ -131,13 +130,11 @@ func (r *run) createContainer(ctx context.Context, op plan.Op) error {
 			c.Hostname = host
 		}
 	}
-	for k, v := range map[string]string{
+	maps.Copy(c.Labels, map[string]string{
 		api.LabelProject: r.name, api.LabelService: op.Service, api.LabelNumber: strconv.Itoa(op.Number), api.LabelOneOff: "False",
 		api.LabelConfigHash: c.Hash, api.LabelImage: c.ImageID, api.LabelWorkingDir: r.project.WorkingDir,
 		api.LabelConfigFiles: strings.Join(r.project.ComposeFiles, ","), api.LabelDependsOn: dependsLabel(c.DependsOn),
-	} {
-		c.Labels[k] = v
-	}
+	})
 	r.mu.Lock()
 	keep := r.kept[op.Replaces]
 	r.mu.Unlock()

@@ -29,21 +29,15 @@ func (e *Engine) Build(ctx context.Context, q api.BuildRequest, emit func(api.Ev
 		return err
 	}
 	defer end()
-	names := q.Services
-	if len(names) == 0 {
-		names = r.project.ServiceNames()
-	} else if q.WithDeps {
-		names = r.project.Graph().With(names...)
+	names, err := r.services(q.Services, q.WithDeps)
+	if err != nil {
+		return err
 	}
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var errs []error
 	for _, n := range names {
-		s, ok := r.project.Services[n]
-		if !ok {
-			return fmt.Errorf("no such service: %s", n)
-		}
-		if s.Build == nil {
+		if r.project.Services[n].Build == nil {
 			continue
 		}
 		wg.Go(func() {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"syscall"
 
 	"tutti/runtime"
 )
@@ -53,7 +52,7 @@ var ErrConflict = errors.New("conflict")
 
 // CreateExec prepares a process in a container that runs. The container is named by its name or id, or a prefix of that.
 func (e *Engine) CreateExec(name string, c ExecConfig) (*Exec, error) {
-	u, err := e.Find(name)
+	u, err := e.find(name)
 	if err != nil {
 		return nil, err
 	}
@@ -87,8 +86,8 @@ func (e *Engine) FindExec(id string) (*Exec, error) {
 	return nil, fmt.Errorf("%w exec: %s", ErrNoSuch, id)
 }
 
-// Find returns the container of that name or id, or the only one whose id begins so.
-func (e *Engine) Find(name string) (*unit, error) {
+// find returns the container of that name or id, or the only one whose id begins so.
+func (e *Engine) find(name string) (*unit, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	name = strings.TrimPrefix(name, "/")
@@ -217,19 +216,26 @@ func newExecIO(c ExecConfig, s Streams) (*execIO, error) {
 func (x *execIO) copy(console *os.File) {
 	if console != nil {
 		x.console = console
-		x.out.Go(func() { _, _ = io.Copy(x.streams.Stdout, console) }) // EIO when the last process is gone
+		x.out.Go(func() { drain(x.streams.Stdout, console) }) // EIO when the last process is gone
 		if x.streams.Stdin != nil {
 			go func() { _, _ = io.Copy(console, x.streams.Stdin) }() // ends with the client's connection
 		}
 		return
 	}
-	x.out.Go(func() { _, _ = io.Copy(x.streams.Stdout, x.stdout) })
-	x.out.Go(func() { _, _ = io.Copy(x.streams.Stderr, x.stderr) })
+	x.out.Go(func() { drain(x.streams.Stdout, x.stdout) })
+	x.out.Go(func() { drain(x.streams.Stderr, x.stderr) })
 	if x.stdin != nil {
 		go func() { // ends with the client's connection
 			_, _ = io.Copy(x.stdin, x.streams.Stdin)
 			_ = x.stdin.Close()
 		}()
+	}
+}
+
+// drain copies until the end. When the client has gone the rest is thrown away: the process must not be held up by it.
+func drain(to io.Writer, from io.Reader) {
+	if _, err := io.Copy(to, from); err != nil {
+		_, _ = io.Copy(io.Discard, from)
 	}
 }
 
@@ -251,14 +257,4 @@ func (x *execIO) close() {
 			_ = f.Close()
 		}
 	}
-}
-
-// Signal sends a signal to the exec's process.
-func (x *Exec) Signal(sig syscall.Signal) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.process == nil || !x.running {
-		return nil
-	}
-	return x.process.Kill(sig)
 }

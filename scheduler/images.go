@@ -114,18 +114,13 @@ func (e *Engine) Pull(ctx context.Context, q api.PullRequest, emit func(api.Even
 		return err
 	}
 	defer end()
-	names := q.Services
-	if len(names) == 0 {
-		names = r.project.ServiceNames()
-	} else if q.IncludeDeps {
-		names = r.project.Graph().With(names...)
+	names, err := r.services(q.Services, q.IncludeDeps)
+	if err != nil {
+		return err
 	}
 	wanted := map[string]string{} // reference → service
 	for _, n := range names {
-		s, ok := r.project.Services[n]
-		if !ok {
-			return fmt.Errorf("no such service: %s", n)
-		}
+		s := r.project.Services[n]
 		if s.Image == "" || q.IgnoreBuildable && s.Build != nil {
 			r.emit(api.Event{Kind: api.KindResource, Resource: "Image", Name: r.project.ImageName(n), Status: "Skipped", Phase: api.PhaseDone, Text: "it is built"})
 			continue

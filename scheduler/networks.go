@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/netip"
 	"sort"
 	"strings"
@@ -44,9 +45,7 @@ func (e *Engine) createNetwork(ctx context.Context, project, key, hash string, c
 	spec.ID = hex.EncodeToString(sum[:])
 	spec.Labels = map[string]string{api.LabelProject: project, api.LabelNetwork: key, api.LabelConfigHash: hash, labelCreated: time.Now().UTC().Format(time.RFC3339Nano)}
 	for _, m := range []types.Labels{c.Labels, c.CustomLabels} {
-		for k, v := range m {
-			spec.Labels[k] = v
-		}
+		maps.Copy(spec.Labels, m)
 	}
 	made, err := e.net.CreateNetwork(ctx, spec)
 	if err != nil {

@@ -22,43 +22,47 @@ func (r *run) preflight(ctx context.Context, p *plan.Plan) error {
 	}
 	wanted := hostPorts{}
 	for _, op := range p.Ops {
-		switch op.Kind {
-		case plan.CreateNetwork:
-			if _, err := networkSpec(r.project.Networks[op.Key]); err != nil {
-				return err
-			}
-		case plan.CreateContainer:
-			c, err := container.FromService(r.project, r.project.Services[op.Service], container.Image{Cmd: []string{"true"}})
-			if err != nil {
-				return r.at(err, op.Service)
-			}
-			if err := r.checkPeers(&c); err != nil {
-				return r.at(err, op.Service, "network_mode")
-			}
-			if err := r.checkPorts(ctx, op.Container, c.Ports, wanted, freed); err != nil {
-				return r.at(err, op.Service, "ports")
-			}
-		case plan.StartContainer:
-			u, err := r.unit(op)
-			if err != nil {
-				continue // made by this plan, checked above
-			}
-			if err := r.checkPorts(ctx, op.Container, u.config.Ports, wanted, freed); err != nil {
-				return r.at(err, op.Service, "ports")
-			}
-		case plan.BuildImage:
-			if err := r.project.CheckBuild(op.Service); err != nil {
-				return err
-			}
-		case plan.PullImage, plan.RemoveImage, plan.RemoveNetwork, plan.CreateVolume, plan.RemoveVolume,
-			plan.StopContainer, plan.RemoveContainer, plan.AwaitCondition, plan.AwaitHealthy:
+		if err := r.check(ctx, op, wanted, freed); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// check is preflight for one operation.
+func (r *run) check(ctx context.Context, op plan.Op, wanted hostPorts, freed map[string]bool) error {
+	switch op.Kind {
+	case plan.CreateNetwork:
+		_, err := networkSpec(r.project.Networks[op.Key])
+		return err
+	case plan.BuildImage:
+		return r.project.CheckBuild(op.Service)
+	case plan.CreateContainer:
+		c, err := container.FromService(r.project, r.project.Services[op.Service], container.Image{Cmd: []string{"true"}})
+		if err != nil {
+			return r.at(err, op.Service)
+		}
+		if err := r.checkPeers(&c); err != nil {
+			return r.at(err, op.Service, "network_mode")
+		}
+		return r.at(r.checkPorts(ctx, op.Container, c.Ports, wanted, freed), op.Service, "ports")
+	case plan.StartContainer:
+		u, err := r.unit(op)
+		if err != nil {
+			return nil //nolint:nilerr // made by this plan, checked above
+		}
+		return r.at(r.checkPorts(ctx, op.Container, u.config.Ports, wanted, freed), op.Service, "ports")
+	case plan.PullImage, plan.RemoveImage, plan.RemoveNetwork, plan.CreateVolume, plan.RemoveVolume,
+		plan.StopContainer, plan.RemoveContainer, plan.AwaitCondition, plan.AwaitHealthy:
 	}
 	return nil
 }
 
 // at says in which file and line the service is, or the key of it that an error is about.
 func (r *run) at(err error, service string, key ...string) error {
+	if err == nil {
+		return nil
+	}
 	file, line := r.project.Position(append([]string{"services", service}, key...)...)
 	if line == 0 {
 		return fmt.Errorf("service %q: %w", service, err)

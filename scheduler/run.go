@@ -97,6 +97,22 @@ func (r *run) dropModel() error {
 	return err
 }
 
+// services are the named services of the model, or all, and what they depend on when that is asked for.
+func (r *run) services(names []string, withDependencies bool) ([]string, error) {
+	for _, n := range names {
+		if _, ok := r.project.Services[n]; !ok {
+			return nil, fmt.Errorf("no such service: %s", n)
+		}
+	}
+	switch {
+	case len(names) == 0:
+		return r.project.ServiceNames(), nil
+	case withDependencies:
+		return r.project.Graph().With(names...), nil
+	}
+	return names, nil
+}
+
 // walk applies a plan and turns what went wrong into one message for the user.
 func (r *run) walk(ctx context.Context, p *plan.Plan, parallel int) error {
 	for _, note := range p.Notes {

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"os"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,8 +75,8 @@ func (s *starter) onUndo(f func(context.Context) error) { s.undos = append(s.und
 
 func (s *starter) undo(ctx context.Context) error {
 	var err error
-	for i := len(s.undos) - 1; i >= 0; i-- {
-		err = errors.Join(err, s.undos[i](ctx))
+	for _, v := range slices.Backward(s.undos) {
+		err = errors.Join(err, v(ctx))
 	}
 	if s.ns != nil {
 		s.ns.Close()
@@ -236,128 +234,6 @@ func (s *starter) supervise() error {
 	return nil
 }
 
-// endpointSpecs are the networks of a container in the driver's terms.
-func (e *Engine) endpointSpecs(c *container.Config) (all []netdriver.EndpointSpec, byID map[string]string, err error) {
-	byID = map[string]string{}
-	gateway := defaultRoute(c.Networks, e.isInternal)
-	for i, a := range c.Networks {
-		n, err := e.networkByName(a.Network)
-		if err != nil {
-			return nil, nil, err
-		}
-		byID[n.ID] = n.Name
-		s := netdriver.EndpointSpec{NetworkID: n.ID, Name: c.Name, Interface: a.Interface, DefaultRoute: i == gateway}
-		if s.Interface == "" {
-			s.Interface = "eth" + strconv.Itoa(i)
-		}
-		if s.IPv4, err = parseAddr("ipv4_address", a.IPv4); err != nil {
-			return nil, nil, err
-		}
-		if s.IPv6, err = parseAddr("ipv6_address", a.IPv6); err != nil {
-			return nil, nil, err
-		}
-		if a.MAC != "" {
-			if s.MAC, err = net.ParseMAC(a.MAC); err != nil {
-				return nil, nil, fmt.Errorf("mac_address: %w", err)
-			}
-		}
-		all = append(all, s)
-	}
-	return all, byID, nil
-}
-
-// defaultRoute is the index of the network that gives the default route: of those that lead out the one with the highest
-// gw_priority, then the first by name, as docker chooses; -1 when none leads out.
-func defaultRoute(networks []container.Attachment, internal func(string) bool) int {
-	best := -1
-	for i, a := range networks {
-		if internal(a.Network) {
-			continue
-		}
-		if best < 0 || a.GwPriority > networks[best].GwPriority || a.GwPriority == networks[best].GwPriority && a.Network < networks[best].Network {
-			best = i
-		}
-	}
-	return best
-}
-
-// isInternal says whether a network has no way out.
-func (e *Engine) isInternal(name string) bool {
-	n, err := e.networkByName(name)
-	return err == nil && n.Internal
-}
-
-// portSpecs are the published ports in the driver's terms.
-func portSpecs(ports []container.Port) ([]netdriver.PortSpec, error) {
-	var all []netdriver.PortSpec
-	for _, p := range ports {
-		s := netdriver.PortSpec{Proto: p.Protocol, ContainerPort: p.Target}
-		var err error
-		if s.HostIP, err = parseAddr("host_ip", p.HostIP); err != nil {
-			return nil, err
-		}
-		if p.Published != "" {
-			first, last, isRange := strings.Cut(p.Published, "-")
-			if !isRange {
-				last = first
-			}
-			from, err1 := strconv.ParseUint(first, 10, 16)
-			to, err2 := strconv.ParseUint(last, 10, 16)
-			if err := errors.Join(err1, err2); err != nil || to < from {
-				return nil, fmt.Errorf("ports: %q is no port or range of ports", p.Published)
-			}
-			s.HostPort, s.HostPortEnd = uint16(from), uint16(to)
-		}
-		all = append(all, s)
-	}
-	return all, nil
-}
-
-func parseAddr(what, s string) (netip.Addr, error) {
-	if s == "" {
-		return netip.Addr{}, nil
-	}
-	a, err := netip.ParseAddr(s)
-	if err != nil {
-		return a, fmt.Errorf("%s: %w", what, err)
-	}
-	return a, nil
-}
-
-// peer finds the container that "service:NAME" or "container:NAME" means for c.
-func (e *Engine) peer(c *container.Config, mode string) (*unit, error) {
-	kind, name, _ := strings.Cut(mode, ":")
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	var peer *unit
-	for _, u := range e.units {
-		match := u.config.Name == name || u.id == name
-		if kind == "service" {
-			match = u.config.Project == c.Project && u.config.Service == name && !u.config.OneOff
-		}
-		if match && (peer == nil || u.config.Number < peer.config.Number) {
-			peer = u
-		}
-	}
-	if peer == nil {
-		return nil, fmt.Errorf("there is no container of %s %s", kind, name)
-	}
-	return peer, nil
-}
-
-// peerProcess is the running process of the peer.
-func (e *Engine) peerProcess(c *container.Config, mode string) (*runtime.Container, error) {
-	u, err := e.peer(c, mode)
-	if err != nil {
-		return nil, err
-	}
-	p := u.running()
-	if p == nil {
-		return nil, fmt.Errorf("the container %s does not run", u.config.Name)
-	}
-	return p, nil
-}
-
 // spec is the OCI spec of a container's next run, and the mounts that make its root.
 func (e *Engine) spec(ctx context.Context, u *unit, netNS string) (*specs.Spec, []specs.Mount, error) {
 	lowers, err := e.lowers(ctx, u.config.ImageID)
@@ -386,7 +262,7 @@ func (e *Engine) spec(ctx context.Context, u *unit, netNS string) (*specs.Spec, 
 		return nil, nil, err
 	}
 	overlay := specs.Mount{Type: "overlay", Source: "overlay", Destination: "/", Options: []string{
-		"lowerdir=" + strings.Join(append(lowers[:len(lowers):len(lowers)], e.paths.skeleton()), ":"), "upperdir=" + u.upper(), "workdir=" + u.work(), "volatile",
+		"lowerdir=" + strings.Join(append(slices.Clip(lowers), e.paths.skeleton()), ":"), "upperdir=" + u.upper(), "workdir=" + u.work(), "volatile",
 	}}
 	return spec, []specs.Mount{overlay}, nil
 }

@@ -18,23 +18,17 @@ func (a *app) connect(ctx context.Context) (*api.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := api.NewClient(p.Socket())
+	c := api.NewClient(p.Socket(), func(ctx context.Context) error {
+		if os.Geteuid() != 0 {
+			return errors.New("the engine is not running, and only root can start it: run tutti as root, for example with sudo")
+		}
+		return startEngine(ctx, p, engineEnviron(a.environ))
+	})
 	err = c.Ping(ctx)
-	switch {
-	case err == nil:
-		return c, nil
-	case errors.Is(err, syscall.EACCES):
+	if errors.Is(err, syscall.EACCES) {
 		return nil, fmt.Errorf("permission denied on the engine's socket %s: run tutti as root, for example with sudo", p.Socket())
-	case !errors.Is(err, api.ErrNotRunning):
-		return nil, fmt.Errorf("ask the engine on %s: %w", p.Socket(), err)
 	}
-	if os.Geteuid() != 0 {
-		return nil, errors.New("the engine is not running, and only root can start it: run tutti as root, for example with sudo")
-	}
-	if err := startEngine(ctx, p, engineEnviron(a.environ)); err != nil {
-		return nil, err
-	}
-	return c, nil
+	return c, err
 }
 
 // passedOn are the variables that the engine takes over from whoever happens to start it: where programs are, and how

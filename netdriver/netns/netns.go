@@ -75,6 +75,19 @@ func (ns *NS) Path() string {
 	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns.FD())
 }
 
+// Inode is the namespace's number, which tells it from all others that exist.
+func (ns *NS) Inode() (uint64, error) {
+	path := "/proc/self/ns/net"
+	if ns != nil {
+		path = ns.Path()
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return 0, fmt.Errorf("look at network namespace: %w", err)
+	}
+	return st.Ino, nil
+}
+
 // Close gives up the hold on the namespace. Closing twice is no error.
 func (ns *NS) Close() {
 	if ns != nil {

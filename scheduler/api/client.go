@@ -12,25 +12,48 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"syscall"
 	"time"
 )
 
 // ErrNotRunning is returned when nothing listens on the engine's socket.
 var ErrNotRunning = errors.New("the engine is not running")
 
+// dialTries bounds how often the engine is revived for one connection: it may die again in between.
+const dialTries = 100
+
 // Client talks to one engine over its unix socket. It is safe for concurrent use.
 type Client struct {
 	socket string
+	revive func(context.Context) error
 	http   *http.Client
 }
 
-// NewClient returns a client of the engine that listens on socket; nothing is dialled yet.
-func NewClient(socket string) *Client {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", socket)
+// NewClient returns a client of the engine that listens on socket; nothing is dialled yet. When nothing listens, revive
+// is called to start the engine and the socket is tried again; without revive that is ErrNotRunning.
+func NewClient(socket string, revive func(context.Context) error) *Client {
+	c := &Client{socket: socket, revive: revive}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) }
+	c.http = &http.Client{Transport: &http.Transport{DialContext: dial, DisableCompression: true}}
+	return c
+}
+
+// dial connects to the engine. Whoever revives it may be told that it is ready in the moment in which it dies, hence the loop.
+func (c *Client) dial(ctx context.Context) (net.Conn, error) {
+	var d net.Dialer
+	for try := 0; ; try++ {
+		conn, err := d.DialContext(ctx, "unix", c.socket)
+		down := errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT)
+		switch {
+		case !down:
+			return conn, err
+		case c.revive == nil || try == dialTries:
+			return nil, fmt.Errorf("%w: %w", ErrNotRunning, err)
+		}
+		if err := c.revive(ctx); err != nil {
+			return nil, err
+		}
 	}
-	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{DialContext: dial, DisableCompression: true}}}
 }
 
 // Ping says whether the engine answers; ErrNotRunning when nothing listens.
@@ -230,10 +253,9 @@ func (c *Client) Hijack(ctx context.Context, path string, body any) (*net.UnixCo
 	if err != nil {
 		return nil, nil, err
 	}
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", c.socket)
+	conn, err := c.dial(ctx)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrNotRunning, err)
+		return nil, nil, err
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://tutti"+path, bytes.NewReader(b))
 	if err != nil {
@@ -280,9 +302,9 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*
 	}
 	res, err := c.http.Do(r)
 	if err != nil {
-		var op *net.OpError
-		if errors.As(err, &op) && op.Op == "dial" {
-			return nil, fmt.Errorf("%w: %w", ErrNotRunning, op.Err)
+		var about *url.Error // "Get http://tutti/...:" tells the user nothing
+		if errors.As(err, &about) {
+			err = about.Err
 		}
 		return nil, err
 	}

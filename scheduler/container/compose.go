@@ -2,6 +2,7 @@ package container
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"sort"
@@ -107,9 +108,7 @@ func environment(s types.ServiceConfig, img Image) []string {
 func labels(s types.ServiceConfig, img Image) map[string]string {
 	l := map[string]string{}
 	for _, m := range []map[string]string{img.Labels, s.Labels, s.CustomLabels} {
-		for k, v := range m {
-			l[k] = v
-		}
+		maps.Copy(l, m)
 	}
 	return l
 }

@@ -58,8 +58,10 @@ func TestFromService(t *testing.T) {
 		}, []string{"volume demo_named /data", "volume  /cache"}},
 		{"default grace", "", func(c Config) any { return c.StopGrace }, 10 * time.Second},
 		{"own grace", "    stop_grace_period: 1m30s\n", func(c Config) any { return c.StopGrace }, 90 * time.Second},
-		{"health check merges field by field", "    healthcheck: {interval: 1s}\n", func(c Config) any { return *c.Health },
-			supervise.HealthCheck{Test: []string{"CMD", "check"}, Interval: time.Second, Retries: 9}},
+		{
+			"health check merges field by field", "    healthcheck: {interval: 1s}\n", func(c Config) any { return *c.Health },
+			supervise.HealthCheck{Test: []string{"CMD", "check"}, Interval: time.Second, Retries: 9},
+		},
 		{"health check off", "    healthcheck: {disable: true}\n", func(c Config) any { return c.Health == nil }, true},
 		{"restart with a count", "    restart: on-failure:3\n", func(c Config) any { return c.Restart }, supervise.RestartPolicy{Name: "on-failure", MaxRetries: 3}},
 		{"restart of deploy", "    deploy: {restart_policy: {condition: any, delay: 2s}}\n", func(c Config) any { return c.Restart }, supervise.RestartPolicy{Name: "always", Delay: 2 * time.Second}},

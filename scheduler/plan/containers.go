@@ -15,9 +15,9 @@ import (
 // already. A service that the user did not select is only touched when its containers
 // cannot stay: because they share a namespace with, or are on a network of, something
 // that is made anew.
-func (d *differ) service(name string) error {
+func (d *differ) service(name string) {
 	if d.p.Services[name].Provider != nil {
-		return nil
+		return
 	}
 	existing := d.containers[name]
 	f := &fate{scale: d.scale(name), touched: map[string]bool{}}
@@ -57,7 +57,6 @@ func (d *differ) service(name string) error {
 			d.create(f, Container{Service: name, Number: number}, true, cause)
 		}
 	}
-	return nil
 }
 
 // choose splits containers into those to keep, lowest numbers first, and those that

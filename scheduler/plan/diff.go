@@ -43,9 +43,7 @@ func Diff(p *project.Project, s State, o Options) (*Plan, error) {
 		return nil, err
 	}
 	for _, name := range d.order {
-		if err := d.service(name); err != nil {
-			return nil, err
-		}
+		d.service(name)
 	}
 	d.restartDependents()
 	d.orderStops()

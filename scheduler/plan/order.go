@@ -84,28 +84,32 @@ func (d *differ) conditions() {
 			continue
 		}
 		for _, e := range d.edges[name] {
-			other := d.fates[e.Service]
-			if other == nil || other.scale == 0 {
-				continue
-			}
-			// What the user left out is not waited for, unless it starts anyway.
-			leftOut := !d.active[name] || d.o.NoDeps && !d.named[e.Service]
-			if leftOut && len(other.starts) == 0 {
-				continue
-			}
-			before := other.starts
-			if e.Condition != Started || !e.Required {
-				wait := d.await(name, e, other)
-				if wait == "" {
-					continue
-				}
-				before = []string{wait}
-			}
+			before := d.before(name, e)
 			for _, id := range f.starts {
 				d.build.after(id, before...)
 			}
 		}
 	}
+}
+
+// before are the operations that an edge puts before a service's starts: none for what the user left out, unless it
+// starts anyway.
+func (d *differ) before(name string, e edge) []string {
+	other := d.fates[e.Service]
+	if other == nil || other.scale == 0 {
+		return nil
+	}
+	leftOut := !d.active[name] || d.o.NoDeps && !d.named[e.Service]
+	if leftOut && len(other.starts) == 0 {
+		return nil
+	}
+	if e.Condition == Started && e.Required {
+		return other.starts
+	}
+	if wait := d.await(name, e, other); wait != "" {
+		return []string{wait}
+	}
+	return nil
 }
 
 // await plans the wait of one service for another, or nothing if that is met.

@@ -106,10 +106,15 @@ func (s *server) startExec(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer conn.Close()
-	if err := s.e.StartExec(x, streams(conn, buf, x.Config.TTY), func() { upgrade(conn, r) }); err != nil {
-		if running, pid, _, _ := x.Status(); !running && pid == 0 {
-			refuse(conn, err)
-		}
+	io := streams(conn, buf, x.Config.TTY)
+	err = s.e.StartExec(x, io, func() { upgrade(conn, r) })
+	switch _, pid, code, _ := x.Status(); {
+	case err == nil || pid != 0:
+	case code == 126 || code == 127: // the command's fault: the client shows the message and ends with the code, as with docker
+		upgrade(conn, r)
+		_, _ = fmt.Fprintf(io.Stderr, "%v\r\n", err)
+	default:
+		refuse(conn, err)
 	}
 }
 

@@ -40,7 +40,8 @@ func verb[Request any](mux *http.ServeMux, name string, do func(context.Context,
 			return
 		}
 		out := newLines(w)
-		err := do(r.Context(), q, func(e api.Event) { out.send(e) })
+		// A client that has gone ends the verb by the request's context.
+		err := do(r.Context(), q, func(e api.Event) { _ = out.send(e) })
 		end := api.Event{Kind: api.KindEnd}
 		if err != nil {
 			end.Error, end.ExitCode = err.Error(), 1
@@ -48,7 +49,7 @@ func verb[Request any](mux *http.ServeMux, name string, do func(context.Context,
 				end.ExitCode = 130
 			}
 		}
-		out.send(end)
+		_ = out.send(end)
 	})
 }
 

@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -75,7 +76,7 @@ func (h HealthCheck) Next(s Health, r ProbeResult, started time.Time) Health {
 	if len(r.Output) > keptOutput {
 		r.Output = r.Output[:keptOutput]
 	}
-	log := append(s.Log[:len(s.Log):len(s.Log)], r)
+	log := append(slices.Clip(s.Log), r)
 	s.Log = log[max(0, len(log)-keptResults):]
 	switch {
 	case r.Code == 0:
