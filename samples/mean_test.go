@@ -128,7 +128,7 @@ func meanEngineKilled(s *site, url string) {
 		close(stop)
 		clients.Wait()
 	})
-	defer end() // also when the test is given up
+	defer end()             // also when the test is given up
 	more := func(n int64) { // requests must have been made meanwhile
 		from := sent.Load()
 		eventually(s.t, 30*time.Second, func() error {

@@ -301,6 +301,9 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*
 		r.Header.Set("Content-Type", "application/json")
 	}
 	res, err := c.http.Do(r)
+	for try := 0; err != nil && method == http.MethodGet && cutOff(err) && c.revive != nil && try < dialTries; try++ {
+		res, err = c.http.Do(r) // the engine died before it could answer, the next one will
+	}
 	if err != nil {
 		var about *url.Error // "Get http://tutti/...:" tells the user nothing
 		if errors.As(err, &about) {
@@ -312,6 +315,11 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*
 		return nil, answerError(res)
 	}
 	return res, nil
+}
+
+// cutOff says whether an engine's end cut a request off.
+func cutOff(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // StatusError is an error answer of the engine: its HTTP status and the message in docker's {"message": ...} form.
