@@ -3,6 +3,7 @@ package netdriver
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -46,7 +47,10 @@ func newLab(t testing.TB, rules string) *lab {
 		Log: slog.New(slog.NewTextHandler(l.log, nil)),
 	}
 	for _, ns := range []*netns.NS{l.host, l.outside} { // link-local addresses at once or never
-		l.must(ns.Do(func() error { return setSysctl("ipv6/conf/default/accept_dad", "0") }))
+		l.must(ns.Do(func() error {
+			// A new namespace takes over the real host's setting, and other tests may have networks there.
+			return errors.Join(setSysctl("ipv6/conf/default/accept_dad", "0"), setSysctl("ipv4/ip_forward", "0"))
+		}))
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU = "uplink", uplinkMTU

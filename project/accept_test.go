@@ -86,8 +86,14 @@ func mutate(t *testing.T, random *rand.Rand, text []byte) string {
 
 // odd are values that are wrong in most places.
 var odd = []any{
-	nil, true, -1, 0, 70000, 3.5, "", "text", "5", "-5", "true", "${X:-1}", "1x", "~", []any{}, []any{"a", "a"}, []any{1, "b"},
-	map[string]any{}, map[string]any{"a": "b"}, map[string]any{"a": []any{1}}, []any{map[string]any{"target": 1}},
+	nil, true, -1, 0, 70000, 3.5, "", "text", "5", "-5", "true", "${X:-1}", "1x", "~",
+	[]any{},
+	[]any{"a", "a"},
+	[]any{1, "b"},
+	map[string]any{},
+	map[string]any{"a": "b"},
+	map[string]any{"a": []any{1}},
+	[]any{map[string]any{"target": 1}},
 }
 
 func change(random *rand.Rand, value any, depth int) {

@@ -89,8 +89,7 @@ func reason(err error) string {
 	case errors.Is(err, syscall.EISDIR):
 		return "it is a directory"
 	}
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		return pathErr.Err.Error()
 	}
 	return err.Error()

@@ -213,7 +213,7 @@ func existing(dir string, names []string) []string {
 
 func splitList(list, sep string) []string {
 	var out []string
-	for _, s := range strings.Split(list, sep) {
+	for s := range strings.SplitSeq(list, sep) {
 		if s = strings.TrimSpace(s); s != "" {
 			out = append(out, s)
 		}

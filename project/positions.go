@@ -23,8 +23,8 @@ const maxPositions = 200_000
 
 func (all *sources) positions() positions {
 	p := positions{}
-	for i := len(all.others) - 1; i >= 0; i-- {
-		p.add(all.others[i])
+	for _, v := range slices.Backward(all.others) {
+		p.add(v)
 	}
 	for _, s := range all.files {
 		p.add(s)

@@ -36,8 +36,7 @@ var renamedKeys = map[string]string{
 // translate makes an Error of what the loader reports, by finding in its message the
 // file, the path in the model or the service that it is about.
 func (in *input) translate(err error) error {
-	var known *Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*Error](err); ok {
 		return known
 	}
 	msg := firstOf(err).Error()
@@ -115,14 +114,12 @@ func (in *input) explainMissing(e *Error, err error, msg string) bool {
 		if !strings.Contains(msg, path) {
 			continue
 		}
-		var where *Error
-		if errors.As(explained, &where) {
+		if where, ok := errors.AsType[*Error](explained); ok {
 			*e = *where
 			return true
 		}
 	}
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		e.File, e.What, e.Fix = pathErr.Path, "cannot read this file: "+reason(err), "check the path"
 		return true
 	}
@@ -131,8 +128,7 @@ func (in *input) explainMissing(e *Error, err error, msg string) bool {
 
 // explainVariable handles variables: a required one that is missing, or bad syntax.
 func explainVariable(e *Error, err error) bool {
-	var missing *template.MissingRequiredError
-	if errors.As(err, &missing) {
+	if missing, ok := errors.AsType[*template.MissingRequiredError](err); ok {
 		e.What = "the required variable " + missing.Variable + " is not set"
 		if missing.Reason != "" {
 			e.What += ": " + missing.Reason
@@ -140,8 +136,7 @@ func explainVariable(e *Error, err error) bool {
 		e.Fix = "set it in the environment or in .env"
 		return true
 	}
-	var invalid *template.InvalidTemplateError
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[*template.InvalidTemplateError](err); ok {
 		e.What = "invalid variable syntax in " + strings.TrimSpace(invalid.Template)
 		e.Fix = "write ${NAME}, ${NAME:-default} or ${NAME:?message}, and $$ for a dollar sign"
 		return true

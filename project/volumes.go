@@ -39,7 +39,7 @@ func keepLinuxVolume(v *types.ServiceVolumeConfig) {
 		Type: types.VolumeTypeVolume, Source: m[1], Target: m[2],
 		Volume: &types.ServiceVolumeVolume{}, Extensions: v.Extensions,
 	}
-	for _, option := range strings.Split(options, ",") {
+	for option := range strings.SplitSeq(options, ",") {
 		switch option {
 		case "ro":
 			v.ReadOnly = true

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"fmt"
+	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -112,7 +113,7 @@ func withAllowedDevices(res *specs.LinuxResources) *specs.LinuxResources {
 		all = *res
 	}
 	if len(all.Devices) > 0 { // no rules: everything is allowed already
-		all.Devices = append(all.Devices[:len(all.Devices):len(all.Devices)], allowedDevices()...)
+		all.Devices = append(slices.Clip(all.Devices), allowedDevices()...)
 	}
 	return &all
 }

@@ -68,7 +68,7 @@ func (e *reaped) await(pidfd *os.File) {
 	var werr error
 	err = conn.Read(func(fd uintptr) bool {
 		werr = waitid(fd, &info)
-		return werr != unix.EAGAIN
+		return !errors.Is(werr, unix.EAGAIN)
 	})
 	if e.err = errors.Join(err, werr); e.err != nil {
 		return

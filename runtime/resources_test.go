@@ -8,14 +8,15 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-func pointer[T any](v T) *T { return &v }
+//go:fix inline
+func pointer[T any](v T) *T { return new(v) }
 
 // An allocation over the limit is killed, and it is known why.
 func TestMemoryLimit(t *testing.T) {
 	t.Parallel()
 	r := newRuntime(t)
 	s := testSpec(rootfs(t), "sh", "-c", "head -c 100000000 /dev/zero | tail -c 90000000 >/dev/null; exit 3")
-	s.Linux.Resources.Memory = &specs.LinuxMemory{Limit: pointer(int64(16 << 20)), Swap: pointer(int64(16 << 20))}
+	s.Linux.Resources.Memory = &specs.LinuxMemory{Limit: new(int64(16 << 20)), Swap: new(int64(16 << 20))}
 	c := start(t, r, s, CreateOptions{})
 	if status, err := c.Wait(testContext(t)); err != nil || status.Code != 3 {
 		t.Fatalf("%+v, %v", status, err)
@@ -35,14 +36,14 @@ func TestMemoryLimit(t *testing.T) {
 func TestPidsLimit(t *testing.T) {
 	t.Parallel()
 	s := testSpec(rootfs(t), "sh", "-c", "for i in 1 2 3 4 5 6 7 8; do sleep 1000 & done; echo all started")
-	s.Linux.Resources.Pids = &specs.LinuxPids{Limit: pointer(int64(5))}
+	s.Linux.Resources.Pids = &specs.LinuxPids{Limit: new(int64(5))}
 	out, _ := run(t, newRuntime(t), s)
 	if !strings.Contains(out, "can't fork") || strings.Contains(out, "all started") {
 		t.Fatal(out)
 	}
 	// One process and no more: init itself needs no room.
 	s = testSpec(rootfs(t), "echo", "alone")
-	s.Linux.Resources.Pids = &specs.LinuxPids{Limit: pointer(int64(1))}
+	s.Linux.Resources.Pids = &specs.LinuxPids{Limit: new(int64(1))}
 	if out, status := run(t, newRuntime(t), s); out != "alone\n" || status.Code != 0 {
 		t.Fatal(out, status)
 	}
@@ -51,7 +52,7 @@ func TestPidsLimit(t *testing.T) {
 func TestCPULimit(t *testing.T) {
 	t.Parallel()
 	s := testSpec(rootfs(t), "sh", "-c", "while :; do :; done")
-	s.Linux.Resources.CPU = &specs.LinuxCPU{Quota: pointer(int64(5000)), Period: pointer(uint64(50000)), Shares: pointer(uint64(512)), Cpus: "0"}
+	s.Linux.Resources.CPU = &specs.LinuxCPU{Quota: new(int64(5000)), Period: new(uint64(50000)), Shares: new(uint64(512)), Cpus: "0"}
 	c := start(t, newRuntime(t), s, CreateOptions{})
 	deadline := time.Now().Add(patience)
 	for {

@@ -98,7 +98,7 @@ func rootfs(t testing.TB) string {
 		t.Fatal(err)
 	}
 	put(t, filepath.Join(root, "bin/busybox"), string(program), 0o755)
-	for _, name := range strings.Fields("sh true false cat sleep id ls echo stty mount mknod unshare hostname dd chmod kill ps grep readlink touch stat head env yes tail ln mkdir wc test printf tr cut pwd") {
+	for name := range strings.FieldsSeq("sh true false cat sleep id ls echo stty mount mknod unshare hostname dd chmod kill ps grep readlink touch stat head env yes tail ln mkdir wc test printf tr cut pwd") {
 		if err := os.Symlink("busybox", filepath.Join(root, "bin", name)); err != nil {
 			t.Fatal(err)
 		}

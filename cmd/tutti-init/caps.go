@@ -8,7 +8,7 @@ import (
 
 // dropBounding removes every capability that is not in keep from the bounding set.
 func dropBounding(keep uint64) error {
-	for c := uintptr(0); c < 64; c++ {
+	for c := range uintptr(64) {
 		if keep&(1<<c) != 0 {
 			continue
 		}
@@ -51,7 +51,7 @@ func setCaps(c *wire.Caps) error {
 	if c.Ambient == 0 {
 		return nil // empty at the start: nothing raises it before
 	}
-	for cap := uintptr(0); cap < 64; cap++ {
+	for cap := range uintptr(64) {
 		if c.Ambient&(1<<cap) == 0 {
 			continue
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -119,8 +120,8 @@ func (a *app) interruptible(ctx context.Context, do func(context.Context) error)
 
 // env returns a variable of the user's environment.
 func (a *app) env(name string) (string, bool) {
-	for i := len(a.environ) - 1; i >= 0; i-- {
-		if k, v, ok := strings.Cut(a.environ[i], "="); ok && k == name {
+	for _, v := range slices.Backward(a.environ) {
+		if k, v, ok := strings.Cut(v, "="); ok && k == name {
 			return v, true
 		}
 	}

@@ -83,8 +83,10 @@ func (a *app) upAttached(ctx context.Context, f *upFlags, c *api.Client, p *proj
 func (s *session) choose() {
 	s.shown, s.watched = map[string]bool{}, map[string]bool{}
 	color := !s.f.noColor && s.a.colorful(s.a.out)
-	s.printer = logview.New(logview.Options{Project: s.p.Name, Out: s.a.out, Err: s.a.err, Color: color,
-		Erase: s.a.colorful(s.a.out), NoPrefix: s.f.noPrefix, Timestamps: s.f.timestamps})
+	s.printer = logview.New(logview.Options{
+		Project: s.p.Name, Out: s.a.out, Err: s.a.err, Color: color,
+		Erase: s.a.colorful(s.a.out), NoPrefix: s.f.noPrefix, Timestamps: s.f.timestamps,
+	})
 	var names []string
 	for _, name := range s.f.attachedTo(s.p) {
 		s.shown[name], s.watched[name] = true, true

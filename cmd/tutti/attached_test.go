@@ -27,8 +27,10 @@ type scene struct {
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	s := &scene{cli: newCLI(t).compose("services: {web: {image: x}, db: {image: x}, quiet: {image: x, attach: false}}\n"),
-		states: map[string]string{}, upDone: make(chan api.Event, 1)}
+	s := &scene{
+		cli:    newCLI(t).compose("services: {web: {image: x}, db: {image: x}, quiet: {image: x, attach: false}}\n"),
+		states: map[string]string{}, upDone: make(chan api.Event, 1),
+	}
 	s.mux.HandleFunc("GET "+api.Prefix+"/projects/demo/containers", func(w http.ResponseWriter, _ *http.Request) {
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -52,14 +52,24 @@ func TestWhatIsMissingSaysSo(t *testing.T) {
 		args []string
 		flag string
 	}{
-		{[]string{"up", "--watch"}, "watch"}, {[]string{"up", "-w"}, "watch"}, {[]string{"up", "--menu"}, "menu"},
-		{[]string{"build", "--push"}, "push"}, {[]string{"build", "--ssh", "default"}, "ssh"}, {[]string{"build", "-m", "1g"}, "memory"},
-		{[]string{"build", "--builder=x"}, "builder"}, {[]string{"build", "--check"}, "check"}, {[]string{"build", "--print"}, "print"},
-		{[]string{"build", "--sbom=true"}, "sbom"}, {[]string{"build", "--provenance=true"}, "provenance"},
+		{[]string{"up", "--watch"}, "watch"},
+		{[]string{"up", "-w"}, "watch"},
+		{[]string{"up", "--menu"}, "menu"},
+		{[]string{"build", "--push"}, "push"},
+		{[]string{"build", "--ssh", "default"}, "ssh"},
+		{[]string{"build", "-m", "1g"}, "memory"},
+		{[]string{"build", "--builder=x"}, "builder"},
+		{[]string{"build", "--check"}, "check"},
+		{[]string{"build", "--print"}, "print"},
+		{[]string{"build", "--sbom=true"}, "sbom"},
+		{[]string{"build", "--provenance=true"}, "provenance"},
 		{[]string{"kill", "--remove-orphans"}, "remove-orphans"},
-		{[]string{"config", "--resolve-image-digests"}, "resolve-image-digests"}, {[]string{"config", "--lock-image-digests"}, "lock-image-digests"},
-		{[]string{"--compatibility", "ps"}, "compatibility"}, {[]string{"--all-resources", "ps"}, "all-resources"},
-		{[]string{"image", "ls", "--filter", "dangling=true"}, "filter"}, {[]string{"container", "ls", "-s"}, "size"},
+		{[]string{"config", "--resolve-image-digests"}, "resolve-image-digests"},
+		{[]string{"config", "--lock-image-digests"}, "lock-image-digests"},
+		{[]string{"--compatibility", "ps"}, "compatibility"},
+		{[]string{"--all-resources", "ps"}, "all-resources"},
+		{[]string{"image", "ls", "--filter", "dangling=true"}, "filter"},
+		{[]string{"container", "ls", "-s"}, "size"},
 	} {
 		c.run(cmd.args...).expect(t, 1, "", "--"+cmd.flag+" is not supported yet\n")
 	}

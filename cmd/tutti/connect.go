@@ -33,8 +33,10 @@ func (a *app) connect(ctx context.Context) (*api.Client, error) {
 
 // passedOn are the variables that the engine takes over from whoever happens to start it: where programs are, and how
 // registries are reached. The rest of a user's environment is nothing for a process that serves everybody.
-var passedOn = []string{"PATH", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
-	"http_proxy", "https_proxy", "no_proxy", "all_proxy", "GODEBUG", "GOTRACEBACK", "GOCOVERDIR", "GOGC", "GOMEMLIMIT"}
+var passedOn = []string{
+	"PATH", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
+	"http_proxy", "https_proxy", "no_proxy", "all_proxy", "GODEBUG", "GOTRACEBACK", "GOCOVERDIR", "GOGC", "GOMEMLIMIT",
+}
 
 func engineEnviron(environ []string) []string {
 	var out []string

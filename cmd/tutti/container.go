@@ -17,11 +17,16 @@ import (
 )
 
 var containersNotYet = []notYet{
-	{"inspect", "Display detailed information on one or more containers"}, {"logs", "Fetch the logs of a container"},
-	{"exec", "Execute a command in a running container"}, {"start", "Start one or more stopped containers"},
-	{"stop", "Stop one or more running containers"}, {"restart", "Restart one or more containers"},
-	{"kill", "Kill one or more running containers"}, {"rm", "Remove one or more containers"},
-	{"run", "Create and run a new container from an image"}, {"prune", "Remove all stopped containers"},
+	{"inspect", "Display detailed information on one or more containers"},
+	{"logs", "Fetch the logs of a container"},
+	{"exec", "Execute a command in a running container"},
+	{"start", "Start one or more stopped containers"},
+	{"stop", "Stop one or more running containers"},
+	{"restart", "Restart one or more containers"},
+	{"kill", "Kill one or more running containers"},
+	{"rm", "Remove one or more containers"},
+	{"run", "Create and run a new container from an image"},
+	{"prune", "Remove all stopped containers"},
 }
 
 // containerCommand holds docker's management commands of containers.
@@ -31,8 +36,10 @@ func (a *app) containerCommand() *cobra.Command {
 
 // objectCommand is a parent of management commands.
 func objectCommand(name, short string, missing []notYet, commands ...*cobra.Command) *cobra.Command {
-	parent := &cobra.Command{Use: name, Short: short, Args: noArgs, Annotations: heeds(readsOnly),
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	parent := &cobra.Command{
+		Use: name, Short: short, Args: noArgs, Annotations: heeds(readsOnly),
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
 	parent.AddGroup(&cobra.Group{ID: groupObject, Title: "Commands:"}, &cobra.Group{ID: groupNotYet, Title: "Not yet:"})
 	add(parent, groupObject, commands...)
 	add(parent, groupNotYet, notYetCommands("tutti "+name, missing)...)

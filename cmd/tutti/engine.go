@@ -45,8 +45,7 @@ func startEngine(ctx context.Context, p scheduler.Paths, environ []string) error
 	// Not /tmp: what a killed engine leaves mounted here is found and cleaned up by the next.
 	environ = append(environ, "TMPDIR="+p.TempDir())
 	err = keeper.Start(ctx, keeper.StartOptions{RunDir: p.Run, EngineArgv: []string{self, "engine", "--root", p.Root}, EngineEnv: environ, LogFile: p.EngineLog()})
-	var failed *keeper.EngineError
-	if errors.As(err, &failed) {
+	if _, ok := errors.AsType[*keeper.EngineError](err); ok {
 		return fmt.Errorf("%w\nits log is %s", err, p.EngineLog())
 	}
 	return err

@@ -138,8 +138,10 @@ func (c *cli) run(args ...string) *result {
 // start runs a command; wait returns at its end.
 func (c *cli) start(args ...string) (r *result, wait func()) {
 	r = &result{}
-	a := &app{in: strings.NewReader(c.in), out: &r.out, err: &r.err, signals: c.signals, version: "v1.2.3",
-		environ: append([]string{"HOME=/nonexistent"}, c.environ...)}
+	a := &app{
+		in: strings.NewReader(c.in), out: &r.out, err: &r.err, signals: c.signals, version: "v1.2.3",
+		environ: append([]string{"HOME=/nonexistent"}, c.environ...),
+	}
 	global := []string{"--root", c.root}
 	if _, err := os.Stat(filepath.Join(c.dir, "compose.yaml")); err == nil {
 		global = append(global, "-f", filepath.Join(c.dir, "compose.yaml"))

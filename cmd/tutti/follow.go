@@ -88,12 +88,10 @@ func followLogs(ctx context.Context, c *api.Client, name string, o api.LogOption
 		return nil, err
 	}
 	f := &follower{ch: make(chan api.LogFrame, 64), cursors: map[string]*cursor{}}
-	f.done.Add(1)
-	go func() {
-		defer f.done.Done()
+	f.done.Go(func() {
 		defer close(f.ch)
 		f.err = f.run(ctx, c, name, o, r)
-	}()
+	})
 	return f, nil
 }
 

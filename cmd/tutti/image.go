@@ -20,9 +20,12 @@ import (
 )
 
 var imagesNotYet = []notYet{
-	{"build", "Build an image from a Dockerfile"}, {"history", "Show the history of an image"},
-	{"import", "Import the contents from a tarball to create a filesystem image"}, {"prune", "Remove unused images"},
-	{"push", "Upload an image to a registry"}, {"save", "Save one or more images to a tar archive"},
+	{"build", "Build an image from a Dockerfile"},
+	{"history", "Show the history of an image"},
+	{"import", "Import the contents from a tarball to create a filesystem image"},
+	{"prune", "Remove unused images"},
+	{"push", "Upload an image to a registry"},
+	{"save", "Save one or more images to a tar archive"},
 }
 
 // imageCommand holds docker's management commands of images.

@@ -21,9 +21,11 @@ type imageRow struct {
 	Containers, CreatedAt, CreatedSince, Digest, ID, Repository, SharedSize, Size, Tag, UniqueSize string
 }
 
-var imageHeaders = listing.Headers{"ID": "IMAGE ID", "Repository": "REPOSITORY", "Tag": "TAG", "Digest": "DIGEST",
+var imageHeaders = listing.Headers{
+	"ID": "IMAGE ID", "Repository": "REPOSITORY", "Tag": "TAG", "Digest": "DIGEST",
 	"CreatedSince": "CREATED", "CreatedAt": "CREATED AT", "Size": "SIZE", "Containers": "CONTAINERS",
-	"SharedSize": "SHARED SIZE", "UniqueSize": "UNIQUE SIZE"}
+	"SharedSize": "SHARED SIZE", "UniqueSize": "UNIQUE SIZE",
+}
 
 func (a *app) imageListCommand() *cobra.Command {
 	var format string
@@ -84,8 +86,10 @@ func (a *app) printImageIDs(rows []imageRow) error {
 // imageRows are the lines of one image: one for each of its names, sorted, or one without.
 func imageRows(i image.Summary, noTruncate bool) []imageRow {
 	created := time.Unix(i.Created, 0)
-	row := imageRow{Containers: "N/A", CreatedAt: created.String(), CreatedSince: listing.Ago(created, time.Now()), Digest: "<none>",
-		ID: i.ID, Repository: "<none>", SharedSize: "N/A", Size: listing.Size(i.Size), Tag: "<none>", UniqueSize: "N/A"}
+	row := imageRow{
+		Containers: "N/A", CreatedAt: created.String(), CreatedSince: listing.Ago(created, time.Now()), Digest: "<none>",
+		ID: i.ID, Repository: "<none>", SharedSize: "N/A", Size: listing.Size(i.Size), Tag: "<none>", UniqueSize: "N/A",
+	}
 	if !noTruncate {
 		row.ID = listing.ShortID(i.ID)
 	}

@@ -21,8 +21,10 @@ const someID = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
 
 // demo are the containers of a small project.
 func demo() []api.Container {
-	base := api.Container{ID: someID, Project: "demo", Image: "nginx:1", ImageID: "sha256:" + someID, Number: 1,
-		Created: time.Now().Add(-2 * time.Minute), Labels: map[string]string{"b": "2", "a": "1"}}
+	base := api.Container{
+		ID: someID, Project: "demo", Image: "nginx:1", ImageID: "sha256:" + someID, Number: 1,
+		Created: time.Now().Add(-2 * time.Minute), Labels: map[string]string{"b": "2", "a": "1"},
+	}
 	web, web2, job, orphan := base, base, base, base
 	web.Name, web.Service, web.State, web.Status, web.Health = "demo-web-1", "web", "running", "Up 2 minutes (healthy)", "healthy"
 	web.Command = []string{"/docker-entrypoint.sh", "nginx", "-g", "daemon off;"}
@@ -147,8 +149,10 @@ func TestImages(t *testing.T) {
 	t.Parallel()
 	c := demoCLI(t)
 	c.mux.HandleFunc("GET /images/{id}/json", func(w http.ResponseWriter, r *http.Request) {
-		writeJSON(w, image.InspectResponse{ID: r.PathValue("id"), Os: "linux", Architecture: "amd64", Size: 123_456_789,
-			Created: time.Now().Add(-48 * time.Hour).Format(time.RFC3339Nano)})
+		writeJSON(w, image.InspectResponse{
+			ID: r.PathValue("id"), Os: "linux", Architecture: "amd64", Size: 123_456_789,
+			Created: time.Now().Add(-48 * time.Hour).Format(time.RFC3339Nano),
+		})
 	})
 	c.run("images", "web").expect(t, 0, `CONTAINER           REPOSITORY          TAG                 PLATFORM            IMAGE ID            SIZE                CREATED
 demo-web-1          nginx               1                   linux/amd64         0123456789ab        123MB               2 days ago
@@ -169,10 +173,14 @@ func TestObjectLists(t *testing.T) {
 	c := newCLI(t)
 	c.answer("/volumes", volume.ListResponse{Volumes: []volume.Volume{{Name: "z", Driver: "local"}, {Name: "a", Driver: "local", Scope: "local"}}})
 	c.answer("/networks", []network.Summary{{Network: network.Network{ID: someID, Name: "demo_default", Driver: "bridge", Scope: "local"}}})
-	c.answer("/images/json", []image.Summary{{ID: "sha256:" + someID, RepoTags: []string{"nginx:1", "docker.io/me/app:2"}, Created: now.Add(-time.Hour).Unix(), Size: 5_000_000},
-		{ID: "sha256:ffff456789abcdef", Created: now.Add(-time.Hour).Unix(), Size: 1}})
-	c.answer("/containers/json", []container.Summary{{ID: someID, Names: []string{"/demo-web-1"}, Image: "nginx:1", Command: "nginx", Created: now.Add(-time.Hour).Unix(),
-		State: "running", Status: "Up 1 hour", Ports: []container.PortSummary{{IP: netip.MustParseAddr("127.0.0.1"), PrivatePort: 80, PublicPort: 8080, Type: "tcp"}}}})
+	c.answer("/images/json", []image.Summary{
+		{ID: "sha256:" + someID, RepoTags: []string{"nginx:1", "docker.io/me/app:2"}, Created: now.Add(-time.Hour).Unix(), Size: 5_000_000},
+		{ID: "sha256:ffff456789abcdef", Created: now.Add(-time.Hour).Unix(), Size: 1},
+	})
+	c.answer("/containers/json", []container.Summary{{
+		ID: someID, Names: []string{"/demo-web-1"}, Image: "nginx:1", Command: "nginx", Created: now.Add(-time.Hour).Unix(),
+		State: "running", Status: "Up 1 hour", Ports: []container.PortSummary{{IP: netip.MustParseAddr("127.0.0.1"), PrivatePort: 80, PublicPort: 8080, Type: "tcp"}},
+	}})
 
 	c.run("volume", "ls").expect(t, 0, "DRIVER    VOLUME NAME\nlocal     a\nlocal     z\n", "")
 	c.run("volume", "ls", "-q").expect(t, 0, "a\nz\n", "")

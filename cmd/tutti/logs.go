@@ -140,8 +140,10 @@ func (a *app) printLogs(ctx context.Context, name string, o api.LogOptions, f *l
 	}
 	alive := map[string]bool{}
 	out := bufio.NewWriterSize(a.out, 64<<10)
-	p := logview.New(logview.Options{Project: name, Out: out, Err: out, Color: !f.noColor && a.colorful(a.out),
-		Erase: a.colorful(a.out), NoPrefix: f.noPrefix, Timestamps: f.timestamps})
+	p := logview.New(logview.Options{
+		Project: name, Out: out, Err: out, Color: !f.noColor && a.colorful(a.out),
+		Erase: a.colorful(a.out), NoPrefix: f.noPrefix, Timestamps: f.timestamps,
+	})
 	for _, c := range chosen {
 		p.Expect(logview.Name(name, c.Service, c.Name, c.Number)) // in order: colours do not depend on who speaks first
 		if slices.Contains(liveStates, c.State) {

@@ -18,8 +18,10 @@ import (
 )
 
 var networksNotYet = []notYet{
-	{"create", "Create a network"}, {"connect", "Connect a container to a network"},
-	{"disconnect", "Disconnect a container from a network"}, {"prune", "Remove all unused networks"},
+	{"create", "Create a network"},
+	{"connect", "Connect a container to a network"},
+	{"disconnect", "Disconnect a container from a network"},
+	{"prune", "Remove all unused networks"},
 }
 
 // networkCommand holds docker's management commands of networks.
@@ -39,8 +41,10 @@ type networkRow struct {
 // Label is the value of one label, for templates.
 func (r networkRow) Label(name string) string { return r.labels[name] }
 
-var networkHeaders = listing.Headers{"ID": "NETWORK ID", "Name": "NAME", "Driver": "DRIVER", "Scope": "SCOPE", "IPv4": "IPV4",
-	"IPv6": "IPV6", "Internal": "INTERNAL", "Labels": "LABELS", "CreatedAt": "CREATED AT"}
+var networkHeaders = listing.Headers{
+	"ID": "NETWORK ID", "Name": "NAME", "Driver": "DRIVER", "Scope": "SCOPE", "IPv4": "IPV4",
+	"IPv6": "IPV6", "Internal": "INTERNAL", "Labels": "LABELS", "CreatedAt": "CREATED AT",
+}
 
 func (a *app) networkListCommand() *cobra.Command {
 	var format string
@@ -63,9 +67,11 @@ func (a *app) networkListCommand() *cobra.Command {
 			slices.SortFunc(list, func(a, b network.Summary) int { return strings.Compare(a.Name, b.Name) })
 			rows := make([]networkRow, 0, len(list))
 			for _, n := range list {
-				rows = append(rows, networkRow{CreatedAt: n.Created.String(), Driver: n.Driver, ID: shortUnless(noTruncate, n.ID),
+				rows = append(rows, networkRow{
+					CreatedAt: n.Created.String(), Driver: n.Driver, ID: shortUnless(noTruncate, n.ID),
 					IPv4: strconv.FormatBool(n.EnableIPv4), IPv6: strconv.FormatBool(n.EnableIPv6), Internal: strconv.FormatBool(n.Internal),
-					Labels: listing.Labels(n.Labels), Name: n.Name, Scope: n.Scope, labels: n.Labels})
+					Labels: listing.Labels(n.Labels), Name: n.Name, Scope: n.Scope, labels: n.Labels,
+				})
 			}
 			if quiet {
 				for _, r := range rows {

@@ -41,8 +41,7 @@ func newError(err error, output string) *Error {
 
 // failedStep is the digest of the step that failed, empty when it was none.
 func failedStep(err error) string {
-	var vertex *errdefs.VertexError
-	if errors.As(err, &vertex) {
+	if vertex, ok := errors.AsType[*errdefs.VertexError](err); ok {
 		return vertex.Digest
 	}
 	return ""

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/moby/buildkit/executor"
@@ -176,10 +177,8 @@ func exitError(status runtime.ExitStatus, valid []int) error {
 	if status.Code == 0 && len(valid) == 0 {
 		return nil
 	}
-	for _, code := range valid {
-		if code == status.Code {
-			return nil
-		}
+	if slices.Contains(valid, status.Code) {
+		return nil
 	}
 	return &gateway.ExitError{ExitCode: uint32(status.Code)}
 }

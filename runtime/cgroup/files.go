@@ -107,7 +107,7 @@ func isBusy(err error) bool {
 // it asks again, ever less often, until ctx ends.
 func removeTree(ctx context.Context, dir string) error {
 	err := syscall.Rmdir(dir)
-	if err == nil || err == syscall.ENOENT {
+	if err == nil || errors.Is(err, syscall.ENOENT) {
 		return nil
 	}
 	timer := time.NewTimer(0)

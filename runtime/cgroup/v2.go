@@ -43,8 +43,8 @@ func (g *v2) Create(res *specs.LinuxResources) error {
 // parents hold no processes, as v2 demands.
 func (g *v2) delegate() error {
 	dir := g.root
-	parts := strings.Split(strings.Trim(g.path, "/"), "/")
-	for _, part := range parts {
+	parts := strings.SplitSeq(strings.Trim(g.path, "/"), "/")
+	for part := range parts {
 		available, err := read(dir, "cgroup.controllers")
 		if err != nil {
 			return fmt.Errorf("delegate cgroup controllers: %w", err)

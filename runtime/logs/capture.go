@@ -167,7 +167,7 @@ func (c *capture) next(ctx context.Context, raw syscall.RawConn, stream string) 
 	var failed error
 	attempt := func(fd uintptr) bool {
 		n, failed = c.batch(ctx, int(fd), stream)
-		return failed != unix.EAGAIN
+		return !errors.Is(failed, unix.EAGAIN)
 	}
 	err = raw.Read(attempt) // waits after EAGAIN
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -175,7 +175,7 @@ func (c *capture) next(ctx context.Context, raw syscall.RawConn, stream string) 
 			return 0, nil
 		}
 		err = raw.Control(func(fd uintptr) { attempt(fd) })
-		if failed == unix.EAGAIN {
+		if errors.Is(failed, unix.EAGAIN) {
 			return 0, nil // drained
 		}
 	}

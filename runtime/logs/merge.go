@@ -166,7 +166,7 @@ func (m *merger) waitIdle(ctx context.Context) (more bool, err error) {
 	if chosen == 0 {
 		return false, ctx.Err()
 	}
-	it, ok := value.Interface().(mergeItem)
+	it, ok := reflect.TypeAssert[mergeItem](value)
 	if !ok {
 		return false, errors.New("merge logs: unexpected item")
 	}

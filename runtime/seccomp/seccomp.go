@@ -57,6 +57,7 @@ func (i instruction) append(b []byte) []byte {
 func load(offset uint32) instruction {
 	return instruction{code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, k: offset}
 }
+
 func ret(verdict uint32) instruction {
 	return instruction{code: unix.BPF_RET | unix.BPF_K, k: verdict}
 }

@@ -305,8 +305,7 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*
 		res, err = c.http.Do(r) // the engine died before it could answer, the next one will
 	}
 	if err != nil {
-		var about *url.Error // "Get http://tutti/...:" tells the user nothing
-		if errors.As(err, &about) {
+		if about, ok := errors.AsType[*url.Error](err); ok {
 			err = about.Err
 		}
 		return nil, err

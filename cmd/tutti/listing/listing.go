@@ -28,10 +28,10 @@ func (Headers) Label(name string) string {
 // the JSON show.
 func Templated[T any](w io.Writer, format, table string, headers Headers, rows []T) error {
 	text, isTable := strings.CutPrefix(format, "table")
-	switch {
-	case format == "" || format == "table":
+	switch format {
+	case "", "table":
 		text, isTable = table, true
-	case format == "json":
+	case "json":
 		text = "{{json .}}"
 	}
 	text = strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(strings.Trim(text, " "))

@@ -73,8 +73,10 @@ func (j *jsonLines) resource(e api.Event) {
 	if e.Total > 0 {
 		percent = int(min(e.Current, e.Total) * 100 / e.Total)
 	}
-	out := jsonEvent{ID: taskID(e), Status: phaseName(e.Phase), Text: e.Status, Details: e.Text,
-		Current: e.Current, Total: e.Total, Percent: percent}
+	out := jsonEvent{
+		ID: taskID(e), Status: phaseName(e.Phase), Text: e.Status, Details: e.Text,
+		Current: e.Current, Total: e.Total, Percent: percent,
+	}
 	if e.Layer != "" {
 		out.ID, out.Parent, out.Text, out.Details = e.Layer, out.ID, e.Text, ""
 		if layerDone(e.Text) {

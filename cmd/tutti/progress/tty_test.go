@@ -22,10 +22,12 @@ type terminal struct {
 func newTerminal(t *testing.T, width, height int) *terminal {
 	t.Helper()
 	s := &terminal{VT100: vt100.NewVT100(height, width), now: time.Unix(1000, 0), tick: make(chan time.Time)}
-	s.d = New(t.Context(), Options{Out: s, Mode: TTY, Operation: "up", Color: true,
+	s.d = New(t.Context(), Options{
+		Out: s, Mode: TTY, Operation: "up", Color: true,
 		Size: func() (int, int) { return width, height },
 		Now:  func() time.Time { return s.now },
-		Tick: func() (<-chan time.Time, func()) { return s.tick, func() {} }})
+		Tick: func() (<-chan time.Time, func()) { return s.tick, func() {} },
+	})
 	t.Cleanup(s.d.Close)
 	return s
 }

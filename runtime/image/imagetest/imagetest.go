@@ -47,12 +47,15 @@ func Busybox(names ...string) (Image, error) {
 		return Image{}, fmt.Errorf("static busybox is needed (Debian: busybox-static): %w", err)
 	}
 	files := []File{
-		{Path: "bin/"}, {Path: "etc/"}, {Path: "tmp/", Mode: 0o1777}, {Path: "root/", Mode: 0o700},
+		{Path: "bin/"},
+		{Path: "etc/"},
+		{Path: "tmp/", Mode: 0o1777},
+		{Path: "root/", Mode: 0o700},
 		{Path: "bin/busybox", Body: string(binary), Mode: 0o755},
 		{Path: "etc/passwd", Body: "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"},
 		{Path: "etc/group", Body: "root:x:0:\nnogroup:x:65534:\n"},
 	}
-	for _, applet := range strings.Fields("sh cat echo ls mkdir touch rm cp mv sleep id env date sync stat grep wc true false mount umount ip ping hostname sed nc tail head seq test find chmod chown readlink pwd wget httpd ps kill") {
+	for applet := range strings.FieldsSeq("sh cat echo ls mkdir touch rm cp mv sleep id env date sync stat grep wc true false mount umount ip ping hostname sed nc tail head seq test find chmod chown readlink pwd wget httpd ps kill") {
 		files = append(files, File{Path: "bin/" + applet, Link: "busybox"})
 	}
 	image := Image{Names: names, Layers: [][]File{files}}
