@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -157,13 +158,20 @@ func (s *starter) process(ctx context.Context) error {
 	}
 	c, err := s.e.runtime.Create(ctx, u.id, spec, o)
 	if s.pipes != nil {
-		err = errors.Join(err, s.pipes.CloseChild())
+		closeErr := s.pipes.CloseChild() // the process has them now, or never will
+		err = cmp.Or(err, closeErr)
+	}
+	if c != nil {
+		s.process_ = c
+		s.onUndo(func(ctx context.Context) error { return errors.Join(c.Delete(ctx), s.e.keeper.Release(u.id)) })
 	}
 	if err != nil {
 		return err
 	}
-	s.process_ = c
-	s.onUndo(func(ctx context.Context) error { return errors.Join(c.Delete(ctx), s.e.keeper.Release(u.id)) })
+	// Another container with the same volume may have put a symlink in the way of a subpath meanwhile.
+	if err := s.e.volumes.Verify(c.Pid(), spec.Mounts); err != nil {
+		return err
+	}
 	if c.Console != nil {
 		return s.e.keeper.Hold(u.id, map[string]*os.File{"console": c.Console})
 	}
