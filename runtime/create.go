@@ -24,6 +24,9 @@ const cleanupTime = 5 * time.Second
 // Errors of init's steps are returned here; then nothing of the container is left.
 // The created container lives no longer than this process until it is started.
 func (r *Runtime) Create(ctx context.Context, id string, spec *specs.Spec, o CreateOptions) (*Container, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("create container %s: %w", id, err)
+	}
 	if err := checkSpec(spec); err != nil {
 		return nil, err
 	}
