@@ -341,3 +341,35 @@ volumes:
 	}
 	s.must("down", "-v", "-t", "0")
 }
+
+// stdin_open must keep the standard input open, also over an engine's death, and a terminal whose output nobody wants must
+// not hold its container up.
+func TestStandardInputAndUnreadTerminal(t *testing.T) {
+	t.Parallel()
+	s := newBusyboxSite(t)
+	s.write("compose.yaml", `
+services:
+  open: {image: "busybox:latest", command: cat, stdin_open: true}
+  closed: {image: "busybox:latest", command: cat}
+  chatty:
+    image: busybox:latest
+    tty: true
+    logging: {driver: none}
+    command: sh -c 'head -c 300000 /dev/zero | tr "\\0" x; touch /done; sleep 1000'
+    stop_grace_period: 0s
+`)
+	s.must("up", "-d")
+	eventually(t, 10*time.Second, func() error {
+		if r := s.run("exec", "-T", "chatty", "test", "-f", "/done"); r.code != 0 {
+			return fmt.Errorf("the container has not written everything: %s", r)
+		}
+		return nil
+	})
+	if err := syscall.Kill(s.engine(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	want := "chatty running open running"
+	if got := strings.Join(strings.Fields(s.must("ps", "--format", "{{.Service}} {{.State}}\n")), " "); got != want {
+		t.Errorf("running are %q, want %q", got, want)
+	}
+}

@@ -120,14 +120,17 @@ type output struct {
 
 // takeOutput finds what the keeper holds of a container's output; a container that did not run has none.
 func (e *Engine) takeOutput(rec container.Record) (pipes *logs.Pipes, console *os.File, err error) {
-	if !rec.State.Alive() || rec.Log.Driver == "none" {
+	if !rec.State.Alive() {
 		return nil, nil, nil
 	}
 	held, err := e.keeper.Take(rec.ID)
 	if err != nil || len(held) == 0 {
 		return nil, nil, err // the host was rebooted
 	}
-	if c := held["console"]; c != nil {
+	if stdin := held[heldStdin]; stdin != nil {
+		_ = stdin.Close() // the keeper's keeps it open
+	}
+	if c := held["console"]; c != nil || rec.Log.Driver == "none" {
 		return nil, c, nil
 	}
 	pipes, err = logs.FromFiles(held)

@@ -154,13 +154,13 @@ func (e *Engine) StartExec(x *Exec, s Streams, started func()) error {
 	if x.Config.WorkingDir != "" {
 		process.Cwd = x.Config.WorkingDir
 	}
-	io_, err := newExecIO(x.Config, s)
+	pipes, err := newExecIO(x.Config, s)
 	if err != nil {
 		return err
 	}
-	defer io_.close()
-	proc, err := p.Exec(e.ctx, x.ID, process, io_.child)
-	io_.closeChild()
+	defer pipes.close()
+	proc, err := p.Exec(e.ctx, x.ID, process, pipes.child)
+	pipes.closeChild()
 	if err != nil {
 		x.mu.Lock()
 		x.code, x.done = runtime.ExitCode(err), true
@@ -171,9 +171,9 @@ func (e *Engine) StartExec(x *Exec, s Streams, started func()) error {
 	x.process, x.running = proc, true
 	x.mu.Unlock()
 	started()
-	io_.copy(proc.Console)
+	pipes.copy(proc.Console)
 	status, err := proc.Wait(e.ctx)
-	io_.wait()
+	pipes.wait()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.running, x.done, x.code = false, true, status.Code

@@ -49,7 +49,7 @@ func (e *Engine) startLocked(ctx context.Context, u *unit, delay time.Duration) 
 		})
 		err = errors.Join(err, stateErr)
 	}()
-	for _, step := range []func(context.Context) error{s.namespace, s.attach, s.writeFiles, s.output, s.process, s.publish, s.resolve, s.execute} {
+	for _, step := range []func(context.Context) error{s.namespace, s.attach, s.writeFiles, s.output, s.input, s.process, s.publish, s.resolve, s.execute} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -68,7 +68,8 @@ type starter struct {
 	endpoints []container.Endpoint
 	bindings  []netdriver.PortBinding
 	pipes     *logs.Pipes
-	process_  *runtime.Container
+	stdin     *os.File // the container's side, nil for none
+	created   *runtime.Container
 	undos     []func(context.Context) error
 }
 
@@ -145,6 +146,24 @@ func (s *starter) output(context.Context) error {
 	return s.e.keeper.Hold(s.u.id, p.Files())
 }
 
+// input gives a container with stdin_open a standard input that does not end: the keeper holds its other side for as long
+// as the container runs. A terminal is open anyway.
+func (s *starter) input(context.Context) error {
+	if !s.u.config.StdinOpen || s.u.config.TTY {
+		return nil
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	s.stdin = r
+	s.onUndo(func(context.Context) error { return s.e.keeper.Release(s.u.id) })
+	return errors.Join(s.e.keeper.Hold(s.u.id, map[string]*os.File{heldStdin: w}), w.Close())
+}
+
+// heldStdin names the open side of a container's standard input among what the keeper holds.
+const heldStdin = "stdin"
+
 // process makes the container's first process, which waits in front of its program.
 func (s *starter) process(ctx context.Context) error {
 	u := s.u
@@ -156,14 +175,23 @@ func (s *starter) process(ctx context.Context) error {
 	if s.pipes != nil {
 		o.Stdio.Stdout, o.Stdio.Stderr = s.pipes.Stdout, s.pipes.Stderr
 	}
+	if s.stdin != nil {
+		defer s.stdin.Close()
+		o.Stdio.Stdin = s.stdin
+	}
 	c, err := s.e.runtime.Create(ctx, u.id, spec, o)
 	if s.pipes != nil {
 		closeErr := s.pipes.CloseChild() // the process has them now, or never will
 		err = cmp.Or(err, closeErr)
 	}
 	if c != nil {
-		s.process_ = c
-		s.onUndo(func(ctx context.Context) error { return errors.Join(c.Delete(ctx), s.e.keeper.Release(u.id)) })
+		s.created = c
+		s.onUndo(func(ctx context.Context) error {
+			if c.Console != nil {
+				_ = c.Console.Close() // the keeper's goes with Release
+			}
+			return errors.Join(c.Delete(ctx), s.e.keeper.Release(u.id))
+		})
 	}
 	if err != nil {
 		return err
@@ -214,7 +242,7 @@ func (s *starter) execute(ctx context.Context) error {
 	before := u.snapshot()
 	_, err := u.update(func(st *container.State) {
 		*st = container.State{
-			Status: container.Running, Pid: s.process_.Pid(), Started: time.Now().UTC(), Finished: before.Finished,
+			Status: container.Running, Pid: s.created.Pid(), Started: time.Now().UTC(), Finished: before.Finished,
 			Restarts: before.Restarts, Delay: s.delay, Endpoints: s.endpoints, Bindings: s.bindings,
 		}
 		if s.delay > 0 {
@@ -229,7 +257,7 @@ func (s *starter) execute(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.process_.Start(ctx)
+	return s.created.Start(ctx)
 }
 
 // supervise hands the running container over to its goroutines.
@@ -238,7 +266,7 @@ func (s *starter) supervise() error {
 		s.ns.Close() // the process holds it now
 	}
 	s.e.bus.send(change{kind: changeStarted, unit: s.u})
-	s.e.watch(s.u, s.process_, s.pipes)
+	s.e.watch(s.u, s.created, s.pipes)
 	return nil
 }
 

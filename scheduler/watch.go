@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"strings"
 	"syscall"
@@ -69,10 +70,13 @@ func (e *Engine) watch(u *unit, p *runtime.Container, pipes *logs.Pipes) {
 // capture writes what the container prints into its log until nobody can write any more.
 func (e *Engine) capture(ctx context.Context, u *unit, p *runtime.Container, pipes *logs.Pipes) error {
 	switch {
-	case u.log == nil:
-		return nil
+	case p.Console != nil && u.log == nil: // somebody has to read, or the container could not write on
+		stop := context.AfterFunc(ctx, func() { _ = p.Console.SetReadDeadline(time.Now()) })
+		defer stop()
+		_, _ = io.Copy(io.Discard, p.Console) // EIO when the last process is gone
+		return p.Console.Close()
 	case p.Console != nil:
-		return u.log.CaptureConsole(ctx, p.Console)
+		return errors.Join(u.log.CaptureConsole(ctx, p.Console), p.Console.Close())
 	case pipes != nil:
 		return errors.Join(u.log.Capture(e.ctx, pipes), pipes.Close())
 	}

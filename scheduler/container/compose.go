@@ -203,7 +203,7 @@ func (c *Config) network(p *project.Project, s types.ServiceConfig) error {
 		if n != nil {
 			a.Aliases = append(a.Aliases, n.Aliases...)
 			a.IPv4, a.IPv6, a.MAC, a.Interface = n.Ipv4Address, n.Ipv6Address, n.MacAddress, n.InterfaceName
-			a.Priority, a.GwPriority, a.LinkLocalIP = n.Priority, n.GatewayPriority, n.LinkLocalIPs
+			a.Priority, a.GwPriority = n.Priority, n.GatewayPriority
 		}
 		if a.MAC == "" {
 			a.MAC = s.MacAddress

@@ -102,15 +102,14 @@ type Device struct {
 
 // Attachment is one network of a container.
 type Attachment struct {
-	Network     string   `json:"network"` // the network's full name
-	Aliases     []string `json:"aliases,omitempty"`
-	IPv4        string   `json:"ipv4,omitempty"`
-	IPv6        string   `json:"ipv6,omitempty"`
-	MAC         string   `json:"mac,omitempty"`
-	Interface   string   `json:"interface,omitempty"`
-	Priority    int      `json:"priority,omitempty"`
-	GwPriority  int      `json:"gwPriority,omitempty"`
-	LinkLocalIP []string `json:"linkLocalIP,omitempty"`
+	Network    string   `json:"network"` // the network's full name
+	Aliases    []string `json:"aliases,omitempty"`
+	IPv4       string   `json:"ipv4,omitempty"`
+	IPv6       string   `json:"ipv6,omitempty"`
+	MAC        string   `json:"mac,omitempty"`
+	Interface  string   `json:"interface,omitempty"`
+	Priority   int      `json:"priority,omitempty"`
+	GwPriority int      `json:"gwPriority,omitempty"`
 }
 
 // Port is one published (or, without Published, exposed) container port.
