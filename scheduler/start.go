@@ -138,7 +138,9 @@ func (s *starter) output(context.Context) error {
 		return err
 	}
 	s.pipes = p
-	s.u.log.Begin()
+	if err := s.u.log.Begin(); err != nil {
+		s.e.log.Warn("begin the log", "container", s.u.config.Name, "error", err)
+	}
 	s.onUndo(func(context.Context) error {
 		s.u.log.Finish()
 		return errors.Join(p.Close(), s.e.keeper.Release(s.u.id))

@@ -109,8 +109,13 @@ func (e *Engine) ended(u *unit, p *runtime.Container, status runtime.ExitStatus)
 	if err := errors.Join(err, stateErr, e.keeper.Release(u.id)); err != nil {
 		e.log.Error("clean up after the container", "container", u.config.Name, "error", err)
 	}
-	if u.log != nil && !again {
-		u.log.Finish()
+	if u.log != nil {
+		if err := u.log.EndRun(); err != nil {
+			e.log.Warn("end the log", "container", u.config.Name, "error", err)
+		}
+		if !again {
+			u.log.Finish()
+		}
 	}
 	e.bus.send(change{kind: changeExited, unit: u, code: status.Code, restart: again})
 	if again {

@@ -126,6 +126,7 @@ func (f *File) takeBack(p *Pipes) error {
 	if err := f.cur.Truncate(end); err != nil {
 		return err
 	}
+	f.unfinished = nil
 	f.mu.Lock()
 	f.size = end
 	f.mu.Unlock()

@@ -17,7 +17,8 @@ type record struct {
 	piece  []byte // in the buffer given to parse
 }
 
-func (r *record) ends() bool { return len(r.piece) > 0 && r.piece[len(r.piece)-1] == '\n' }
+// ends tells whether nothing that follows belongs to the same line.
+func (r *record) ends() bool { return len(r.piece) == 0 || r.piece[len(r.piece)-1] == '\n' }
 
 var (
 	beforePiece  = []byte(`{"log":"`)

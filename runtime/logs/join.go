@@ -89,7 +89,7 @@ func newJoiner(o ReadOptions, emit func(Entry) error) *joiner {
 func (j *joiner) line(b []byte) error {
 	rec, buf, ok := parse(b, j.parsed[:0])
 	j.parsed = buf
-	if !ok || len(rec.piece) == 0 {
+	if !ok {
 		return nil
 	}
 	if !j.o.Until.IsZero() && rec.at.After(j.o.Until) {
@@ -109,13 +109,18 @@ func (j *joiner) line(b []byte) error {
 	}
 	p := j.pending[rec.stream]
 	if j.o.Raw || rec.ends() && (p == nil || len(p.line) == 0) {
+		if len(rec.piece) == 0 {
+			return nil
+		}
 		return j.give(rec.at, rec.stream, rec.piece)
 	}
 	if p == nil {
 		p = &unfinished{}
 		j.pending[rec.stream] = p
 	}
-	p.line, p.at = append(p.line, rec.piece...), rec.at
+	if p.line, p.at = append(p.line, rec.piece...), rec.at; len(rec.piece) == 0 {
+		p.line = append(p.line, '\n')
+	}
 	if !rec.ends() && len(p.line) < maxLine {
 		return nil
 	}

@@ -9,7 +9,8 @@
 // with Docker's rotation (NAME, NAME.1, NAME.2, ... the higher the older). As in Docker, a line longer than 16 KiB
 // becomes several records, of which only the last one's text ends in a newline. Unlike Docker, text that does not
 // end in a newline is recorded when it arrives, so a line may consist of several short records too; Docker's own
-// readers print the same bytes either way. Read joins them again.
+// readers print the same bytes either way. Read joins them again. A record without text says that the container has
+// ended in the middle of a line.
 //
 // Bytes that are not UTF-8 are recorded as the lone surrogates \udc80 to \udcff (Python's surrogateescape, PEP
 // 383). Read gives back the exact bytes; other JSON readers see U+FFFD, which is what Docker would have recorded.
@@ -51,7 +52,8 @@ type File struct {
 	path string
 	opts Options
 
-	writer sync.Mutex // held while records are made, written and committed
+	writer     sync.Mutex           // held while records are made, written and committed
+	unfinished map[string]time.Time // streams whose last record does not end a line, and its time; nil: to be looked up
 
 	mu       sync.Mutex
 	cur      *os.File

@@ -275,7 +275,6 @@ func TestForeignRecords(t *testing.T) {
 	text := `{"log":"a\u003cb\n","stream":"stdout","attrs":{"tag":"x"},"time":"2026-01-02T03:04:05Z"}
 rubbish
 {"stream":"stderr","time":"2026-01-02T03:04:06Z","log":"\ud83d\ude00\n"}
-{"log":"","stream":"stdout","time":"2026-01-02T03:04:06Z"}
 {"log":"c\n","stream":"stdout","time":"2026-01-02T03:04:07Z"}
 `
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

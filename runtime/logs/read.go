@@ -26,7 +26,8 @@ type Entry struct {
 	Time   time.Time // when its last byte was captured
 	Stream string    // Stdout or Stderr
 	// Line ends with its newline, unless it is unfinished at the end of the log, or goes on in the stream's next
-	// Entry because it is longer than 1 MiB. It is valid until emit returns.
+	// Entry because it is longer than 1 MiB. A line that the container did not finish before it ended gets the newline
+	// that is missing, but not with Raw. It is valid until emit returns.
 	Line []byte
 }
 

@@ -48,7 +48,7 @@ func findTail(files []segment, n int) (tailStart, error) {
 // line takes the record at offset of file i; it returns true when no earlier one can matter.
 func (s *tailScan) line(i int, offset int64, line []byte) (done bool) {
 	rec, _, ok := parse(line, nil)
-	if !ok || len(rec.piece) == 0 {
+	if !ok {
 		return false
 	}
 	st := s.streams[rec.stream]

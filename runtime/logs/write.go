@@ -38,7 +38,8 @@ func (f *File) stamp() time.Time {
 // in the file, and after each rotation, commit is told how much of data is recorded and where the file ends.
 // After an error of it or of logData, the rest of data is not recorded.
 func (f *File) logData(ctx context.Context, stream string, data []byte, out *[]byte, commit func(done int, end int64) error) error {
-	end := recordEnd(stream, f.stamp())
+	at := f.stamp()
+	end := recordEnd(stream, at)
 	done := 0
 	for done < len(data) {
 		if f.full() {
@@ -59,6 +60,7 @@ func (f *File) logData(ctx context.Context, stream string, data []byte, out *[]b
 		if err := f.write(ctx, b); err != nil {
 			return err
 		}
+		f.noteEnd(stream, at, data[:done])
 		if err := commit(done, f.size+int64(len(b))); err != nil {
 			return err
 		}
