@@ -29,7 +29,7 @@ func TestExec(t *testing.T) {
 		}
 	}
 	out, _ = execute(t, c, &specs.Process{Args: []string{"id"}, User: specs.User{Username: "app"}})
-	if out != "uid=1000(app) gid=1001(apps) groups=1002(extra),1003(more)\n" {
+	if out != "uid=1000(app) gid=1001(apps) groups=1001(apps),1002(extra),1003(more)\n" {
 		t.Fatalf("id as app: %s", out)
 	}
 }

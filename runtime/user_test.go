@@ -10,19 +10,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// The primary group is among the supplementary ones (CVE-2022-36109).
 func TestUser(t *testing.T) {
 	t.Parallel()
 	r, root := newRuntime(t), rootfs(t)
 	for user, want := range map[string]string{
 		"":          "uid=0(root) gid=0(root) /root",
-		"root":      "uid=0(root) gid=0(root) /root",
-		"app":       "uid=1000(app) gid=1001(apps) groups=1002(extra),1003(more) /home/app",
-		"1000":      "uid=1000(app) gid=1001(apps) groups=1002(extra),1003(more) /home/app",
-		"app:extra": "uid=1000(app) gid=1002(extra) /home/app",
-		"app:7":     "uid=1000(app) gid=7 /home/app",
-		"4711":      "uid=4711 gid=0(root) /",
-		"4711:12":   "uid=4711 gid=12 /",
-		"0:more":    "uid=0(root) gid=1003(more) /root",
+		"root":      "uid=0(root) gid=0(root) groups=0(root) /root",
+		"app":       "uid=1000(app) gid=1001(apps) groups=1001(apps),1002(extra),1003(more) /home/app",
+		"1000":      "uid=1000(app) gid=1001(apps) groups=1001(apps),1002(extra),1003(more) /home/app",
+		"app:extra": "uid=1000(app) gid=1002(extra) groups=1002(extra) /home/app",
+		"app:7":     "uid=1000(app) gid=7 groups=7 /home/app",
+		"4711":      "uid=4711 gid=0(root) groups=0(root) /",
+		"4711:12":   "uid=4711 gid=12 groups=12 /",
+		"0:more":    "uid=0(root) gid=1003(more) groups=1003(more) /root",
 		"nobody":    "unable to find user nobody",
 		"app:none":  "unable to find group none",
 	} {
@@ -62,7 +63,7 @@ func TestGroupsAndHome(t *testing.T) {
 	p := process("sh", "-c", "id; echo $HOME")
 	p.User.Username = "4711"
 	out, _ := execute(t, c, p)
-	if out != "uid=4711 gid=0(root) groups=44,1002(extra)\n/\n" && out != "uid=4711 gid=0(root) groups=1002(extra),44\n/\n" {
+	if out != "uid=4711 gid=0(root) groups=0(root),44,1002(extra)\n/\n" && out != "uid=4711 gid=0(root) groups=0(root),1002(extra),44\n/\n" {
 		t.Error(out)
 	}
 	s = testSpec(root, "sh", "-c", "id; echo $HOME")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -62,7 +63,15 @@ func lookup(p *wire.Process) (identity, error) {
 	if id.uid > maxID || id.gid > maxID {
 		return id, refused("look up user", "user and group must be between 0 and 2147483647")
 	}
-	return id, addGroups(&id, p.GroupNames)
+	if err := addGroups(&id, p.GroupNames); err != nil {
+		return id, err
+	}
+	if (name != "" || hasGroup) && !slices.Contains(id.groups, id.gid) {
+		// The primary group is a supplementary one too, as docker has it: a program that only changes its group must
+		// not lose it where that forbids more than it allows (CVE-2022-36109).
+		id.groups = append([]uint32{id.gid}, id.groups...)
+	}
+	return id, nil
 }
 
 // findUser looks for a user number or a login name, and sets uid and gid.

@@ -1,0 +1,7 @@
+//go:build !amd64
+
+package main
+
+const has32 = false
+
+func verdict32(uint32) int { return -1 }
