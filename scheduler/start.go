@@ -49,7 +49,7 @@ func (e *Engine) startLocked(ctx context.Context, u *unit, delay time.Duration) 
 		})
 		err = errors.Join(err, stateErr)
 	}()
-	for _, step := range []func(context.Context) error{s.namespace, s.attach, s.writeFiles, s.output, s.input, s.process, s.publish, s.resolve, s.execute} {
+	for _, step := range []func(context.Context) error{s.canShip, s.namespace, s.attach, s.writeFiles, s.output, s.input, s.process, s.publish, s.resolve, s.execute} {
 		if err := step(ctx); err != nil {
 			return err
 		}

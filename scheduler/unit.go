@@ -20,6 +20,8 @@ type unit struct {
 	config container.Config // immutable
 	log    *logs.File       // nil with the logging driver "none"
 
+	shipping sync.Mutex // held by whoever sends the log on
+
 	op sync.Mutex // held by whoever starts, stops or removes the container
 
 	mu      sync.Mutex // guards what follows
@@ -38,7 +40,9 @@ func newUnit(dir string, rec container.Record, pipes *logs.Pipes) (*unit, error)
 		return u, nil
 	}
 	var err error
-	u.log, err = logs.Open(u.logPath(), logs.Options{MaxSize: rec.Log.MaxSize, MaxFiles: rec.Log.MaxFiles, Resume: pipes, Logger: slog.Default()})
+	u.log, err = logs.Open(u.logPath(), logs.Options{
+		MaxSize: rec.Log.MaxSize, MaxFiles: rec.Log.MaxFiles, Attributes: rec.LogAttributes(), Resume: pipes, Logger: slog.Default(),
+	})
 	return u, err
 }
 

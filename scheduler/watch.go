@@ -38,6 +38,7 @@ func (e *Engine) watch(u *unit, p *runtime.Container, pipes *logs.Pipes) {
 			e.log.Error("capture the output", "container", u.config.Name, "error", err)
 		}
 	})
+	e.ship(u, logged)
 	if u.config.Health != nil {
 		e.wg.Go(func() { e.watchHealth(ctx, u, p) })
 	}

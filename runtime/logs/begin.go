@@ -30,7 +30,7 @@ func (f *File) EndRun() error {
 	}
 	streams := slices.SortedFunc(maps.Keys(f.unfinished), func(a, b string) int { return f.unfinished[a].Compare(f.unfinished[b]) })
 	for _, stream := range streams { // the line that stopped first ends first
-		b := appendRecord(nil, nil, recordEnd(stream, f.stamp()))
+		b := appendRecord(nil, nil, recordEnd(stream, f.stamp(), f.attributes))
 		if _, err := f.cur.WriteAt(b, f.size); err != nil { // also on a full disk: a container that ends must not wait for it
 			return fmt.Errorf("end the run in log %s: %w", f.path, err)
 		}

@@ -2,6 +2,8 @@ package logs
 
 import (
 	"bytes"
+	"os"
+	"strings"
 	"testing"
 )
 
@@ -53,5 +55,17 @@ func TestRunsAreApart(t *testing.T) {
 		if want := "bad endone\ntwothree\nfour\nfiveother\n"; err != nil || !bytes.Equal(raw, []byte(want)) {
 			t.Errorf("raw: %q, %v, want %q", raw, err, want)
 		}
+	}
+}
+
+// TestAttributes: labels and the like stand in every record as docker writes them, and change nothing of the text.
+func TestAttributes(t *testing.T) {
+	t.Parallel()
+	f := openLog(t, Options{Attributes: map[string]string{"tag": `"time":"x"}`, "a": "b"}})
+	f.mustLog(t, Stdout, "x\xff\nunfinished")
+	equal(t, "all", lines(t, f, ReadOptions{Tail: -1}), "o:x\xff", "o:unfinished…")
+	text, err := os.ReadFile(f.path)
+	if want := `,"stream":"stdout","attrs":{"a":"b","tag":"\"time\":\"x\"}"},"time":"`; err != nil || strings.Count(string(text), want) != 2 {
+		t.Errorf("%s, %v: want %s twice", text, err, want)
 	}
 }

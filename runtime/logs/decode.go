@@ -24,6 +24,8 @@ var (
 	beforePiece  = []byte(`{"log":"`)
 	beforeStream = []byte(`"stream":"`)
 	beforeTime   = []byte(`"time":"`)
+
+	beforeAttributes = []byte(`"attrs":{`)
 )
 
 // parse reads a record; its payload is appended to buf. Records that are not in this package's exact form, which
@@ -62,6 +64,11 @@ func parseEnd(b []byte) (stream string, at time.Time, ok bool) {
 	}
 	if b, ok = bytes.CutPrefix(b, []byte{','}); !ok {
 		return "", at, false
+	}
+	if bytes.HasPrefix(b, beforeAttributes) { // of no interest; quotes within them are escaped
+		if i := bytes.LastIndex(b, beforeTime); i > 0 {
+			b = b[i:]
+		}
 	}
 	stamp, b, ok := cutString(b, beforeTime)
 	if !ok || len(b) == 0 || b[0] != '}' {

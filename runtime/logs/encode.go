@@ -19,11 +19,16 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
-// recordEnd returns what follows the payload in a record.
-func recordEnd(stream string, at time.Time) []byte {
-	b := append(make([]byte, 0, 80), `","stream":"`...)
+// recordEnd returns what follows the payload in a record; attributes is a JSON object, or empty.
+func recordEnd(stream string, at time.Time, attributes []byte) []byte {
+	b := append(make([]byte, 0, 80+len(attributes)), `","stream":"`...)
 	b = append(b, stream...)
-	b = append(b, `","time":"`...)
+	if len(attributes) > 0 {
+		b = append(append(b, `","attrs":`...), attributes...)
+		b = append(b, `,"time":"`...)
+	} else {
+		b = append(b, `","time":"`...)
+	}
 	b = at.UTC().AppendFormat(b, time.RFC3339Nano)
 	return append(b, "\"}\n"...)
 }

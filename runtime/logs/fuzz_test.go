@@ -13,9 +13,9 @@ import (
 
 // FuzzRead: a reader must end without an error on any file, and the tail must be the end of everything.
 func FuzzRead(f *testing.F) {
-	end := string(recordEnd(Stdout, time.Unix(1, 2)))
+	end := string(recordEnd(Stdout, time.Unix(1, 2), nil))
 	f.Add([]byte(`{"log":"a\n`+end+`{"log":"\udcff\ud83d\ude00`+end), 1)
-	f.Add([]byte(strings.Repeat(`{"log":"x`+end, 3)+`{"log":"e\n`+string(recordEnd(Stderr, time.Unix(2, 0)))), 1)
+	f.Add([]byte(strings.Repeat(`{"log":"x`+end, 3)+`{"log":"e\n`+string(recordEnd(Stderr, time.Unix(2, 0), nil))), 1)
 	f.Add([]byte("\n\n{}\n{\"log\":\"\\u12\"}\nnull\n[]\n{\"log\":\"\\"), 2)
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, content []byte, tail int) {
@@ -57,7 +57,7 @@ func FuzzRecord(f *testing.F) {
 		}
 		data = data[:pieceLen(data)]
 		at := time.Unix(1, 2).UTC()
-		line := appendRecord(nil, data, recordEnd(Stderr, at))
+		line := appendRecord(nil, data, recordEnd(Stderr, at, nil))
 		if !json.Valid(line) || bytes.Count(line, []byte("\n")) != 1 {
 			t.Fatalf("not a line of JSON: %q", line)
 		}

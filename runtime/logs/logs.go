@@ -25,6 +25,7 @@
 package logs
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -41,6 +42,8 @@ import (
 type Options struct {
 	MaxSize  int64 // bytes; a file of this size or more is rotated before the next record; 0: never
 	MaxFiles int   // how many files there may be, the current one included; less than 1 means 1
+	// Attributes are written into every record, as docker's labels, env and tag options ask for.
+	Attributes map[string]string
 	// Resume are the pipes of a capture that an engine which has died had begun; records that it had not finished
 	// are taken back before anybody can read them.
 	Resume *Pipes
@@ -49,8 +52,9 @@ type Options struct {
 
 // File is one log: one writer, any number of readers in the same process.
 type File struct {
-	path string
-	opts Options
+	path       string
+	opts       Options
+	attributes []byte // JSON, or empty
 
 	writer     sync.Mutex           // held while records are made, written and committed
 	unfinished map[string]time.Time // streams whose last record does not end a line, and its time; nil: to be looked up
@@ -69,6 +73,12 @@ type File struct {
 // a crash of the machine, is cut off.
 func Open(path string, o Options) (*File, error) {
 	f := &File{path: path, opts: o}
+	if len(o.Attributes) > 0 {
+		var err error
+		if f.attributes, err = json.Marshal(o.Attributes); err != nil {
+			return nil, fmt.Errorf("open log: attributes: %w", err)
+		}
+	}
 	if err := f.openCurrent(); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}

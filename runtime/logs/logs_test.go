@@ -67,7 +67,7 @@ func equal(t testing.TB, what string, got []string, want ...string) {
 // TestFormat: records must be what Docker writes, byte for byte where the text is UTF-8.
 func TestFormat(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 60, time.UTC)
-	got := string(appendRecord(nil, []byte("a\"\\\t\r\x01é€😀\x7f\n"), recordEnd(Stderr, at)))
+	got := string(appendRecord(nil, []byte("a\"\\\t\r\x01é€😀\x7f\n"), recordEnd(Stderr, at, nil)))
 	want := `{"log":"a\"\\\t\r\u0001é€😀` + "\x7f" + `\n","stream":"stderr","time":"2026-01-02T03:04:05.00000006Z"}` + "\n"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -76,7 +76,7 @@ func TestFormat(t *testing.T) {
 		Log, Stream string
 		Time        time.Time
 	}
-	binary := appendRecord(nil, []byte("x\xff\xc3y"), recordEnd(Stdout, at))
+	binary := appendRecord(nil, []byte("x\xff\xc3y"), recordEnd(Stdout, at, nil))
 	if err := json.Unmarshal(binary, &docker); err != nil || docker.Log != "x\ufffd\ufffdy" || !docker.Time.Equal(at) {
 		t.Errorf("another reader sees %+v, %v", docker, err)
 	}

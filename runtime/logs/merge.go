@@ -51,10 +51,12 @@ func feed(ctx context.Context, s Source, ch chan<- mergeItem) {
 			return ctx.Err()
 		}
 	}
-	err := s.Log.read(ctx, s.Options, func(e Entry) error {
+	o := s.Options
+	o.CaughtUp = func() error { return send(mergeItem{idle: true}) }
+	err := s.Log.Read(ctx, o, func(e Entry) error {
 		e.Line = bytes.Clone(e.Line)
 		return send(mergeItem{entry: e})
-	}, func() error { return send(mergeItem{idle: true}) })
+	})
 	_ = send(mergeItem{end: true, err: err}) // nobody listens once ctx is done
 }
 

@@ -19,6 +19,9 @@ type ReadOptions struct {
 	Follow bool      // go on with what is written later, until Finish, or Until has passed
 	// Raw gives out the container's bytes piece by piece as they were written, instead of joined to lines.
 	Raw bool
+	// CaughtUp is called, if not nil, whenever all there is has been given out and, with Follow, more is waited for. An
+	// error of it ends the reading and is returned.
+	CaughtUp func() error
 }
 
 // Entry is a line, or a piece of one with Raw.
@@ -34,16 +37,11 @@ type Entry struct {
 // Read gives out entries in the order of their ends, so that times never decrease, until the end of the log or, with
 // Follow, until Finish; at last the unfinished line of each stream. An error of emit ends it and is returned.
 func (f *File) Read(ctx context.Context, o ReadOptions, emit func(Entry) error) error {
-	return f.read(ctx, o, emit, nil)
-}
-
-// read is Read. With Follow, caughtUp is called (if not nil) whenever all there is has been given out.
-func (f *File) read(ctx context.Context, o ReadOptions, emit func(Entry) error, caughtUp func() error) error {
 	files, err := f.snapshot()
 	if err != nil {
 		return fmt.Errorf("read log: %w", err)
 	}
-	r := &reader{log: f, files: files, joiner: newJoiner(o, emit), caughtUp: caughtUp}
+	r := &reader{log: f, files: files, joiner: newJoiner(o, emit), caughtUp: o.CaughtUp}
 	defer r.close()
 	if o.Tail >= 0 {
 		start, err := findTail(files, o.Tail)

@@ -39,7 +39,7 @@ func (f *File) stamp() time.Time {
 // After an error of it or of logData, the rest of data is not recorded.
 func (f *File) logData(ctx context.Context, stream string, data []byte, out *[]byte, commit func(done int, end int64) error) error {
 	at := f.stamp()
-	end := recordEnd(stream, at)
+	end := recordEnd(stream, at, f.attributes)
 	done := 0
 	for done < len(data) {
 		if f.full() {

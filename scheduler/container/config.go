@@ -86,13 +86,6 @@ type Security struct {
 	DeviceRules     []string `json:"deviceRules,omitempty"`
 }
 
-// Log is the container's logging: driver json-file, local (stored alike) or none.
-type Log struct {
-	Driver   string `json:"driver"`
-	MaxSize  int64  `json:"maxSize,omitempty"` // bytes; 0: no rotation
-	MaxFiles int    `json:"maxFiles,omitempty"`
-}
-
 // Device is a host device made visible in the container.
 type Device struct {
 	Source      string `json:"source"`

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
-	"github.com/docker/go-units"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"tutti/project"
@@ -116,41 +115,6 @@ func security(s types.ServiceConfig) (Security, error) {
 		}
 	}
 	return sec, nil
-}
-
-// logging reads the driver and the options of docker's json-file; another driver is refused by name.
-func logging(s types.ServiceConfig) (Log, error) {
-	l := Log{Driver: "json-file"}
-	driver, options := s.LogDriver, s.LogOpt
-	if s.Logging != nil {
-		driver, options = s.Logging.Driver, s.Logging.Options
-	}
-	switch driver {
-	case "":
-	case "json-file", "none":
-		l.Driver = driver
-	case "local":
-		l = Log{Driver: driver, MaxSize: 20 << 20, MaxFiles: 5} // docker's defaults
-	default:
-		return l, fmt.Errorf("logging driver %q is not supported yet: use json-file, local or none", driver)
-	}
-	for k, v := range options {
-		var err error
-		switch k {
-		case "max-size":
-			l.MaxSize, err = units.RAMInBytes(v)
-		case "max-file":
-			l.MaxFiles, err = strconv.Atoi(v)
-		case "mode", "max-buffer-size", "compress", "labels", "labels-regex", "env", "env-regex", "tag":
-			// docker's bookkeeping: no effect on what is logged here
-		default:
-			err = fmt.Errorf("the %s driver has no such option", l.Driver)
-		}
-		if err != nil {
-			return l, fmt.Errorf("logging option %s=%s: %w", k, v, err)
-		}
-	}
-	return l, nil
 }
 
 // files are the configs and secrets of the service as the files they appear as.
