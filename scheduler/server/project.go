@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"time"
 
 	"tutti/scheduler/api"
 )
@@ -61,6 +62,8 @@ func (s *server) logs(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	out := newLines(w)
+	out.late = true
+	defer out.close()
 	begun := false
 	err = s.e.Logs(r.Context(), r.PathValue("name"), o, func() { begun = true; out.flush() }, func(f api.LogFrame) error { return out.send(f) })
 	if err != nil && !begun {
@@ -68,11 +71,18 @@ func (s *server) logs(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// lines writes values as lines of JSON, each sent at once.
+// flushDelay is how long a line of a stream that may have millions waits for company.
+const flushDelay = 2 * time.Millisecond
+
+// lines writes values as lines of JSON, each sent at once or, when that may be late, with those that come right after it.
 type lines struct {
-	mu  sync.Mutex
-	enc *json.Encoder
-	rc  *http.ResponseController
+	late bool
+
+	mu      sync.Mutex
+	enc     *json.Encoder
+	rc      *http.ResponseController
+	pending *time.Timer // flushes what is late; nil when nothing is
+	closed  bool
 }
 
 func newLines(w http.ResponseWriter) *lines {
@@ -86,11 +96,32 @@ func (l *lines) send(v any) error {
 	if err := l.enc.Encode(v); err != nil {
 		return err
 	}
-	return l.rc.Flush()
+	if !l.late {
+		return l.rc.Flush()
+	}
+	if l.pending == nil {
+		l.pending = time.AfterFunc(flushDelay, l.flush)
+	}
+	return nil
 }
 
+// flush sends what waits.
 func (l *lines) flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_ = l.rc.Flush() // the client has gone: the next send says so
+	if l.pending != nil {
+		l.pending.Stop()
+		l.pending = nil
+	}
+	if !l.closed { // the response is not to be used after the handler's end
+		_ = l.rc.Flush() // the client has gone: the next send says so
+	}
+}
+
+// close sends what waits; nothing may be sent after it.
+func (l *lines) close() {
+	l.flush()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
 }
