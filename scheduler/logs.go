@@ -190,11 +190,17 @@ func (s *logStream) rest(ctx context.Context, u *unit) {
 	if ended == nil {
 		return
 	}
-	select {
-	case <-ended:
-	case <-ctx.Done():
-	case <-time.After(time.Second): // it has been started again: its log goes on
-	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.wg.Go(func() {
+		defer cancel()
+		select {
+		case <-ended:
+		case <-ctx.Done():
+		}
+	})
+	// Or until it has been started again, and its log goes on.
+	_ = u.wait(ctx, func(st container.State) (bool, error) { return st.Alive(), nil })
 }
 
 // lifecycle follows containers as they come and tells how they end, until ctx is done.
