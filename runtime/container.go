@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"tutti/runtime/cgroup"
@@ -36,6 +37,9 @@ type State struct {
 	Status  Status
 	Pid     int // in the host's pid namespace; 0 when stopped
 	Created time.Time
+	// Bundle and Annotations are what Create was told.
+	Bundle      string
+	Annotations map[string]string
 }
 
 // state is what the state file holds: what Load and Exec need. Whether the
@@ -53,6 +57,13 @@ type state struct {
 	NoNewPrivs  bool
 	OOMScoreAdj string
 	Groups      []string
+	Personality uint64 // as in wire.Process
+	NoKeyring   bool
+	Join        uint64            // CLONE_NEW* that a further process has to join besides enterNamespaces
+	Detached    bool              // it listens on the socket of startSocket until it is started
+	Bundle      string            // see CreateOptions
+	Annotations map[string]string // of the spec
+	Hooks       *specs.Hooks      // those that run after the creation
 }
 
 // Container is one container of a Runtime.
@@ -107,16 +118,29 @@ func (c *Container) NetNS() string { return "/proc/" + strconv.Itoa(c.state.Pid)
 func (c *Container) Start(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	var err error
+	if c.state.Detached {
+		err = c.startDetached(ctx)
+	} else {
+		err = c.startOwn(ctx)
+	}
+	if err == nil {
+		err = c.runPoststart()
+	}
+	if err != nil {
+		return fmt.Errorf("start container %s: %w", c.id, err)
+	}
+	return nil
+}
+
+func (c *Container) startOwn(ctx context.Context) error {
 	if c.ctl == nil {
-		return fmt.Errorf("start container %s: it is not in state created", c.id)
+		return ErrNotCreated
 	}
 	ctl := c.ctl
 	c.ctl = nil
 	defer ctl.close()
-	if err := ctl.start(ctx, frame(wire.FrameStart, nil)); err != nil {
-		return fmt.Errorf("start container %s: %w", c.id, err)
-	}
-	return nil
+	return ctl.start(ctx, frame(wire.FrameStart, nil))
 }
 
 // start sends the word and waits for the end of the stream, which execve brings.
@@ -154,11 +178,49 @@ func (c *Container) KillAll(context.Context) error {
 	return nil
 }
 
+// SignalAll sends sig to every process of the container. They are frozen meanwhile,
+// so that none is born unseen; the kernel's SIGKILL needs no such care.
+func (c *Container) SignalAll(ctx context.Context, sig syscall.Signal) error {
+	if sig == syscall.SIGKILL {
+		return c.KillAll(ctx)
+	}
+	paused, err := c.cg.Frozen()
+	if err == nil && !paused {
+		if err = c.cg.Freeze(ctx); errors.Is(err, cgroup.ErrUnsupported) {
+			err, paused = nil, true // this host has no freezer: nothing to thaw
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("signal container %s: %w", c.id, err)
+	}
+	pids, err := c.cg.Pids()
+	for _, pid := range pids {
+		if kerr := syscall.Kill(pid, sig); kerr != nil && !errors.Is(kerr, syscall.ESRCH) {
+			err = errors.Join(err, fmt.Errorf("process %d: %w", pid, kerr))
+		}
+	}
+	if !paused {
+		err = errors.Join(err, c.cg.Thaw())
+	}
+	if err != nil {
+		return fmt.Errorf("signal container %s: %w", c.id, err)
+	}
+	return nil
+}
+
+// Update changes limits of the container; nil fields stay as they are.
+func (c *Container) Update(res *specs.LinuxResources) error {
+	if err := c.cg.Set(res); err != nil {
+		return fmt.Errorf("update container %s: %w", c.id, err)
+	}
+	return nil
+}
+
 // Pause freezes every process of the container.
 func (c *Container) Pause(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ctl != nil || !c.alive() {
+	if c.created() || !c.alive() {
 		return fmt.Errorf("pause container %s: %w", c.id, ErrNotRunning)
 	}
 	if err := c.cg.Freeze(ctx); err != nil {
@@ -223,13 +285,15 @@ func (c *Container) alive() bool { return c.pidfd != nil && !exited(c.pidfd) }
 
 // State looks at the kernel and describes the container now.
 func (c *Container) State() State {
-	s := State{ID: c.id, Status: StatusStopped, Created: c.state.Created}
+	s := State{
+		ID: c.id, Status: StatusStopped, Created: c.state.Created, Bundle: c.state.Bundle, Annotations: c.state.Annotations,
+	}
 	if !c.alive() {
 		return s
 	}
 	s.Pid, s.Status = c.state.Pid, StatusRunning
 	c.mu.Lock()
-	created := c.ctl != nil
+	created := c.created()
 	c.mu.Unlock()
 	if created {
 		s.Status = StatusCreated
@@ -282,6 +346,7 @@ func (c *Container) Delete(ctx context.Context) error {
 	for key := range c.execs {
 		errs = append(errs, c.rt.cfg.Reaper.Release(key))
 	}
+	c.runPoststop()
 	errs = append(errs, c.rt.cfg.Reaper.Release(c.id), os.RemoveAll(c.rt.dir(c.id)))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("delete container %s: %w", c.id, err)

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
 
 	"tutti/runtime/cgroup"
 	"tutti/runtime/statefile"
@@ -37,7 +37,10 @@ func (r *Runtime) Create(ctx context.Context, id string, spec *specs.Spec, o Cre
 	if p := spec.Linux.CgroupsPath; p != "" {
 		path = filepath.Clean("/" + p)
 	}
-	c := &Container{rt: r, id: id, cg: r.cgroups.Manager(path), state: state{ID: id, Cgroup: path, Created: time.Now()}}
+	c := &Container{rt: r, id: id, cg: r.cgroups.Manager(path), state: state{
+		ID: id, Cgroup: path, Created: time.Now(), Bundle: o.Bundle, Annotations: spec.Annotations,
+		Hooks: lateHooks(spec.Hooks), Detached: o.Detached, NoKeyring: o.NoKeyring,
+	}}
 	err := c.create(ctx, spec, o)
 	if err == nil {
 		return c, nil
@@ -66,6 +69,10 @@ func (c *Container) create(ctx context.Context, spec *specs.Spec, o CreateOption
 	if err != nil {
 		return err
 	}
+	defer p.close()
+	if err := c.prepareExtras(p, spec, o); err != nil {
+		return err
+	}
 	res := withAllowedDevices(spec.Linux.Resources)
 	late := &specs.LinuxResources{}
 	if c.cg.Dir() != "" {
@@ -78,17 +85,7 @@ func (c *Container) create(ctx context.Context, spec *specs.Spec, o CreateOption
 			return err
 		}
 	}
-	s := spawnOptions{}
-	if p.newPID {
-		s.flags = unix.CLONE_NEWPID
-	}
-	if p.pidNSPath != "" {
-		if s.pidNS, err = os.Open(p.pidNSPath); err != nil {
-			return fmt.Errorf("open pid namespace: %w", err)
-		}
-		defer s.pidNS.Close() //nolint:errcheck // opened for reading
-	}
-	proc, err := c.rt.launch(c.id, c.cg, s, o.Stdio, spec.Process.Terminal)
+	proc, err := c.rt.launch(c.id, c.cg, p.spawn, o.Stdio, spec.Process.Terminal, p.extras...)
 	if proc.pidfd != nil {
 		c.pidfd, c.ctl = proc.pidfd, proc.ctl
 		c.state.Pid, c.state.OwnPidNS = proc.pid, p.newPID
@@ -101,14 +98,21 @@ func (c *Container) create(ctx context.Context, spec *specs.Spec, o CreateOption
 			return err
 		}
 	}
+	score := p.config.Process.OOMScoreAdj
+	if p.inUserNS() {
+		if err := c.placeForInit(proc.pid, &p.config); err != nil {
+			return err
+		}
+	}
 	defer c.ctl.bound(ctx)()
 	if err := c.ctl.send(frame(wire.FrameConfig, p.config.Marshal())); err != nil {
 		return err
 	}
 	// The state is written while init works. If init fails meanwhile, and is gone
 	// before its start time could be read, its own error is the one to tell.
+	p.config.Process.OOMScoreAdj = score
 	remembered := c.remember(&p.config.Process, o.Groups)
-	if err := c.awaitReady(ctx); err != nil {
+	if err := c.awaitReady(ctx, spec.Hooks); err != nil {
 		return err
 	}
 	return errors.Join(remembered, c.cg.Set(late))
@@ -116,12 +120,15 @@ func (c *Container) create(ctx context.Context, spec *specs.Spec, o CreateOption
 
 func (c *Container) makeCgroup(res *specs.LinuxResources) error {
 	err := c.cg.Create(res)
+	if c.state.Detached && errors.Is(err, fs.ErrExist) {
+		err = c.cg.Adopt(res) // its path is the caller's choice, who may have made it
+	}
 	c.madeCgroup = err == nil
 	return err
 }
 
 // awaitReady waits until init has set up everything.
-func (c *Container) awaitReady(ctx context.Context) error {
+func (c *Container) awaitReady(ctx context.Context, h *specs.Hooks) error {
 	for {
 		switch kind, err := c.ctl.next(); {
 		case errors.Is(err, io.EOF):
@@ -130,8 +137,19 @@ func (c *Container) awaitReady(ctx context.Context) error {
 			return ctx.Err()
 		case err != nil:
 			return err
+		case kind == wire.FrameHooks:
+			if err := c.runCreateHooks(h); err != nil {
+				return err
+			}
+			if err := c.ctl.send(frame(wire.FrameGoOn, nil)); err != nil {
+				return err
+			}
 		case kind == wire.FrameReady:
 			c.Console = c.ctl.takeConsole()
+			if c.state.Detached { // the start comes over another socket
+				c.ctl.close()
+				c.ctl = nil
+			}
 			return nil
 		}
 	}
@@ -147,6 +165,7 @@ func (c *Container) remember(p *wire.Process, groups []string) error {
 	c.state.Filter, c.state.FilterFlags = p.Filter, p.FilterFlags
 	c.state.Caps, c.state.NoNewPrivs = p.Caps, p.NoNewPrivs
 	c.state.OOMScoreAdj, c.state.Groups = p.OOMScoreAdj, groups
+	c.state.Personality = p.Personality
 	return statefile.Write(c.rt.stateFile(c.id), &c.state)
 }
 
@@ -174,7 +193,7 @@ func (r *Runtime) launch(key string, cg cgroup.Manager, s spawnOptions, stdio St
 	s.files = append(append(files, theirs), extra...)
 	// clone3(2) refuses CLONE_INTO_CGROUP together with CLONE_PARENT as Go sets its
 	// exit signal; then the group is entered right after the clone.
-	into := cg.Dir() != "" && r.cfg.Reaper.CloneFlags() == 0
+	into := cg.Dir() != "" && r.cfg.Reaper.CloneFlags() == 0 && !s.raw()
 	if into {
 		if s.cgroup, err = os.Open(cg.Dir()); err != nil {
 			ctl.close()

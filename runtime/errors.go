@@ -13,6 +13,8 @@ var (
 	ErrExists = errors.New("container exists")
 	// ErrNotRunning means that the operation needs a running container.
 	ErrNotRunning = errors.New("container is not running")
+	// ErrNotCreated means that the container was started already, or has ended.
+	ErrNotCreated = errors.New("container is not in state created")
 	// ErrPaused means that the operation needs a container that is not paused.
 	ErrPaused = errors.New("container is paused")
 )

@@ -50,7 +50,7 @@ func (c *Container) exec(ctx context.Context, execID string, p *specs.Process, s
 		return nil, err
 	}
 	proc := &Process{c: c, key: c.id + "/" + execID}
-	l, err := c.launchExec(proc.key, stdio, p.Terminal)
+	l, err := c.launchExec(proc.key, cfg, stdio, p.Terminal)
 	proc.pid, proc.pidfd = l.pid, l.pidfd
 	if l.ctl != nil {
 		defer l.ctl.close()
@@ -74,42 +74,114 @@ func (c *Container) execConfig(p *specs.Process) (*wire.Config, error) {
 	if p.Capabilities == nil {
 		process.Caps, process.NoNewPrivs = c.state.Caps, p.NoNewPrivileges || c.state.NoNewPrivs
 	}
+	process.Personality = c.state.Personality
 	process.Filter, process.FilterFlags = c.state.Filter, c.state.FilterFlags
 	if process.OOMScoreAdj == "" {
 		process.OOMScoreAdj = c.state.OOMScoreAdj
 	}
 	return &wire.Config{
-		Exec: true, ID: c.id, CgroupTasks: c.cg.Tasks(), Unshare: enterNamespaces, Process: process,
+		Exec: true, ID: c.id, CgroupTasks: c.cg.Tasks(), Unshare: enterNamespaces, Process: process, NoKeyring: c.state.NoKeyring,
 	}, nil
 }
 
 // launchExec clones the process under the container's lock, so that it cannot
 // be paused or deleted in between.
-func (c *Container) launchExec(key string, stdio Stdio, terminal bool) (launched, error) {
+func (c *Container) launchExec(key string, cfg *wire.Config, stdio Stdio, terminal bool) (launched, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ctl != nil || !c.alive() {
+	if c.created() || !c.alive() {
 		return launched{}, ErrNotRunning
 	}
 	if frozen, err := c.cg.Frozen(); err != nil || frozen {
 		return launched{}, errors.Join(err, ErrPaused)
 	}
-	pidNS, err := os.Open("/proc/" + strconv.Itoa(c.state.Pid) + "/ns/pid")
+	s, closeNS, err := c.birth(cfg)
 	if err != nil {
+		return launched{}, err
+	}
+	defer closeNS()
+	if !c.alive() { // the paths may have been another process's
 		return launched{}, ErrNotRunning
 	}
-	defer pidNS.Close() //nolint:errcheck // opened for reading
-	if !c.alive() {     // the path may have been another process's
-		return launched{}, ErrNotRunning
+	extras := []*os.File{c.pidfd}
+	for i, f := range stdio.Preserve {
+		if i == 0 {
+			cfg.PreserveFD = uint32(wire.ControlFD + 1 + len(extras))
+		}
+		extras = append(extras, f)
 	}
-	l, err := c.rt.launch(key, c.cg, spawnOptions{pidNS: pidNS}, stdio, terminal, c.pidfd)
+	cfg.Preserve = uint32(len(stdio.Preserve))
+	l, err := c.rt.launch(key, c.cg, s, stdio, terminal, extras...)
 	if l.pidfd != nil {
 		if c.execs == nil {
 			c.execs = map[string]struct{}{}
 		}
 		c.execs[key] = struct{}{}
 	}
+	if err == nil && s.userNS != nil {
+		err = c.placeForInit(l.pid, cfg)
+	}
 	return l, err
+}
+
+// birth opens the namespaces that a further process is born in.
+func (c *Container) birth(cfg *wire.Config) (s spawnOptions, closeAll func(), err error) {
+	var opened []*os.File
+	closeAll = func() {
+		for _, f := range opened {
+			_ = f.Close()
+		}
+	}
+	proc := "/proc/" + strconv.Itoa(c.state.Pid) + "/ns/"
+	for _, n := range []struct {
+		name   string
+		wanted bool
+		file   **os.File
+	}{
+		{"pid", true, &s.pidNS},
+		{"user", c.state.Join&unix.CLONE_NEWUSER != 0, &s.userNS},
+		{"time", c.state.Join&unix.CLONE_NEWTIME != 0, &s.timeNS},
+	} {
+		if !n.wanted {
+			continue
+		}
+		if *n.file, err = os.Open(proc + n.name); err != nil {
+			closeAll()
+			return s, nil, ErrNotRunning
+		}
+		opened = append(opened, *n.file)
+	}
+	if s.userNS != nil {
+		// From inside a user namespace the host's namespaces cannot be entered, not even
+		// to stay in them.
+		cfg.Unshare, err = differing(proc)
+	}
+	return s, closeAll, err
+}
+
+// differing are the CLONE_NEW* of enterNamespaces that are not this process's own.
+func differing(proc string) (uint64, error) {
+	var flags uint64
+	for _, n := range []struct {
+		name string
+		flag uint64
+	}{
+		{"mnt", unix.CLONE_NEWNS}, {"net", unix.CLONE_NEWNET}, {"ipc", unix.CLONE_NEWIPC},
+		{"uts", unix.CLONE_NEWUTS}, {"cgroup", unix.CLONE_NEWCGROUP},
+	} {
+		theirs, err := os.Readlink(proc + n.name)
+		if err != nil {
+			return 0, ErrNotRunning
+		}
+		own, err := os.Readlink("/proc/self/ns/" + n.name)
+		if err != nil {
+			return 0, err
+		}
+		if theirs != own {
+			flags |= n.flag
+		}
+	}
+	return flags, nil
 }
 
 // abandon gets rid of a process that did not come to its program.

@@ -2,6 +2,8 @@ package runtime
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -32,6 +34,7 @@ var mountFlags = map[string]mountFlag{
 	"strictatime": {unix.MS_STRICTATIME, false}, "nostrictatime": {unix.MS_STRICTATIME, true},
 	"symfollow": {unix.MS_NOSYMFOLLOW, true}, "nosymfollow": {unix.MS_NOSYMFOLLOW, false},
 	"bind": {unix.MS_BIND, false}, "rbind": {unix.MS_BIND | unix.MS_REC, false},
+	"loud": {unix.MS_SILENT, true}, "noiversion": {unix.MS_I_VERSION, true}, "nolazytime": {unix.MS_LAZYTIME, true},
 	"iversion": {unix.MS_I_VERSION, false}, "lazytime": {unix.MS_LAZYTIME, false}, "silent": {unix.MS_SILENT, false},
 }
 
@@ -43,16 +46,39 @@ var propagations = map[string]uint64{
 }
 
 // recursiveFlags hold for a bind and all mounts below it (mount_setattr(2), AT_RECURSIVE).
-var recursiveFlags = map[string]uint64{
-	"rro": unix.MS_RDONLY, "rnosuid": unix.MS_NOSUID, "rnodev": unix.MS_NODEV, "rnoexec": unix.MS_NOEXEC,
+var recursiveFlags = map[string]mountFlag{
+	"rro": {unix.MS_RDONLY, false}, "rrw": {unix.MS_RDONLY, true},
+	"rnosuid": {unix.MS_NOSUID, false}, "rsuid": {unix.MS_NOSUID, true},
+	"rnodev": {unix.MS_NODEV, false}, "rdev": {unix.MS_NODEV, true},
+	"rnoexec": {unix.MS_NOEXEC, false}, "rexec": {unix.MS_NOEXEC, true},
+	"rnodiratime": {unix.MS_NODIRATIME, false}, "rdiratime": {unix.MS_NODIRATIME, true},
+	"rnoatime": {unix.MS_NOATIME, false}, "ratime": {unix.MS_NOATIME, true},
+	"rrelatime": {unix.MS_NOATIME | unix.MS_STRICTATIME, true}, "rnorelatime": {},
+	"rstrictatime": {unix.MS_STRICTATIME, false}, "rnostrictatime": {unix.MS_STRICTATIME, true},
+	"rnosymfollow": {unix.MS_NOSYMFOLLOW, false}, "rsymfollow": {unix.MS_NOSYMFOLLOW, true},
+}
+
+// Options that are neither flags nor data: they say how to mount.
+const (
+	optionIDMap          = "idmap"
+	optionRecursiveIDMap = "ridmap"
+	optionCopyUp         = "tmpcopyup"
+)
+
+// MountOptions are all options with a meaning of their own, sorted; others are data
+// for the file system.
+func MountOptions() []string {
+	names := []string{optionIDMap, optionRecursiveIDMap, optionCopyUp}
+	names = slices.AppendSeq(names, maps.Keys(mountFlags))
+	names = slices.AppendSeq(names, maps.Keys(propagations))
+	names = slices.AppendSeq(names, maps.Keys(recursiveFlags))
+	slices.Sort(names)
+	return names
 }
 
 // wireMount translates an OCI mount. A bind has no type on the wire.
 func wireMount(m specs.Mount) (wire.Mount, error) {
 	w := wire.Mount{Dest: m.Destination, Source: m.Source, Type: m.Type}
-	if len(m.UIDMappings) > 0 || len(m.GIDMappings) > 0 {
-		return w, fmt.Errorf("mount %s: ID mappings are not supported yet", m.Destination)
-	}
 	var data []string
 	for _, o := range m.Options {
 		if f, ok := mountFlags[o]; ok {
@@ -64,8 +90,16 @@ func wireMount(m specs.Mount) (wire.Mount, error) {
 		} else if p, ok := propagations[o]; ok {
 			w.Propagation = p
 		} else if r, ok := recursiveFlags[o]; ok {
-			w.Recursive |= r
-		} else {
+			// The last word on a flag holds.
+			w.Recursive, w.Clear = w.Recursive&^r.flag, w.Clear&^r.flag
+			if r.clear {
+				w.Clear |= r.flag
+			} else {
+				w.Recursive |= r.flag
+			}
+		} else if o == optionCopyUp && m.Type == "tmpfs" {
+			w.CopyUp = true
+		} else if o != optionIDMap && o != optionRecursiveIDMap {
 			data = append(data, o)
 		}
 	}

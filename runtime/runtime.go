@@ -20,6 +20,9 @@ type Config struct {
 	Dir          string // run state, one folder per container: <run>/containers
 	CgroupParent string // absolute path inside every cgroup hierarchy, "/tutti-ab12"
 	Reaper       Reaper
+	// Warn is told of what went wrong without being an error of the operation, such
+	// as a poststop hook that failed; nil: nobody is.
+	Warn func(error)
 }
 
 // Runtime makes containers. All methods may be called concurrently.
@@ -37,6 +40,9 @@ type Runtime struct {
 // Process.Terminal they are ignored, the terminal takes their place.
 type Stdio struct {
 	Stdin, Stdout, Stderr *os.File
+	// Preserve are files that the program has as descriptors 3, 4 and so on, with a
+	// terminal too.
+	Preserve []*os.File
 }
 
 // CreateOptions are what an OCI spec cannot say.
@@ -50,6 +56,15 @@ type CreateOptions struct {
 	Init bool
 	// Groups are additional groups by name or number, looked up in the rootfs.
 	Groups []string
+	// Detached lets the created container outlive this process: any process that
+	// loads it can start it.
+	Detached bool
+	// Bundle is the folder that the spec came from, told to hooks and by State.
+	Bundle string
+	// NoPivot moves the root instead of pivot_root(2), for roots on a ramdisk.
+	NoPivot bool
+	// NoKeyring keeps the caller's session keyring.
+	NoKeyring bool
 }
 
 // New prepares a Runtime: it makes Config.Dir and seals the embedded init in a memfd.

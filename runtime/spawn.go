@@ -27,13 +27,24 @@ type spawnOptions struct {
 	flags  uintptr    // CLONE_NEW* that only clone(2) can do
 	pidNS  *os.File   // the pid namespace to be born in, nil for the engine's
 	cgroup *os.File   // v2 folder to be born in, nil for the engine's
+
+	uidMap, gidMap []syscall.SysProcIDMap // of a new user namespace; empty: none
+	userNS         *os.File               // a user namespace to enter, nil for the engine's
+	timeNS         *os.File               // a time namespace to enter, nil for the engine's
+	timeOffsets    string                 // of a new time namespace, as in /proc/<pid>/timens_offsets
+	newTime        bool
+}
+
+// raw tells whether forkRaw has to do it.
+func (o *spawnOptions) raw() bool {
+	return o.userNS != nil || o.timeNS != nil || (o.newTime && len(o.uidMap) == 0)
 }
 
 // spawn starts init from its memfd. Only what clone(2) alone can do happens
 // while Go's fork lock is held; every other namespace is init's own work.
 func (r *Runtime) spawn(o spawnOptions) (child, error) {
-	if o.pidNS == nil {
-		return r.fork(o)
+	if o.pidNS == nil && !o.newTime {
+		return r.forkAsNeeded(o)
 	}
 	type result struct {
 		child child
@@ -44,19 +55,49 @@ func (r *Runtime) spawn(o spawnOptions) (child, error) {
 	// cannot be set back must die: its goroutine ends while locked to it.
 	go func() {
 		goruntime.LockOSThread()
-		if err := unix.Setns(int(o.pidNS.Fd()), unix.CLONE_NEWPID); err != nil {
-			goruntime.UnlockOSThread()
-			done <- result{err: fmt.Errorf("enter pid namespace: %w", err)}
+		if err := o.enter(); err != nil {
+			done <- result{err: err}
 			return
 		}
-		c, err := r.fork(o)
-		if unix.Setns(int(r.ownPidNS.Fd()), unix.CLONE_NEWPID) == nil {
+		c, err := r.forkAsNeeded(o)
+		if !o.newTime && unix.Setns(int(r.ownPidNS.Fd()), unix.CLONE_NEWPID) == nil {
 			goruntime.UnlockOSThread()
 		}
 		done <- result{c, err}
 	}()
 	res := <-done
 	return res.child, res.err
+}
+
+// enter makes children of the calling thread be born in the namespaces asked for.
+func (o *spawnOptions) enter() error {
+	if o.pidNS != nil {
+		if err := unix.Setns(int(o.pidNS.Fd()), unix.CLONE_NEWPID); err != nil {
+			return fmt.Errorf("enter pid namespace: %w", err)
+		}
+	}
+	if !o.newTime {
+		return nil
+	}
+	if err := unix.Unshare(unix.CLONE_NEWTIME); err != nil {
+		return fmt.Errorf("make a time namespace: %w", err)
+	}
+	if o.timeOffsets == "" {
+		return nil
+	}
+	// The file exists for processes only, but a thread's number names one too.
+	file := "/proc/" + strconv.Itoa(unix.Gettid()) + "/timens_offsets"
+	if err := os.WriteFile(file, []byte(o.timeOffsets), 0); err != nil {
+		return fmt.Errorf("set the offsets of the time namespace: %w", err)
+	}
+	return nil
+}
+
+func (r *Runtime) forkAsNeeded(o spawnOptions) (child, error) {
+	if o.raw() {
+		return r.forkRaw(o)
+	}
+	return r.fork(o)
 }
 
 func (r *Runtime) fork(o spawnOptions) (child, error) {
@@ -71,6 +112,11 @@ func (r *Runtime) fork(o spawnOptions) (child, error) {
 	}
 	if o.cgroup != nil {
 		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, int(o.cgroup.Fd())
+	}
+	if len(o.uidMap) > 0 {
+		attr.Sys.Cloneflags |= unix.CLONE_NEWUSER
+		attr.Sys.UidMappings, attr.Sys.GidMappings, attr.Sys.GidMappingsEnableSetgroups = o.uidMap, o.gidMap, true
+		attr.Sys.Credential = &syscall.Credential{NoSetGroups: true} // root of the new namespace
 	}
 	pid, err := syscall.ForkExec(r.initPath, []string{"tutti-init"}, attr)
 	goruntime.KeepAlive(o)

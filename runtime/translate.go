@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"fmt"
+	"os"
 	"path"
 	"regexp"
 	"slices"
@@ -15,21 +16,17 @@ import (
 	"tutti/runtime/wire"
 )
 
-// cloneFlags are the namespaces of a spec and their flags of clone(2).
-var cloneFlags = map[specs.LinuxNamespaceType]uint64{
-	specs.PIDNamespace:     unix.CLONE_NEWPID,
-	specs.NetworkNamespace: unix.CLONE_NEWNET,
-	specs.MountNamespace:   unix.CLONE_NEWNS,
-	specs.IPCNamespace:     unix.CLONE_NEWIPC,
-	specs.UTSNamespace:     unix.CLONE_NEWUTS,
-	specs.CgroupNamespace:  unix.CLONE_NEWCGROUP,
-}
-
 // plan is a spec, translated: what init is told and what clone(2) needs.
 type plan struct {
-	config    wire.Config
-	newPID    bool   // a pid namespace of its own
-	pidNSPath string // or that of somebody else
+	config wire.Config
+	newPID bool // a pid namespace of its own
+	spawn  spawnOptions
+	paths  [3]string // of the pid, user and time namespace of somebody else
+
+	newUser bool // a user namespace of its own
+	trees   []mountTree
+	extras  []*os.File // what init is started with besides its socket
+	owned   []*os.File // what to close once init has it
 }
 
 // translate turns a spec into init's instructions.
@@ -43,7 +40,7 @@ func (r *Runtime) translate(id string, spec *specs.Spec, o CreateOptions, cg cgr
 		Hostname: spec.Hostname, Domainname: spec.Domainname,
 		Masked: spec.Linux.MaskedPaths, Readonly: spec.Linux.ReadonlyPaths,
 	}}
-	if err := p.namespaces(spec.Linux.Namespaces); err != nil {
+	if err := p.namespaces(spec.Linux); err != nil {
 		return nil, err
 	}
 	if err := p.mounts(spec, o.Rootfs, cg); err != nil {
@@ -63,8 +60,11 @@ func (r *Runtime) translate(id string, spec *specs.Spec, o CreateOptions, cg cgr
 	if err != nil {
 		return nil, err
 	}
+	if process.Personality, err = personalityOf(spec.Linux.Personality); err != nil {
+		return nil, err
+	}
 	p.config.Process = process
-	return p, nil
+	return p, p.hooks(id, spec, o)
 }
 
 // checkSpec refuses what this runtime does not do, by name, instead of ignoring it.
@@ -74,51 +74,19 @@ func checkSpec(s *specs.Spec) error {
 		return fmt.Errorf("spec: process, root and linux are required")
 	case !path.IsAbs(s.Root.Path):
 		return fmt.Errorf("spec: root.path %q is not absolute", s.Root.Path)
-	case s.Hooks != nil:
-		return fmt.Errorf("spec: hooks are not supported yet")
-	case len(s.Linux.UIDMappings) > 0 || len(s.Linux.GIDMappings) > 0:
-		return fmt.Errorf("spec: user namespaces are not supported yet")
-	case s.Process.ApparmorProfile != "":
-		return fmt.Errorf("spec: AppArmor profiles are not supported yet")
-	case s.Process.SelinuxLabel != "" || s.Linux.MountLabel != "":
-		return fmt.Errorf("spec: SELinux labels are not supported yet")
-	case s.Linux.IntelRdt != nil || s.Linux.MemoryPolicy != nil || s.Linux.Personality != nil ||
-		len(s.Linux.TimeOffsets) > 0 || len(s.Linux.NetDevices) > 0:
-		return fmt.Errorf("spec: intelRdt, memoryPolicy, personality, timeOffsets and netDevices are not supported yet")
-	case s.Process.Scheduler != nil || s.Process.IOPriority != nil || s.Process.ExecCPUAffinity != nil:
-		return fmt.Errorf("spec: scheduler, ioPriority and execCPUAffinity are not supported yet")
+	case (s.Process.SelinuxLabel != "" || s.Linux.MountLabel != "") && selinuxEnabled():
+		return fmt.Errorf("spec: SELinux labels are not supported")
+	case s.Linux.IntelRdt != nil:
+		return fmt.Errorf("spec: linux.intelRdt is not supported")
+	case s.Linux.MemoryPolicy != nil:
+		return fmt.Errorf("spec: linux.memoryPolicy is not supported")
+	case len(s.Linux.NetDevices) > 0:
+		return fmt.Errorf("spec: linux.netDevices is not supported")
 	}
-	return nil
+	return checkHooks(s.Hooks)
 }
 
-func (p *plan) namespaces(list []specs.LinuxNamespace) error {
-	for _, n := range list {
-		flag, ok := cloneFlags[n.Type]
-		switch {
-		case !ok:
-			return fmt.Errorf("spec: namespaces of type %q are not supported yet", n.Type)
-		case n.Type == specs.PIDNamespace && n.Path == "":
-			p.newPID = true
-		case n.Type == specs.PIDNamespace:
-			p.pidNSPath = n.Path
-		case n.Path == "":
-			p.config.Unshare |= flag
-		default:
-			p.config.Join = append(p.config.Join, wire.Namespace{Flag: flag, Path: n.Path})
-		}
-	}
-	if p.config.Unshare&unix.CLONE_NEWNS == 0 {
-		return fmt.Errorf("spec: a mount namespace of its own is required")
-	}
-	return nil
-}
-
-// private tells whether the container does not share a namespace with the host.
-func (p *plan) private(flag uint64) bool {
-	return p.config.Unshare&flag != 0 ||
-		slices.ContainsFunc(p.config.Join, func(n wire.Namespace) bool { return n.Flag == flag })
-}
-
+// private tells whether
 func (p *plan) mounts(spec *specs.Spec, rootfs []specs.Mount, cg cgroup.Manager) error {
 	propagation := uint64(unix.MS_SLAVE | unix.MS_REC)
 	if s := spec.Linux.RootfsPropagation; s != "" {
@@ -153,6 +121,13 @@ func (p *plan) mounts(spec *specs.Spec, rootfs []specs.Mount, cg cgroup.Manager)
 		}
 		if err := checkProcTarget(w); err != nil {
 			return err
+		}
+		if err := p.treeOf(m, w, spec.Linux); err != nil {
+			return err
+		}
+		if m.Type == "tmpfs" && w.CopyUp && w.Flags&unix.MS_RDONLY != 0 {
+			w.Flags &^= unix.MS_RDONLY // until it is filled
+			p.config.ReadonlyMounts = append(p.config.ReadonlyMounts, w.Dest)
 		}
 		if w.Type == "" && path.Clean(m.Destination) == "/dev" {
 			p.config.MakeDev = false
@@ -279,6 +254,9 @@ func (r *Runtime) wireProcess(p *specs.Process, groups []string) (wire.Process, 
 			return w, fmt.Errorf("spec: unknown resource limit %q", l.Type)
 		}
 		w.Rlimits = append(w.Rlimits, wire.Rlimit{Resource: n, Soft: l.Soft, Hard: l.Hard})
+	}
+	if err := wireAttributes(&w, p); err != nil {
+		return w, err
 	}
 	var err error
 	w.Caps, err = wireCaps(p.Capabilities, r.ownCaps)

@@ -79,13 +79,68 @@ func (c *control) send(kind byte, payload, oob []byte) error {
 	return err
 }
 
-// ready tells the engine that only execve is left, and waits for its word.
-func (c *control) ready() error {
+// ready tells the engine that only execve is left, and waits for its word: on this
+// socket, or with a listener from whoever connects to it.
+func (c *control) ready(listener int) error {
 	if err := c.send(wire.FrameReady, nil, nil); err != nil {
 		return failed("report readiness", err)
 	}
+	if listener != 0 {
+		return c.accept(listener)
+	}
 	if _, err := c.read(wire.FrameStart); err != nil {
 		return failed("wait for the start", err) // the engine is gone
+	}
+	return nil
+}
+
+// accept waits for a connection that brings the start, and goes on with that one.
+// Others only ask whether somebody still listens here.
+func (c *control) accept(listener int) error {
+	_ = unix.Close(c.fd)
+	for {
+		fd, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
+		if err == unix.EINTR || err == unix.ECONNABORTED {
+			continue
+		}
+		if err != nil {
+			return failed("wait for the start", err)
+		}
+		c.fd = fd
+		if _, err := c.read(wire.FrameStart); err == nil {
+			return nil
+		}
+		_ = unix.Close(fd)
+	}
+}
+
+// askHooks lets the engine run its hooks.
+func (c *control) askHooks() error {
+	if err := c.send(wire.FrameHooks, nil, nil); err != nil {
+		return failed("ask for hooks", err)
+	}
+	if _, err := c.read(wire.FrameGoOn); err != nil {
+		return failed("wait for hooks", err)
+	}
+	return nil
+}
+
+// preserve puts descriptors that the program is to have at 3, 4 ... and the socket
+// out of their way.
+func (c *control) preserve(cfg *wire.Config) error {
+	if cfg.Preserve == 0 {
+		return nil
+	}
+	fd, err := unix.FcntlInt(uintptr(c.fd), unix.F_DUPFD_CLOEXEC, int(cfg.PreserveFD+cfg.Preserve))
+	if err != nil {
+		return failed("preserve descriptors", err)
+	}
+	c.fd = fd
+	for i := range int(cfg.Preserve) {
+		// The sources are all higher than their targets: none is overwritten before its turn.
+		if err := unix.Dup3(int(cfg.PreserveFD)+i, wire.ControlFD+i, 0); err != nil {
+			return failed("preserve descriptors", err)
+		}
 	}
 	return nil
 }

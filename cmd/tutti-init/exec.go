@@ -11,6 +11,9 @@ import (
 // dumpable, and its capabilities exceed theirs, so they can neither trace it nor
 // open its descriptors. It only returns with an error.
 func enter(c *control, cfg *wire.Config) error {
+	if err := setAffinity(cfg.Process.InitialAffinity); err != nil {
+		return err
+	}
 	if err := joinCgroups(cfg.CgroupTasks); err != nil {
 		return err
 	}
@@ -26,8 +29,10 @@ func enter(c *control, cfg *wire.Config) error {
 		return failed("enter the container's namespaces", err)
 	}
 	_ = unix.Close(wire.PidFD)
-	if err := newKeyring(cfg.ID); err != nil {
-		return err
+	if !cfg.NoKeyring {
+		if err := newKeyring(cfg.ID); err != nil {
+			return err
+		}
 	}
 	var t console
 	if cfg.Process.Terminal {
@@ -47,6 +52,9 @@ func enter(c *control, cfg *wire.Config) error {
 	}
 	if _, err := c.read(wire.FrameStart); err != nil {
 		return failed("wait for the start", err)
+	}
+	if err := c.preserve(cfg); err != nil {
+		return err
 	}
 	return p.execute()
 }

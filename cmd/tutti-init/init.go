@@ -64,8 +64,10 @@ func create(c *control, cfg *wire.Config) error {
 	if err := unix.Unshare(int(cfg.Unshare)); err != nil {
 		return failed("unshare namespaces", err)
 	}
-	if err := newKeyring(cfg.ID); err != nil {
-		return err
+	if !cfg.NoKeyring {
+		if err := newKeyring(cfg.ID); err != nil {
+			return err
+		}
 	}
 	if cfg.Unshare&unix.CLONE_NEWNET != 0 {
 		if err := loopbackUp(); err != nil {
@@ -83,7 +85,13 @@ func create(c *control, cfg *wire.Config) error {
 	if err != nil {
 		return err
 	}
-	if err := c.ready(); err != nil {
+	if err := c.ready(int(cfg.StartFD)); err != nil {
+		return err
+	}
+	if err := runHooks(cfg.StartContainer, "startContainer", cfg.HookState); err != nil {
+		return err
+	}
+	if err := c.preserve(cfg); err != nil {
 		return err
 	}
 	if cfg.Init {
@@ -118,11 +126,22 @@ func buildRoot(c *control, cfg *wire.Config, con *console) error {
 			return err
 		}
 	}
+	if cfg.AskHooks {
+		if err := c.askHooks(); err != nil {
+			return err
+		}
+	}
+	if err := runHooks(cfg.CreateContainer, "createContainer", cfg.HookState); err != nil {
+		return err
+	}
 	if err := r.setSysctls(cfg.Sysctls); err != nil {
 		return err
 	}
 	if err := r.protect(cfg); err != nil {
 		return err
+	}
+	if cfg.NoPivot {
+		return r.moveRoot()
 	}
 	return r.pivot()
 }

@@ -28,7 +28,10 @@ func (r *rootfs) mountAll(mounts []wire.Mount) error {
 // whatever this mount namespace sees) at a path inside.
 func (r *rootfs) bind(m *wire.Mount) error {
 	step := "mount " + m.Source + " on " + m.Dest
-	tree, err := cloneTree(unix.AT_FDCWD, m.Source, m.Flags&unix.MS_REC != 0)
+	tree, err := int(m.Tree), error(nil)
+	if tree == 0 {
+		tree, err = cloneTree(unix.AT_FDCWD, m.Source, m.Flags&unix.MS_REC != 0)
+	}
 	if err != nil {
 		return failed(step, err)
 	}
@@ -74,6 +77,9 @@ func (r *rootfs) mountType(m *wire.Mount) error {
 	}
 	if err := r.finishMount(m, mode); err != nil {
 		return failed(step, err)
+	}
+	if m.CopyUp && !created {
+		return r.copyUp(dst, m)
 	}
 	return nil
 }
@@ -138,6 +144,11 @@ func attachBind(tree, target int, m *wire.Mount) error {
 	if err != nil && !late {
 		return err
 	}
+	if m.Clear != 0 {
+		if err := mountSetattr(tree, unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, clearing(m.Clear)); err != nil {
+			return err
+		}
+	}
 	if m.Recursive != 0 {
 		if err := setAttributes(tree, attributes(m.Recursive), true); err != nil {
 			return err
@@ -179,6 +190,16 @@ func attributes(flags uint64) uint64 {
 		}
 	}
 	return attr
+}
+
+// clearing are the attributes that take flags away. Relative access times are what
+// is left when no other kind is asked for.
+func clearing(flags uint64) *unix.MountAttr {
+	a := &unix.MountAttr{Attr_clr: attributes(flags)}
+	if a.Attr_clr&(unix.MOUNT_ATTR_NOATIME|unix.MOUNT_ATTR_STRICTATIME) != 0 {
+		a.Attr_clr |= unix.MOUNT_ATTR__ATIME
+	}
+	return a
 }
 
 // setAttributes adds attributes to the mount that fd is of.

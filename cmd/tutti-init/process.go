@@ -37,6 +37,9 @@ func prepare(p *wire.Process, t *console) (*program, error) {
 	if err := setRlimits(p.Rlimits); err != nil {
 		return nil, err
 	}
+	if err := setAttributesOf(p); err != nil {
+		return nil, err
+	}
 	if err := enterCwd(p.Cwd, &id); err != nil {
 		return nil, err
 	}

@@ -28,6 +28,9 @@ func mountRoot(cfg *wire.Config) (int, error) {
 			return -1, err
 		}
 	}
+	if cfg.RootTree != 0 {
+		return mountRootTree(cfg)
+	}
 	if len(cfg.RootMounts) == 0 {
 		self := wire.Mount{Source: cfg.Root, Flags: unix.MS_BIND | unix.MS_REC}
 		if err := mountOnHost(cfg.Root, &self); err != nil {
@@ -45,6 +48,26 @@ func mountRoot(cfg *wire.Config) (int, error) {
 		return -1, failed("open root "+cfg.Root, err)
 	}
 	return fd, nil
+}
+
+// mountRootTree puts a root that the engine opened into this mount namespace: at its
+// path, or if the user of this namespace cannot reach that, at a folder that
+// everybody reaches. Where does not matter, the root is pivoted to.
+func mountRootTree(cfg *wire.Config) (int, error) {
+	tree := int(cfg.RootTree)
+	target, err := unix.Open(cfg.Root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err == unix.EACCES {
+		target, err = unix.Open("/sys", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	}
+	if err != nil {
+		return -1, failed("open root "+cfg.Root, err)
+	}
+	defer unix.Close(target) //nolint:errcheck // O_PATH descriptor
+	err = unix.MoveMount(tree, "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+	if err != nil {
+		return -1, failed("mount root "+cfg.Root, err)
+	}
+	return tree, nil
 }
 
 // privateParent makes the mount that holds path private: the mount point is
@@ -116,6 +139,25 @@ func mountLongOverlay(target string, m *wire.Mount) error {
 		return err
 	}
 	return unix.Mount(m.Source, target, m.Type, uintptr(m.Flags), data)
+}
+
+// moveRoot makes the root the process's root where pivot_root(2) cannot: above a
+// ramdisk. The host's file system stays below it, out of reach.
+func (r *rootfs) moveRoot() error {
+	if err := unix.Fchdir(r.fd); err != nil {
+		return failed("enter root", err)
+	}
+	if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
+		return failed("move root", err)
+	}
+	_ = unix.Close(r.fd)
+	if err := unix.Chroot("."); err != nil {
+		return failed("change root", err)
+	}
+	if err := unix.Chdir("/"); err != nil {
+		return failed("enter the new root", err)
+	}
+	return nil
 }
 
 // pivot makes the root the process's root and lets go of the host's file system.

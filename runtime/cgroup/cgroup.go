@@ -25,6 +25,8 @@ type Manager interface {
 	// Create makes the group and sets its limits. A group that exists is an error
 	// for which errors.Is(err, fs.ErrExist) holds. After an error nothing is left.
 	Create(res *specs.LinuxResources) error
+	// Adopt is Create for a group that may exist and must hold no process.
+	Adopt(res *specs.LinuxResources) error
 	// Set changes limits; nil fields stay as they are.
 	Set(res *specs.LinuxResources) error
 	// Tasks are files that a process joins through by writing "0", from the thread

@@ -1,5 +1,7 @@
 package wire
 
+import "tutti/runtime/hooks"
+
 // Config is everything init has to know. All paths are host paths until the
 // root is pivoted, except those that are said to be inside the container.
 type Config struct {
@@ -28,6 +30,18 @@ type Config struct {
 
 	Process Process
 	Init    bool // stay as pid 1, the program is the child
+
+	StartFD    uint32 // a listening socket that the start comes over; 0: ControlFD
+	RootTree   uint32 // descriptor of the root's mount, detached; 0: Root is bound
+	NoPivot    bool   // move the root and chroot(2) instead of pivot_root(2)
+	NoKeyring  bool   // keep the caller's session keyring
+	Preserve   uint32 // how many descriptors from PreserveFD on the program gets as 3, 4 ...
+	PreserveFD uint32
+
+	AskHooks        bool // say FrameHooks when the root is mounted and wait for FrameGoOn
+	CreateContainer []hooks.Hook
+	StartContainer  []hooks.Hook
+	HookState       []byte // JSON: what follows the members "status" and "pid", without the opening brace
 }
 
 // Namespace is one to join; Flag is its CLONE_NEW* value.
@@ -44,6 +58,9 @@ type Mount struct {
 	Flags       uint64
 	Data        string
 	Recursive   uint64 // MS_* flags set on a bind and all mounts below it
+	Clear       uint64 // MS_* flags taken from a bind and all mounts below it
+	Tree        uint32 // descriptor of the bind's mount, detached; 0: of Source
+	CopyUp      bool   // fill a new tmpfs with what its mount point holds
 	Propagation uint64 // MS_PRIVATE, MS_SLAVE ... with MS_REC; 0: as it comes
 }
 
@@ -80,6 +97,23 @@ type Process struct {
 	Width       uint32
 	Height      uint32
 	OOMScoreAdj string // empty: inherited
+
+	Apparmor    string // profile to change to at exec; empty: none
+	Personality uint64 // of personality(2) plus one; 0: inherited
+	IOPriority  uint32 // of ioprio_set(2); 0: inherited
+	Scheduler   Scheduler
+	// Affinity are CPU lists as bit masks of 64-bit words: for the set-up, and for the program.
+	InitialAffinity, FinalAffinity []uint64
+}
+
+// Scheduler are the attributes of sched_setattr(2); not Set: inherited.
+type Scheduler struct {
+	Set                       bool
+	Policy                    uint32
+	Flags                     uint64
+	Nice                      uint32 // an int32
+	Priority                  uint32
+	Runtime, Deadline, Period uint64
 }
 
 // Rlimit is one resource limit by its number.
@@ -125,6 +159,23 @@ func (c *Config) fields(x *codec) {
 	x.str(&c.Domainname)
 	c.Process.fields(x)
 	x.boolean(&c.Init)
+	x.u32(&c.StartFD)
+	x.u32(&c.RootTree)
+	x.boolean(&c.NoPivot)
+	x.boolean(&c.NoKeyring)
+	x.u32(&c.Preserve)
+	x.u32(&c.PreserveFD)
+	x.boolean(&c.AskHooks)
+	list(x, &c.CreateContainer, hookFields)
+	list(x, &c.StartContainer, hookFields)
+	x.bytes(&c.HookState)
+}
+
+func hookFields(x *codec, h *hooks.Hook) {
+	x.str(&h.Path)
+	x.strs(&h.Args)
+	x.strs(&h.Env)
+	x.u32(&h.Timeout)
 }
 
 func mountFields(x *codec, m *Mount) {
@@ -134,6 +185,9 @@ func mountFields(x *codec, m *Mount) {
 	x.u64(&m.Flags)
 	x.str(&m.Data)
 	x.u64(&m.Recursive)
+	x.u64(&m.Clear)
+	x.u32(&m.Tree)
+	x.boolean(&m.CopyUp)
 	x.u64(&m.Propagation)
 }
 
@@ -160,4 +214,21 @@ func (p *Process) fields(x *codec) {
 	x.u32(&p.Width)
 	x.u32(&p.Height)
 	x.str(&p.OOMScoreAdj)
+	x.str(&p.Apparmor)
+	x.u64(&p.Personality)
+	x.u32(&p.IOPriority)
+	p.Scheduler.fields(x)
+	list(x, &p.InitialAffinity, (*codec).u64)
+	list(x, &p.FinalAffinity, (*codec).u64)
+}
+
+func (s *Scheduler) fields(x *codec) {
+	x.boolean(&s.Set)
+	x.u32(&s.Policy)
+	x.u64(&s.Flags)
+	x.u32(&s.Nice)
+	x.u32(&s.Priority)
+	x.u64(&s.Runtime)
+	x.u64(&s.Deadline)
+	x.u64(&s.Period)
 }

@@ -4,10 +4,15 @@
 //	engine                           init
 //	  | -- frame Config ------------> |   set up: namespaces, mounts, user ...
 //	  | <- FrameConsole + descriptor  |   only with a terminal
+//	  | <- FrameHooks --------------- |   only with hooks of the engine's: run them,
+//	  | -- FrameGoOn ---------------> |   the root is mounted and not entered yet
 //	  | <- FrameReady --------------- |   create only: blocked before exec
 //	  | -- FrameStart --------------> |   exec: sent together with the Config
 //	  | <- end of stream ------------ |   the program runs (the socket is close-on-exec)
 //	  | <- FrameError --------------- |   at any time: a step failed, init exits
+//
+// With Config.StartFD the start comes over another connection, from whoever
+// connects to that listening socket, and what follows it goes there.
 //
 // A frame is one byte of kind, four of length (little endian) and the payload.
 // Values are written in order without names: both ends are built together, and
@@ -18,6 +23,8 @@ package wire
 const (
 	FrameConfig  = 'C'
 	FrameConsole = 'T'
+	FrameHooks   = 'H'
+	FrameGoOn    = 'G'
 	FrameReady   = 'R'
 	FrameStart   = 'S'
 	FrameError   = 'E'
