@@ -100,6 +100,11 @@ func (r *Runtime) Load(id string) (*Container, error) {
 	}
 	c.cg = r.cgroups.Manager(c.state.Cgroup)
 	c.pidfd = openProcess(c.state.Pid, c.state.StartTime)
+	if a, ok := r.cfg.Reaper.(Adopter); ok && c.pidfd != nil {
+		if err := a.Adopt(id, c.state.Pid, c.pidfd); err != nil {
+			return nil, fmt.Errorf("load container %s: %w", id, err)
+		}
+	}
 	return c, nil
 }
 

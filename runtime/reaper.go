@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"os"
 	"time"
 )
 
@@ -25,4 +26,10 @@ type Reaper interface {
 	Wait(ctx context.Context, id string) (ExitStatus, error)
 	// Release forgets the process and its exit status. Releasing twice is no error.
 	Release(id string) error
+}
+
+// Adopter is a Reaper that can also tell how a process ends that is not its child, because the reaper that it was a
+// child of has died. Adopting one that is registered already is no error.
+type Adopter interface {
+	Adopt(id string, pid int, pidfd *os.File) error
 }

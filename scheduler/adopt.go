@@ -42,6 +42,9 @@ func (e *Engine) adopt(ctx context.Context) error {
 			}
 			continue
 		}
+		if outputs[id], err = e.recoverOutput(u, p, outputs[id]); err != nil {
+			e.log.Error("find the container's output", "container", u.config.Name, "error", err)
+		}
 		alive = append(alive, u)
 		processes[id] = p
 		known = append(known, id)
@@ -226,7 +229,7 @@ func (e *Engine) recover(processes map[string]*runtime.Container) error {
 		lost, waiting := before.Alive(), before.Status == container.Restarting
 		code := before.ExitCode
 		if lost {
-			code = 255 // docker's code for an end that nobody saw
+			code = codeUnseen
 		}
 		again := waiting || (lost || booted && !before.Started.IsZero()) && u.config.Restart.AtBoot(before.Stopped, code)
 		if !lost && !again {

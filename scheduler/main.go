@@ -44,10 +44,12 @@ func Main(ctx context.Context, root string, handler func(*Engine) http.Handler) 
 	if err != nil {
 		return fmt.Errorf("connect to the keeper: %w", err)
 	}
+	setOOMScore()
+	go bequeath(ctx, k, startOptions(paths), log) // ends with the process
 	if err := os.MkdirAll(paths.Run, 0o700); err != nil {
 		return err
 	}
-	unlock, err := lockRoot(paths)
+	unlock, err := lockRoot(ctx, paths)
 	if err != nil {
 		return err
 	}
@@ -60,7 +62,7 @@ func Main(ctx context.Context, root string, handler func(*Engine) http.Handler) 
 }
 
 // lockRoot makes sure that only one engine works on a state root, whoever started it.
-func lockRoot(p Paths) (unlock func(), err error) {
+func lockRoot(ctx context.Context, p Paths) (unlock func(), err error) {
 	if err := os.MkdirAll(p.Root, 0o700); err != nil {
 		return nil, err
 	}
@@ -68,7 +70,7 @@ func lockRoot(p Paths) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := flockSoon(ctx, f, lockRootWait); err != nil {
 		return nil, errors.Join(fmt.Errorf("another engine works on %s: %w", p.Root, err), f.Close())
 	}
 	return func() { _ = f.Close() }, nil

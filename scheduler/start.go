@@ -242,10 +242,18 @@ func (s *starter) resolve(context.Context) error {
 func (s *starter) execute(ctx context.Context) error {
 	u := s.u
 	before := u.snapshot()
+	var output [2]uint64
+	if s.pipes != nil {
+		var err error
+		if output, err = s.pipes.Inodes(); err != nil {
+			return fmt.Errorf("identify the pipes of the log: %w", err)
+		}
+	}
 	_, err := u.update(func(st *container.State) {
 		*st = container.State{
 			Status: container.Running, Pid: s.created.Pid(), Started: time.Now().UTC(), Finished: before.Finished,
 			Restarts: before.Restarts, Delay: s.delay, Endpoints: s.endpoints, Bindings: s.bindings,
+			Output: output,
 		}
 		if s.delay > 0 {
 			st.Restarts++

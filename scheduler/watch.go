@@ -53,7 +53,10 @@ func (e *Engine) watch(u *unit, p *runtime.Container, pipes *logs.Pipes) {
 		}
 		if err != nil {
 			e.log.Error("wait for the container", "container", u.config.Name, "error", err)
-			status = runtime.ExitStatus{Code: 255, At: time.Now()}
+			status = runtime.ExitStatus{Code: codeUnseen, At: time.Now()}
+			if _, err := u.update(func(s *container.State) { s.Error = whyUnseen(err) }); err != nil {
+				e.log.Error("record the container's end", "container", u.config.Name, "error", err)
+			}
 		}
 		select {
 		case <-logged:

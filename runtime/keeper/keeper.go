@@ -13,11 +13,13 @@
 // An engine calls Connect before it starts any other process, and Ready once it serves. After a crash the
 // new engine finds in Held what its predecessor had left, with Take the files and with Wait the exits.
 //
-// When the keeper itself is killed, Lost is closed, requests fail with ErrLost and the engine goes on with the
-// files it has open; its containers then belong to the machine's init, which does not tell how they end.
+// When the keeper itself is killed, Lost is closed and requests fail with ErrLost. The engine has everything that the
+// keeper had, and starts another with Bequeath, which takes that over and starts another engine. The containers then
+// belong to the machine's init; the new keeper sees their ends through their pidfds.
 package keeper
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -42,6 +44,8 @@ var (
 	ErrRegistered = errors.New("another process is registered")
 	// ErrReleased ends a Wait whose id is released meanwhile.
 	ErrReleased = errors.New("process released")
+	// ErrUnseen says that a process has ended, but how is not known: its keeper had died, or its keeper and its engine.
+	ErrUnseen = errors.New("nobody saw how it ended: the keeper had been killed")
 )
 
 var _ runtime.Reaper = (*Client)(nil)
@@ -56,18 +60,24 @@ type Client struct {
 	calls  map[uint64]*call
 	kept   map[string]*kept // mirrors the keeper's table: this engine is the only one that changes it
 	closed bool
+
+	parent  int     // the keeper's pid
+	version int     // of the language that the keeper speaks
+	legacy  *socket // to the successor of a keeper that has died; held open until this process ends
 }
 
 // kept is what the keeper has under an id.
 type kept struct {
 	process *process // nil: files only
-	holdErr error    // why the keeper could not take files
+	files   held
+	holdErr error // why the keeper could not take files
 }
 
 // process is a registration.
 type process struct {
 	pid    int
 	token  uint64
+	pidfd  int           // -1: none could be opened, for it has ended
 	ended  chan struct{} // closed when status or err is set
 	status runtime.ExitStatus
 	err    error
@@ -75,8 +85,9 @@ type process struct {
 
 // call is a request that waits for its answer.
 type call struct {
+	seq   uint64
 	names []string
-	files []*os.File
+	fds   []int
 	err   error
 	done  chan struct{}
 }
@@ -102,14 +113,51 @@ func connect(fd int) (*Client, error) {
 	}
 	c := &Client{
 		sock: sock, lost: make(chan struct{}), last: uint64(time.Now().UnixNano()),
-		calls: map[uint64]*call{}, kept: map[string]*kept{},
+		calls: map[uint64]*call{}, kept: map[string]*kept{}, version: 1, parent: os.Getppid(),
+	}
+	if v, err := strconv.Atoi(os.Getenv(wire.EnvVersion)); err == nil {
+		c.version = v
 	}
 	go c.read()
-	if _, err := c.request(wire.Message{Op: wire.OpList}); err != nil {
+	if err := c.learn(); err != nil {
 		c.Close()
 		return nil, err
 	}
 	return c, nil
+}
+
+// learn asks the keeper for everything that it has: this engine needs it should the keeper die.
+func (c *Client) learn() error {
+	if c.version < wire.Oldest {
+		return fmt.Errorf("it speaks version %d of the language between engine and keeper, %d is the oldest that this engine knows", c.version, wire.Oldest)
+	}
+	if _, err := c.request(wire.Message{Op: wire.OpList}); err != nil {
+		return err
+	}
+	answers := map[string]*call{}
+	var failed error
+	for _, id := range c.Held() {
+		answer, err := c.ask(wire.Message{Op: wire.OpTake, ID: id})
+		if err != nil {
+			failed = err
+			break
+		}
+		answers[id] = answer
+	}
+	for id, answer := range answers {
+		if err := c.await(answer); err != nil {
+			failed = cmp.Or(failed, fmt.Errorf("take files of %s: %w", id, err))
+			continue
+		}
+		files := held{}
+		for i, name := range answer.names {
+			files[name] = answer.fds[i]
+		}
+		c.mu.Lock()
+		c.at(id).files = files
+		c.mu.Unlock()
+	}
+	return failed
 }
 
 // Lost is closed when the keeper has died, or after Close.
@@ -126,7 +174,22 @@ func (c *Client) Close() error {
 	}
 	err := c.sock.close()
 	<-c.lost
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, k := range c.kept {
+		k.forget()
+	}
 	return err
+}
+
+// forget closes what this process has of an id.
+func (k *kept) forget() {
+	k.files.close()
+	k.files = nil
+	if k.process != nil && k.process.pidfd >= 0 {
+		_ = unix.Close(k.process.pidfd)
+		k.process.pidfd = -1
+	}
 }
 
 // Ready tells the starters that the engine serves, or why it cannot (err). After an error the engine should

@@ -66,6 +66,16 @@ func testEngine(mode, dir string) int {
 		Ready(err)
 		return 1
 	}
+	if mode == "inherits" {
+		go func() {
+			<-c.Lost()
+			o := StartOptions{RunDir: filepath.Join(dir, "run"), LogFile: filepath.Join(dir, "log", "engine.log"), EngineArgv: os.Args, EngineEnv: os.Environ()}
+			if err := c.bequeath(context.Background(), o, program); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+			}
+			os.Exit(3)
+		}()
+	}
 	sock := filepath.Join(dir, "engine.sock")
 	os.Remove(sock)
 	l, err := net.Listen("unix", sock)

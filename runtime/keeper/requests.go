@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,13 +31,23 @@ func (c *Client) Hold(id string, files map[string]*os.File) error {
 	if err := checkNames(id, names); err != nil {
 		return err
 	}
+	mirror, err := duplicates(names, files)
+	if err != nil {
+		return fmt.Errorf("hold files of %s: %w", id, err)
+	}
+	fds, err := descriptors(names, files)
 	c.mu.Lock()
-	err := c.at(id).holdErr
+	k := c.at(id)
+	k.files.replace(mirror)
+	if k.files == nil {
+		k.files = mirror
+	}
+	err = cmp.Or(err, k.holdErr)
 	c.last++
 	m := wire.Message{Op: wire.OpHold, ID: id, Names: names, Seq: c.last}
 	c.mu.Unlock()
 	if err == nil {
-		err = c.sendParts(m, files)
+		err = c.sock.sendParts(m, fds)
 	}
 	if err != nil {
 		return fmt.Errorf("hold files of %s: %w", id, err)
@@ -47,14 +58,18 @@ func (c *Client) Hold(id string, files map[string]*os.File) error {
 // Take returns duplicates of the files held under id, by name; none when there are none. A file that is
 // non-blocking works with deadlines and Go's poller.
 func (c *Client) Take(id string) (map[string]*os.File, error) {
-	answer, err := c.request(wire.Message{Op: wire.OpTake, ID: id})
-	if err != nil {
-		closeFiles(answer.files)
-		return nil, fmt.Errorf("take files of %s: %w", id, err)
-	}
-	files := make(map[string]*os.File, len(answer.names))
-	for i, name := range answer.names {
-		files[name] = answer.files[i]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	files := map[string]*os.File{}
+	if k := c.kept[id]; k != nil {
+		for name, fd := range k.files {
+			own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+			if err != nil {
+				closeFiles(files)
+				return nil, fmt.Errorf("take %s of %s: %w", name, id, err)
+			}
+			files[name] = os.NewFile(uintptr(own), name)
+		}
 	}
 	return files, nil
 }
@@ -80,13 +95,67 @@ func (c *Client) Register(id string, pid int) error {
 		return fmt.Errorf("register process %d as %s: %w (%d)", pid, id, ErrRegistered, p.pid)
 	}
 	c.last++
-	k.process = &process{pid: pid, token: c.last, ended: make(chan struct{})}
+	k.process = newProcess(pid, c.last)
 	m := wire.Message{Op: wire.OpRegister, ID: id, PID: int32(pid), Token: c.last}
 	c.mu.Unlock()
 	if err := c.sock.send(m, nil); err != nil {
 		return fmt.Errorf("register process %d as %s: %w", pid, id, err)
 	}
 	return nil
+}
+
+// Adopt makes a running process the process of id though it is no child of the keeper's: the keeper that it was a child
+// of has died together with its engine. pidfd remains the caller's. A process that is registered already is no error.
+func (c *Client) Adopt(id string, pid int, pidfd *os.File) error {
+	if err := checkNames(id, nil); err != nil {
+		return err
+	}
+	if c.version < 2 {
+		return fmt.Errorf("adopt process %d as %s: the keeper is too old for that", pid, id)
+	}
+	fd, err := duplicate(pidfd)
+	if err != nil {
+		return fmt.Errorf("adopt process %d as %s: %w", pid, id, err)
+	}
+	c.mu.Lock()
+	k := c.at(id)
+	if k.process != nil {
+		c.mu.Unlock()
+		_ = unix.Close(fd)
+		if k.process.pid == pid {
+			return nil
+		}
+		return fmt.Errorf("adopt process %d as %s: %w (%d)", pid, id, ErrRegistered, k.process.pid)
+	}
+	c.last++
+	k.process = &process{pid: pid, token: c.last, pidfd: fd, ended: make(chan struct{})}
+	m := k.process.legacy(id)
+	c.mu.Unlock()
+	fds, err := descriptors(m.Names, map[string]*os.File{m.Names[0]: pidfd})
+	if err == nil {
+		err = c.sock.send(m, fds)
+	}
+	if err != nil {
+		return fmt.Errorf("adopt process %d as %s: %w", pid, id, err)
+	}
+	return nil
+}
+
+// SetProgram has the keeper start the next engine from the file at an absolute path.
+func (c *Client) SetProgram(path string) error {
+	if c.version < 2 {
+		return errors.New("the keeper is too old to start another program")
+	}
+	return c.sock.send(wire.Message{Op: wire.OpProgram, Text: path}, nil)
+}
+
+// newProcess is the registration of a process that was just cloned. Its pidfd is for a keeper's successor.
+func newProcess(pid int, token uint64) *process {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		fd = -1 // it has ended already, and the keeper reaped it
+	}
+	return &process{pid: pid, token: token, pidfd: fd, ended: make(chan struct{})}
 }
 
 // Wait returns how id's process ended, once it has; as often as asked, until Release. An end that this
@@ -134,8 +203,11 @@ func (c *Client) Release(id string) error {
 	c.mu.Lock()
 	k := c.kept[id]
 	delete(c.kept, id)
-	if k != nil && k.process != nil {
-		k.process.end(runtime.ExitStatus{}, ErrReleased)
+	if k != nil {
+		if k.process != nil {
+			k.process.end(runtime.ExitStatus{}, ErrReleased)
+		}
+		k.forget()
 	}
 	c.mu.Unlock()
 	if k == nil {
@@ -187,90 +259,88 @@ func (p *process) end(s runtime.ExitStatus, err error) {
 
 // request sends m and waits for the answer.
 func (c *Client) request(m wire.Message) (*call, error) {
+	answer, err := c.ask(m)
+	if err != nil {
+		return answer, err
+	}
+	return answer, c.await(answer)
+}
+
+// ask sends m; await is to be called for its answer.
+func (c *Client) ask(m wire.Message) (*call, error) {
 	answer := &call{done: make(chan struct{})}
 	c.mu.Lock()
 	c.last++
-	m.Seq = c.last
+	m.Seq, answer.seq = c.last, c.last
 	c.calls[m.Seq] = answer
 	c.mu.Unlock()
-	defer func() {
-		c.mu.Lock()
-		delete(c.calls, m.Seq)
-		c.mu.Unlock()
-	}()
-	if err := c.sock.send(m, nil); err != nil {
-		return &call{}, err
-	}
-	select {
-	case <-answer.done:
-		return answer, answer.err
-	case <-c.lost:
-		return &call{}, ErrLost
-	}
+	return answer, c.sock.send(m, nil)
 }
 
-// sendParts sends m in as many messages as its files need.
-func (c *Client) sendParts(m wire.Message, files map[string]*os.File) error {
-	names := m.Names
-	for m.More = true; m.More; {
-		m.Names = names[:min(len(names), wire.MaxFiles)]
-		names = names[len(m.Names):]
-		m.More = len(names) > 0
-		part := make([]*os.File, len(m.Names))
-		for i, name := range m.Names {
-			part[i] = files[name]
-		}
-		if err := c.sock.send(m, part); err != nil {
-			return err
-		}
+func (c *Client) await(answer *call) error {
+	defer func() {
+		c.mu.Lock()
+		delete(c.calls, answer.seq)
+		c.mu.Unlock()
+	}()
+	select {
+	case <-answer.done:
+		return answer.err
+	case <-c.lost:
+		return ErrLost
 	}
-	return nil
 }
 
 // read handles everything that comes from the keeper until it is gone.
 func (c *Client) read() {
 	defer close(c.lost)
 	for {
-		m, files, err := c.sock.receive()
+		m, fds, err := c.sock.receive()
 		if errors.Is(err, ErrLost) {
 			return
 		}
 		if err != nil {
-			closeFiles(files)
+			closeAll(fds)
 			continue
 		}
 		c.mu.Lock()
-		c.heard(m, files)
+		c.heard(m, fds)
 		c.mu.Unlock()
 	}
 }
 
 // heard applies one message; the caller holds mu.
-func (c *Client) heard(m wire.Message, files []*os.File) {
+func (c *Client) heard(m wire.Message, fds []int) {
 	status := runtime.ExitStatus{Code: int(m.Code), Signal: int(m.Signal), At: time.Unix(0, m.At)}
+	var unseen error
+	if m.State&wire.Unseen != 0 {
+		unseen = ErrUnseen
+	}
 	switch m.Op {
 	case wire.OpEntry:
 		k := c.at(m.ID)
 		if m.State&wire.Registered == 0 {
 			return
 		}
-		k.process = &process{pid: int(m.PID), token: m.Token, ended: make(chan struct{})}
-		if m.State&wire.Exited != 0 {
-			k.process.end(status, nil)
+		if m.State&wire.Exited == 0 {
+			k.process = newProcess(int(m.PID), m.Token)
+			return
 		}
+		k.process = &process{pid: int(m.PID), token: m.Token, pidfd: -1, ended: make(chan struct{})}
+		k.process.end(status, unseen)
 	case wire.OpExit:
 		// The token tells a late message about a released process from the news about its successor.
 		if k := c.kept[m.ID]; k != nil && k.process != nil && k.process.token == m.Token {
-			k.process.end(status, nil)
+			k.process.end(status, unseen)
 		}
 	case wire.OpReply:
-		c.replied(m, files)
+		c.replied(m, fds)
 	default:
-		closeFiles(files)
+		closeAll(fds)
 	}
 }
 
-func (c *Client) replied(m wire.Message, files []*os.File) {
+func (c *Client) replied(m wire.Message, fds []int) {
 	if m.Token != 0 { // a refused registration
 		if k := c.kept[m.ID]; k != nil && k.process != nil && k.process.token == m.Token {
 			k.process.end(runtime.ExitStatus{}, fmt.Errorf("register process %d: %s", k.process.pid, m.Text))
@@ -279,16 +349,16 @@ func (c *Client) replied(m wire.Message, files []*os.File) {
 	}
 	call := c.calls[m.Seq]
 	if call == nil {
-		closeFiles(files)
+		closeAll(fds)
 		if k := c.kept[m.ID]; k != nil && m.Text != "" { // a Hold that failed
 			k.holdErr = errors.New(m.Text)
 		}
 		return
 	}
-	call.names, call.files = append(call.names, m.Names...), append(call.files, files...)
+	call.names, call.fds = append(call.names, m.Names...), append(call.fds, fds...)
 	if m.Text != "" {
 		call.err = errors.New(m.Text)
-	} else if len(call.names) != len(call.files) {
+	} else if len(call.names) != len(call.fds) {
 		call.err = errors.New("files were lost on the way: too many are open")
 	}
 	if !m.More {
@@ -307,10 +377,4 @@ func checkNames(id string, names []string) error {
 		}
 	}
 	return nil
-}
-
-func closeFiles(files []*os.File) {
-	for _, f := range files {
-		f.Close()
-	}
 }

@@ -38,14 +38,14 @@ func newSocket(fd int) (*socket, error) {
 func (s *socket) close() error { return s.file.Close() }
 
 // send puts m into the socket's buffer, from which the keeper reads it also after this process has died.
-func (s *socket) send(m wire.Message, files []*os.File) error {
-	oob, err := rightsOf(files)
-	if err != nil {
-		return err
+func (s *socket) send(m wire.Message, fds []int) error {
+	var oob []byte
+	if len(fds) > 0 {
+		oob = unix.UnixRights(fds...)
 	}
 	packet := m.Append(nil)
 	var sent error
-	err = s.raw.Write(func(fd uintptr) bool {
+	err := s.raw.Write(func(fd uintptr) bool {
 		for {
 			sent = unix.Sendmsg(int(fd), packet, oob, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 			if sent != unix.EINTR {
@@ -64,25 +64,23 @@ func (s *socket) send(m wire.Message, files []*os.File) error {
 	return nil
 }
 
-func rightsOf(files []*os.File) ([]byte, error) {
-	if len(files) == 0 {
-		return nil, nil
-	}
-	fds := make([]int, len(files))
-	for i, f := range files {
-		raw, err := f.SyscallConn() // unlike Fd, leaves the file non-blocking
-		if err != nil {
-			return nil, fmt.Errorf("hold %s: %w", f.Name(), err)
-		}
-		if err := raw.Control(func(fd uintptr) { fds[i] = int(fd) }); err != nil {
-			return nil, fmt.Errorf("hold %s: %w", f.Name(), err)
+// sendParts sends m in as many messages as its files need.
+func (s *socket) sendParts(m wire.Message, fds []int) error {
+	names := m.Names
+	for m.More = true; m.More; {
+		n := min(len(names), wire.MaxFiles)
+		part := fds[:n]
+		m.Names, names, fds = names[:n], names[n:], fds[n:]
+		m.More = len(names) > 0
+		if err := s.send(m, part); err != nil {
+			return err
 		}
 	}
-	return unix.UnixRights(fds...), nil
+	return nil
 }
 
-// receive waits for the next message. The files that came with it are named by it.
-func (s *socket) receive() (wire.Message, []*os.File, error) {
+// receive waits for the next message, with the descriptors that came with it.
+func (s *socket) receive() (wire.Message, []int, error) {
 	var n, oobn int
 	var got error
 	err := s.raw.Read(func(fd uintptr) bool {
@@ -96,24 +94,16 @@ func (s *socket) receive() (wire.Message, []*os.File, error) {
 	if err != nil || got != nil || n == 0 {
 		return wire.Message{}, nil, ErrLost
 	}
-	var fds []int
 	controls, err := unix.ParseSocketControlMessage(s.oob[:oobn])
 	if err != nil {
 		return wire.Message{}, nil, fmt.Errorf("parse control message: %w", err)
 	}
+	var fds []int
 	for i := range controls {
 		if some, err := unix.ParseUnixRights(&controls[i]); err == nil {
 			fds = append(fds, some...)
 		}
 	}
 	m, err := wire.Parse(s.in[:n])
-	files := make([]*os.File, len(fds))
-	for i, fd := range fds {
-		name := ""
-		if i < len(m.Names) {
-			name = m.Names[i]
-		}
-		files[i] = os.NewFile(uintptr(fd), name)
-	}
-	return m, files, err
+	return m, fds, err
 }

@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tutti/runtime/initbin"
-	"tutti/runtime/keeper/server"
 	"tutti/runtime/keeper/wire"
 )
 
@@ -94,10 +93,15 @@ func verdict(ctx context.Context, conn net.Conn) error {
 	return errKeeperEnded
 }
 
-// join connects to the control socket of the folder's keeper, after starting one if there is none. The socket
-// is bound and listening before the keeper runs, so that whoever finds it dead may replace it: all of this
-// happens under the folder's lock.
+// join connects to the control socket of the folder's keeper, after starting one if there is none.
 func join(ctx context.Context, o StartOptions, program func() (*os.File, error)) (net.Conn, error) {
+	return joinWith(ctx, o, func(listener *net.UnixListener) error { return launch(o, listener, nil, program) }, nil)
+}
+
+// joinWith is join with what starts the keeper as a parameter, and an error for the case that one runs already. The
+// socket is bound and listening before the keeper runs, so that whoever finds it dead may replace it: all of this
+// happens under the folder's lock.
+func joinWith(ctx context.Context, o StartOptions, launch func(*net.UnixListener) error, runs error) (net.Conn, error) {
 	dir, err := os.Open(o.RunDir)
 	if err != nil {
 		return nil, err
@@ -112,6 +116,9 @@ func join(ctx context.Context, o StartOptions, program func() (*os.File, error))
 	path := "/proc/self/fd/" + strconv.Itoa(int(dir.Fd())) + "/" + wire.ControlSocket
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "unix", path)
+	if err == nil && runs != nil {
+		return nil, errors.Join(runs, conn.Close())
+	}
 	if err == nil || !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, syscall.ENOENT) {
 		return conn, err
 	}
@@ -128,15 +135,16 @@ func join(ctx context.Context, o StartOptions, program func() (*os.File, error))
 	if err != nil {
 		return nil, err
 	}
-	if err := launch(o, listener, program); err != nil {
+	if err := launch(listener); err != nil {
 		conn.Close()
 		return nil, err
 	}
 	return conn, nil
 }
 
-// launch runs the program, which makes itself a daemon, and waits for its first stage.
-func launch(o StartOptions, listener *net.UnixListener, program func() (*os.File, error)) error {
+// launch runs the program, which makes itself a daemon, and waits for its first stage. legacy is the keeper's end of the
+// socket on which it is told what a dead one had, or nil.
+func launch(o StartOptions, listener *net.UnixListener, legacy *os.File, program func() (*os.File, error)) error {
 	exe, err := program()
 	if err != nil {
 		return err
@@ -157,11 +165,15 @@ func launch(o StartOptions, listener *net.UnixListener, program func() (*os.File
 		return err
 	}
 	defer log.Close()
-	argv := append([]string{"tutti-keeper", server.Launch, o.LogFile}, o.EngineArgv...)
+	argv := append([]string{"tutti-keeper", stage(legacy), o.LogFile}, o.EngineArgv...)
+	files := []*os.File{null, log, log, socket}
+	if legacy != nil {
+		files = append(files, legacy)
+	}
 	// By this process's pid: in the child the number may be one of those assigned to Files.
 	path := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), exe.Fd())
 	p, err := os.StartProcess(path, argv, &os.ProcAttr{
-		Dir: "/", Env: o.EngineEnv, Files: []*os.File{null, log, log, socket},
+		Dir: "/", Env: o.EngineEnv, Files: files,
 		Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -30,6 +31,9 @@ var pipeNames = []string{nameStdout, nameStderr, nameStageR, nameStageW, nameInt
 //
 // As long as the read ends, the staging pipe and the intent are open somewhere, what the container has written
 // survives the engine.
+//
+// The container's ends are open for reading too, as a terminal's are: should everybody else who has a pipe open be killed,
+// a write to it is still no error (SIGPIPE) and waits, and Reopen finds the pipe again among the container's descriptors.
 type Pipes struct {
 	// The container's ends. Nil after CloseChild and in Pipes made by FromFiles.
 	Stdout, Stderr *os.File
@@ -59,14 +63,21 @@ func (p *Pipes) pipe(name string, child **os.File) error {
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 		return os.NewSyscallError("pipe2", err)
 	}
-	*child = os.NewFile(uintptr(fds[1]), name)
-	if err := unix.SetNonblock(fds[0], true); err != nil {
-		unix.Close(fds[0])
-		return os.NewSyscallError("fcntl", err)
+	defer unix.Close(fds[1])
+	both, err := unix.Open(procPath(fds[1]), unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err == nil {
+		err = unix.SetNonblock(fds[0], true)
 	}
+	if err != nil {
+		unix.Close(fds[0])
+		return fmt.Errorf("open pipe for writing: %w", err)
+	}
+	*child = os.NewFile(uintptr(both), name)
 	p.files[name] = os.NewFile(uintptr(fds[0]), name)
 	return nil
 }
+
+func procPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
 func (p *Pipes) stage() error {
 	var fds [2]int

@@ -40,6 +40,7 @@ type State struct {
 	Health    *supervise.Health       `json:"health,omitempty"`
 	Endpoints []Endpoint              `json:"endpoints,omitempty"`
 	Bindings  []netdriver.PortBinding `json:"bindings,omitempty"`
+	Output    [2]uint64               `json:"output,omitzero"` // inodes of the pipes of stdout and stderr
 }
 
 // Endpoint is the container's place on one network while it runs.

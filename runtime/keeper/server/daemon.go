@@ -12,16 +12,24 @@ import (
 // The two lives of the program, its first argument. Launched by a client it starts itself again and exits, so
 // that the keeper is nobody's child but init's: no zombie of the client, and no leader of a session, which
 // could get a terminal.
+//
+// Inherit and Succeed are the same when an engine whose keeper has died starts another: it hands over on LegacyFD what
+// the dead one had.
 const (
-	Launch = "launch"
-	Serve  = "serve"
+	Launch  = "launch"
+	Serve   = "serve"
+	Inherit = "inherit"
+	Succeed = "succeed"
 )
 
-// ListenerFD is the number under which the program gets the listening control socket.
-const ListenerFD = 3
+// Numbers under which the program gets the listening control socket, and the socket of its legacy.
+const (
+	ListenerFD = 3
+	LegacyFD   = 4
+)
 
 const (
-	oomScoreAdj  = "-900"
+	oomScoreAdj  = "-999" // as dockerd gives to its shims; the engine, which matters less, gives itself a higher one
 	openFiles    = 1 << 20
 	heapGrowthPC = 25 // collect at a quarter of Go's usual 4 MB
 )
@@ -32,22 +40,28 @@ func Main(args []string) int {
 	if len(args) < 4 {
 		return 2
 	}
-	if args[1] == Launch {
-		return relaunch(args)
+	switch args[1] {
+	case Launch:
+		return relaunch(args, Serve, 0, 1, 2, ListenerFD)
+	case Inherit:
+		return relaunch(args, Succeed, 0, 1, 2, ListenerFD, LegacyFD)
 	}
 	debug.SetGCPercent(heapGrowthPC)
 	runtime.GOMAXPROCS(2) // one waits in poll(2), the other has the signals
 	settle()
 	unix.CloseOnExec(ListenerFD)
 	_ = unix.SetNonblock(ListenerFD, true)
-	return run(ListenerFD, args[2], args[3:])
+	legacy := -1
+	if args[1] == Succeed {
+		legacy = LegacyFD
+		unix.CloseOnExec(legacy)
+	}
+	return run(ListenerFD, legacy, args[2], args[3:])
 }
 
-func relaunch(args []string) int {
-	argv := append([]string{args[0], Serve}, args[2:]...)
-	_, err := syscall.ForkExec("/proc/self/exe", argv, &syscall.ProcAttr{
-		Dir: "/", Env: os.Environ(), Files: []uintptr{0, 1, 2, ListenerFD},
-	})
+func relaunch(args []string, as string, files ...uintptr) int {
+	argv := append([]string{args[0], as}, args[2:]...)
+	_, err := syscall.ForkExec("/proc/self/exe", argv, &syscall.ProcAttr{Dir: "/", Env: os.Environ(), Files: files})
 	if err != nil {
 		say("start: " + err.Error())
 		return 1

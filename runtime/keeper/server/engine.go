@@ -77,14 +77,18 @@ func (k *keeper) startEngine() error {
 	return nil
 }
 
-// rememberBinary keeps the running engine's file open. The number must stay clear of those that ForkExec
-// assigns in the child.
+// rememberBinary keeps the running engine's file open.
 func (e *engine) rememberBinary() {
 	fd, err := unix.Open("/proc/"+strconv.Itoa(e.pid)+"/exe", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return
 	}
 	defer unix.Close(fd)
+	e.setBinary(fd)
+}
+
+// setBinary keeps a duplicate. Its number must stay clear of those that ForkExec assigns in the child.
+func (e *engine) setBinary(fd int) {
 	if high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 16); err == nil {
 		if e.binary > 0 {
 			unix.Close(e.binary)
@@ -94,13 +98,13 @@ func (e *engine) rememberBinary() {
 }
 
 func engineEnv(env []string) []string {
-	out := make([]string, 0, len(env)+1)
+	out := make([]string, 0, len(env)+2)
 	for _, v := range env {
-		if !strings.HasPrefix(v, wire.EnvFD+"=") {
+		if !strings.HasPrefix(v, wire.EnvFD+"=") && !strings.HasPrefix(v, wire.EnvVersion+"=") {
 			out = append(out, v)
 		}
 	}
-	return append(out, wire.EnvFD+"="+strconv.Itoa(engineFD))
+	return append(out, wire.EnvFD+"="+strconv.Itoa(engineFD), wire.EnvVersion+"="+strconv.Itoa(wire.Version))
 }
 
 // openLog opens the engine's log for appending, after moving one that has grown large to path.1.
@@ -138,7 +142,7 @@ func (k *keeper) engineDied(ws unix.WaitStatus) (done bool, code int) {
 	e.pid, e.ready = 0, false
 	clean := ws.Exited() && ws.ExitStatus() == 0
 	// One that dies while it stops its containers is needed again to finish that.
-	if clean || e.stopping && len(k.table.live) == 0 {
+	if clean || e.stopping && k.table.running() == 0 {
 		return true, ws.ExitStatus()
 	}
 	e.stopping = false

@@ -25,6 +25,10 @@ func (k *keeper) handle(m wire.Message, fds []int) {
 		k.take(m)
 	case wire.OpRegister:
 		k.register(m)
+	case wire.OpAdopt:
+		k.adopt(m, fds)
+	case wire.OpProgram:
+		k.program(m, fds)
 	case wire.OpRelease:
 		closeAll(k.table.release(m.ID))
 	case wire.OpList:
@@ -38,6 +42,16 @@ func (k *keeper) handle(m wire.Message, fds []int) {
 		closeAll(fds)
 		k.conn.send(wire.Message{Op: wire.OpReply, Seq: m.Seq, Text: "unknown request"}, nil)
 	}
+}
+
+// program sets the file of the next start. An engine that hands over also sends the file that it was started from, which
+// may have no path any more.
+func (k *keeper) program(m wire.Message, fds []int) {
+	k.engine.argv[0] = m.Text
+	if len(fds) > 0 {
+		k.engine.setBinary(fds[0])
+	}
+	closeAll(fds)
 }
 
 // hold applies a Hold with its last part, so that an engine that dies between two parts has held nothing.
@@ -102,6 +116,9 @@ func (k *keeper) list(m wire.Message) {
 		if e.exited {
 			state |= wire.Exited
 		}
+		if e.end.unseen {
+			state |= wire.Unseen
+		}
 		k.conn.send(wire.Message{
 			Op: wire.OpEntry, Seq: m.Seq, More: true, ID: e.id, PID: int32(e.pid), Token: e.token, State: state,
 			Code: e.end.code, Signal: e.end.signal, At: e.end.at,
@@ -111,8 +128,12 @@ func (k *keeper) list(m wire.Message) {
 }
 
 func (k *keeper) tellExit(e *entry) {
+	var state byte
+	if e.end.unseen {
+		state = wire.Unseen
+	}
 	k.conn.send(wire.Message{
-		Op: wire.OpExit, ID: e.id, PID: int32(e.pid), Token: e.token,
+		Op: wire.OpExit, ID: e.id, PID: int32(e.pid), Token: e.token, State: state,
 		Code: e.end.code, Signal: e.end.signal, At: e.end.at,
 	}, nil)
 }

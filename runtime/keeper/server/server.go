@@ -8,6 +8,7 @@
 //	                SIGTERM: pass it to the engine, and exit with it
 //	the socketpair  requests of the engine (package wire)
 //	control socket  starters that want to know when the engine is ready
+//	pidfds          the ends of processes that an earlier keeper was the parent of (stranger.go)
 //
 // All requests that a dead engine had sent are handled before its successor is started with a socketpair of
 // its own, so nothing is lost and nothing is half done.
@@ -20,6 +21,8 @@ package server
 import (
 	"os"
 	"os/signal"
+	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -39,14 +42,18 @@ type keeper struct {
 	terminate atomic.Bool // SIGTERM has come
 }
 
-// run keeps an engine running and returns the keeper's exit code.
-func run(listener int, logFile string, argv []string) int {
+// run keeps an engine running and returns the keeper's exit code. legacy is the socket on which an engine whose keeper
+// has died hands over what that had; -1: there is none.
+func run(listener, legacy int, logFile string, argv []string) int {
 	k := &keeper{table: newTable(), conn: newConn(-1), listener: listener}
 	k.engine.argv, k.engine.logFile = argv, logFile
 	if err := k.watchSignals(); err != nil {
 		k.waiters.accept(listener)
 		k.waiters.answer(wire.Failed, "keeper: "+err.Error())
 		return 1
+	}
+	if legacy >= 0 {
+		k.inherit(legacy)
 	}
 	for {
 		if k.engine.pid == 0 && !time.Now().Before(k.engine.restart) {
@@ -76,8 +83,18 @@ func (k *keeper) step() (done bool, code int) {
 		{Fd: int32(k.listener), Events: unix.POLLIN},
 		{Fd: int32(k.conn.fd), Events: int16(events)},
 	}
+	strange := k.table.strange
+	for _, e := range strange {
+		fds = append(fds, unix.PollFd{Fd: int32(e.stranger.pidfd), Events: unix.POLLIN})
+	}
 	if _, err := unix.Poll(fds, k.timeout()); err != nil {
 		return false, 0 // EINTR: the signal has set wake
+	}
+	// Before the requests, which change the list.
+	for i, e := range slices.Clone(strange) {
+		if fds[3+i].Revents != 0 {
+			k.strangerEnded(e)
+		}
 	}
 	if fds[2].Revents != 0 {
 		k.serveConn()
@@ -124,8 +141,8 @@ func (k *keeper) watchSignals() error {
 	}
 	k.wake = fd
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, unix.SIGCHLD, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
-	go func() { // lives as long as the process
+	signal.Notify(signals) // all: none may end what has something to keep
+	go func() {            // lives as long as the process
 		one := []byte{1, 0, 0, 0, 0, 0, 0, 0}
 		for s := range signals {
 			if s == unix.SIGTERM || s == unix.SIGINT {
@@ -152,12 +169,16 @@ func (k *keeper) signalled() (done bool, code int) {
 	var engineStatus *unix.WaitStatus
 	for {
 		var ws unix.WaitStatus
-		pid, err := unix.Wait4(-1, &ws, unix.WNOHANG|unix.WALL, nil)
+		pid, err := unix.Wait4(-1, &ws, unix.WNOHANG|unix.WALL|unix.WUNTRACED, nil)
 		if err == unix.EINTR {
 			continue
 		}
 		if err != nil || pid <= 0 {
 			break
+		}
+		if ws.Stopped() {
+			k.stopped(pid, ws)
+			continue
 		}
 		if pid == k.engine.pid {
 			engineStatus = &ws
@@ -171,6 +192,16 @@ func (k *keeper) signalled() (done bool, code int) {
 		return k.engineDied(*engineStatus)
 	}
 	return false, 0
+}
+
+// stopped wakes an engine that somebody has stopped: nobody would answer, restart a container or read its output. A
+// container may be stopped as its user likes.
+func (k *keeper) stopped(pid int, ws unix.WaitStatus) {
+	if pid != k.engine.pid {
+		return
+	}
+	say("engine (process " + strconv.Itoa(pid) + ") was stopped by signal " + strconv.Itoa(int(ws.StopSignal())) + "; waking it")
+	_ = unix.Kill(pid, unix.SIGCONT)
 }
 
 func endOf(ws unix.WaitStatus) status {

@@ -1,6 +1,9 @@
 package server
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 // file is a descriptor held under a name.
 type file struct {
@@ -12,6 +15,7 @@ type file struct {
 type status struct {
 	code, signal byte
 	at           int64 // nanoseconds since 1970
+	unseen       bool  // nobody could see how
 }
 
 // entry is everything kept under one id: files, a process, its end.
@@ -23,6 +27,7 @@ type entry struct {
 	registered bool
 	exited     bool
 	end        status
+	stranger   *stranger // the process is no child of the keeper's; nil once it has ended
 }
 
 // unclaimedExits bounds the memory of exits whose pid nobody has registered. Nearly all of them are orphans of
@@ -39,7 +44,8 @@ type unclaimed struct {
 // whether a pid is still a child, so that the rules about reused pids can be tested as data.
 type table struct {
 	entries map[string]*entry
-	live    map[int]*entry // registered and not yet reaped, by pid
+	live    map[int]*entry // registered children that are not yet reaped, by pid
+	strange []*entry       // with processes that are no children and run
 	lost    [unclaimedExits]unclaimed
 	next    int // index in lost to be overwritten
 }
@@ -48,6 +54,7 @@ var (
 	errRegistered = errors.New("another process is registered under this id")
 	errPIDTaken   = errors.New("this process is registered under another id")
 	errNoChild    = errors.New("no such child process")
+	errAgain      = errors.New("this process is registered under this id already")
 )
 
 func newTable() table {
@@ -113,6 +120,33 @@ func (t *table) register(id string, pid int, token uint64, isChild func(pid int)
 	return e, nil
 }
 
+// adopt makes a process that is no child the process of id; end is how it ended, should it have, and s then nil.
+func (t *table) adopt(id string, pid int, token uint64, s *stranger, end status) error {
+	if e := t.entries[id]; e != nil && e.registered {
+		if e.pid != pid {
+			return errRegistered
+		}
+		e.token = token // the same again, by a new engine
+		return errAgain
+	}
+	e := t.at(id)
+	e.pid, e.token, e.registered, e.stranger = pid, token, true, s
+	e.exited, e.end = s == nil, end
+	if s != nil {
+		t.strange = append(t.strange, e)
+	}
+	return nil
+}
+
+// strangerEnded records the end of a process that was adopted.
+func (t *table) strangerEnded(e *entry, end status) {
+	e.exited, e.end, e.stranger = true, end, nil
+	t.strange = slices.DeleteFunc(t.strange, func(o *entry) bool { return o == e })
+}
+
+// running counts the registered processes that have not ended.
+func (t *table) running() int { return len(t.live) + len(t.strange) }
+
 // claim takes every remembered exit of pid and returns the latest.
 func (t *table) claim(pid int) (end status, found bool) {
 	for i := 1; i <= unclaimedExits; i++ {
@@ -148,8 +182,12 @@ func (t *table) release(id string) (fds []int) {
 		return nil
 	}
 	delete(t.entries, id)
-	if e.registered && !e.exited {
+	if e.registered && !e.exited && e.stranger == nil {
 		delete(t.live, e.pid)
+	}
+	if e.stranger != nil {
+		fds = append(fds, e.stranger.pidfd, e.stranger.stat)
+		t.strangerEnded(e, status{})
 	}
 	for _, f := range e.files {
 		fds = append(fds, f.fd)

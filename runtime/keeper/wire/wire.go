@@ -14,6 +14,17 @@ import (
 // socketpair.
 const EnvFD = "TUTTI_KEEPER_FD"
 
+// EnvVersion names the environment variable in which the keeper tells the engine which Version it speaks. Keepers of
+// before there were versions do not set it.
+const EnvVersion = "TUTTI_KEEPER_VERSION"
+
+// Version counts the changes of this language. An engine works under a keeper of another version as long as that is
+// not older than Oldest: it then does not send what that keeper does not know.
+const (
+	Version = 2 // 2 added OpAdopt, OpProgram and State Unseen
+	Oldest  = 1
+)
+
 // ControlSocket is the name, inside the run folder, of the socket on which the keeper answers starters.
 const ControlSocket = "keeper.sock"
 
@@ -44,6 +55,8 @@ const (
 	OpList                   // tell everything that is kept
 	OpReady                  // the engine serves (empty Text), or could not start and why
 	OpStopping               // the engine is about to exit with status 0: starters shall wait for the next keeper
+	OpAdopt                  // PID, of which a pidfd travels with it, is ID's process though it is no child; State Exited: it ended as Code, Signal and At say
+	OpProgram                // Text is the absolute path of the program to start the next engine from; a file that travels with it serves if there is none
 )
 
 // From the keeper to the engine.
@@ -57,6 +70,7 @@ const (
 const (
 	Registered byte = 1 << iota
 	Exited
+	Unseen // also of OpExit: the process has ended, but nobody could see how
 )
 
 // Message is the only record on the wire; fields that an Op does not mention are zero.
