@@ -26,23 +26,20 @@ const (
 
 // bequeath waits for the death of the keeper, starts another, hands over to it and ends this process: the next engine has
 // to be the new keeper's child, or it could not make containers that are. It is the same as a kill for everything that
-// goes on here, and a kill at any moment does no harm.
+// goes on here, and a kill at any moment does no harm. ctx only ends the attempts: without a keeper no engine goes on.
 func bequeath(ctx context.Context, k *keeper.Client, o keeper.StartOptions, log *slog.Logger) {
-	select {
-	case <-ctx.Done():
-		return
-	case <-k.Lost():
-	}
+	<-k.Lost()
+	log.Warn("the keeper was killed: another is to take over, with another engine")
 	for {
 		err := k.Bequeath(ctx, o)
-		if err == nil || errors.Is(err, keeper.ErrSucceeded) {
-			log.Warn("the keeper was killed: another takes over, with another engine")
+		if err != nil {
+			log.Error("replace the keeper", "error", err)
+		}
+		if err == nil || errors.Is(err, keeper.ErrSucceeded) || ctx.Err() != nil {
 			os.Exit(exitBequeathed)
 		}
-		log.Error("the keeper was killed", "error", err)
 		select {
 		case <-ctx.Done():
-			return
 		case <-time.After(bequeathRetry):
 		}
 	}

@@ -13,9 +13,10 @@
 // An engine calls Connect before it starts any other process, and Ready once it serves. After a crash the
 // new engine finds in Held what its predecessor had left, with Take the files and with Wait the exits.
 //
-// When the keeper itself is killed, Lost is closed and requests fail with ErrLost. The engine has everything that the
-// keeper had, and starts another with Bequeath, which takes that over and starts another engine. The containers then
-// belong to the machine's init; the new keeper sees their ends through their pidfds.
+// When the keeper itself is killed, Lost is closed. The engine has everything that the keeper had, and starts another with
+// Bequeath, which takes that over and starts another engine. The containers then belong to the machine's init; the new
+// keeper sees their ends through their pidfds. Since this engine is at its end, whatever it asks of the lost keeper stays
+// unanswered, as if the engine had been killed at that point: an error would make it give up containers that go on.
 package keeper
 
 import (
@@ -36,7 +37,7 @@ import (
 var (
 	// ErrNoKeeper is returned by Connect in a process that no keeper has started.
 	ErrNoKeeper = errors.New("not started by a keeper")
-	// ErrLost says that the keeper has died.
+	// ErrLost says that the keeper has died, or the client is closed.
 	ErrLost = errors.New("the keeper has died")
 	// ErrUnknown says that an id has no registered process.
 	ErrUnknown = errors.New("no process registered")
@@ -54,6 +55,7 @@ var _ runtime.Reaper = (*Client)(nil)
 type Client struct {
 	sock *socket
 	lost chan struct{} // closed when the reader has ended
+	over chan struct{} // closed by Close
 
 	mu     sync.Mutex
 	last   uint64 // seq and token: counts up from the time of connection, so that no other engine's is repeated
@@ -112,7 +114,7 @@ func connect(fd int) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{
-		sock: sock, lost: make(chan struct{}), last: uint64(time.Now().UnixNano()),
+		sock: sock, lost: make(chan struct{}), over: make(chan struct{}), last: uint64(time.Now().UnixNano()),
 		calls: map[uint64]*call{}, kept: map[string]*kept{}, version: 1, parent: os.Getppid(),
 	}
 	if v, err := strconv.Atoi(os.Getenv(wire.EnvVersion)); err == nil {
@@ -172,12 +174,21 @@ func (c *Client) Close() error {
 	if wasClosed {
 		return nil
 	}
+	close(c.over)
 	err := c.sock.close()
 	<-c.lost
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, k := range c.kept {
 		k.forget()
+	}
+	return err
+}
+
+// unanswered returns err, but that of a lost keeper only after Close: see the package.
+func (c *Client) unanswered(err error) error {
+	if errors.Is(err, ErrLost) {
+		<-c.over
 	}
 	return err
 }

@@ -205,34 +205,6 @@ func TestStopAndStartAgain(t *testing.T) {
 	awaitEnd(t, first)
 }
 
-// TestKeeperKilled: the engine must learn of its keeper's death and keep serving.
-func TestKeeperKilled(t *testing.T) {
-	t.Parallel()
-	b := newBed(t, "serves")
-	b.start()
-	var pid int
-	b.ask(&pid, "spawn", "ended", "exit 5")
-	var got runtime.ExitStatus
-	b.ask(&got, "wait", "ended")
-	b.ask(&pid, "spawn", "running", "read x < "+os.DevNull+"; exec sleep 1000")
-	engine, _ := b.pids()
-	syscall.Kill(b.keeper, syscall.SIGKILL)
-	awaitEnd(t, b.keeper)
-	b.ask(&got, "wait", "ended")
-	if got.Code != 5 {
-		t.Errorf("an exit known before is forgotten: %+v", got)
-	}
-	for _, args := range [][]string{{"wait", "running"}, {"hold", "x", "1"}, {"release", "running"}} {
-		if err := b.try(&struct{}{}, args...); err == nil || !strings.Contains(err.Error(), ErrLost.Error()) {
-			t.Errorf("%v: %v, want ErrLost", args, err)
-		}
-	}
-	for _, p := range []int{engine, pid} {
-		syscall.Kill(p, syscall.SIGKILL)
-		awaitEnd(t, p)
-	}
-}
-
 // TestRegistrations: what the keeper refuses must come back from Wait, and an exit before its registration count.
 func TestRegistrations(t *testing.T) {
 	t.Parallel()

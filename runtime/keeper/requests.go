@@ -47,7 +47,7 @@ func (c *Client) Hold(id string, files map[string]*os.File) error {
 	m := wire.Message{Op: wire.OpHold, ID: id, Names: names, Seq: c.last}
 	c.mu.Unlock()
 	if err == nil {
-		err = c.sock.sendParts(m, fds)
+		err = c.unanswered(c.sock.sendParts(m, fds))
 	}
 	if err != nil {
 		return fmt.Errorf("hold files of %s: %w", id, err)
@@ -98,7 +98,7 @@ func (c *Client) Register(id string, pid int) error {
 	k.process = newProcess(pid, c.last)
 	m := wire.Message{Op: wire.OpRegister, ID: id, PID: int32(pid), Token: c.last}
 	c.mu.Unlock()
-	if err := c.sock.send(m, nil); err != nil {
+	if err := c.unanswered(c.sock.send(m, nil)); err != nil {
 		return fmt.Errorf("register process %d as %s: %w", pid, id, err)
 	}
 	return nil
@@ -133,7 +133,7 @@ func (c *Client) Adopt(id string, pid int, pidfd *os.File) error {
 	c.mu.Unlock()
 	fds, err := descriptors(m.Names, map[string]*os.File{m.Names[0]: pidfd})
 	if err == nil {
-		err = c.sock.send(m, fds)
+		err = c.unanswered(c.sock.send(m, fds))
 	}
 	if err != nil {
 		return fmt.Errorf("adopt process %d as %s: %w", pid, id, err)
@@ -158,8 +158,7 @@ func newProcess(pid int, token uint64) *process {
 	return &process{pid: pid, token: token, pidfd: fd, ended: make(chan struct{})}
 }
 
-// Wait returns how id's process ended, once it has; as often as asked, until Release. An end that this
-// engine knows of is returned also when the keeper is lost.
+// Wait returns how id's process ended, once it has; as often as asked, until Release.
 func (c *Client) Wait(ctx context.Context, id string) (runtime.ExitStatus, error) {
 	c.mu.Lock()
 	var p *process
@@ -178,13 +177,8 @@ func (c *Client) Wait(ctx context.Context, id string) (runtime.ExitStatus, error
 	select {
 	case <-p.ended:
 		return p.result(id)
-	case <-c.lost:
-		select {
-		case <-p.ended:
-			return p.result(id)
-		default:
-			return runtime.ExitStatus{}, fmt.Errorf("wait for %s: %w", id, ErrLost)
-		}
+	case <-c.over:
+		return runtime.ExitStatus{}, fmt.Errorf("wait for %s: %w", id, ErrLost)
 	case <-ctx.Done():
 		return runtime.ExitStatus{}, ctx.Err()
 	}
@@ -213,7 +207,7 @@ func (c *Client) Release(id string) error {
 	if k == nil {
 		return nil
 	}
-	if err := c.sock.send(wire.Message{Op: wire.OpRelease, ID: id}, nil); err != nil {
+	if err := c.unanswered(c.sock.send(wire.Message{Op: wire.OpRelease, ID: id}, nil)); err != nil {
 		return fmt.Errorf("release %s: %w", id, err)
 	}
 	return nil
