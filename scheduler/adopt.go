@@ -156,6 +156,9 @@ func (e *Engine) restoreNetwork(ctx context.Context, alive []*unit) error {
 // resume supervises a container that an earlier engine started: its output, its names, its health, its end.
 func (e *Engine) resume(u *unit, p *runtime.Container, out output) error {
 	p.Console = out.console
+	if err := resumePaused(u, p); err != nil {
+		return fmt.Errorf("record whether it is paused: %w", err)
+	}
 	if len(u.state.Endpoints) > 0 && p.State().Status != runtime.StatusStopped {
 		udp, tcp, err := e.takeDNS(u.id, p.NetNS())
 		if err != nil {
@@ -237,7 +240,7 @@ func (e *Engine) recover(processes map[string]*runtime.Container) error {
 		}
 		_, err := u.update(func(s *container.State) {
 			if lost {
-				s.ExitCode, s.Finished = code, time.Now().UTC()
+				s.ExitCode, s.Lost, s.Finished = code, true, time.Now().UTC()
 			}
 			s.Pid, s.Health, s.Bindings = 0, nil, nil
 			s.Status = container.Exited

@@ -65,7 +65,7 @@ func (r *run) act(ctx context.Context, op plan.Op) error {
 	case plan.CreateVolume:
 		return r.createVolume(op.Key)
 	case plan.RemoveVolume:
-		return r.e.volumes.Remove(op.Resource)
+		return r.e.deleteVolume(op.Resource)
 	case plan.CreateContainer:
 		return r.createContainer(ctx, op)
 	case plan.StartContainer:
@@ -73,7 +73,11 @@ func (r *run) act(ctx context.Context, op plan.Op) error {
 		if err != nil {
 			return err
 		}
-		return r.e.start(ctx, u)
+		if err := r.e.start(ctx, u); err != nil {
+			return err
+		}
+		r.restarted(ctx, op, u)
+		return nil
 	case plan.StopContainer:
 		if u, err := r.unit(op); err == nil { // gone is stopped
 			return r.e.stop(ctx, u, op.Timeout)
@@ -105,7 +109,7 @@ func (r *run) createVolume(key string) error {
 	v := r.project.Volumes[key]
 	labels := map[string]string{api.LabelProject: r.name, api.LabelVolume: key, api.LabelConfigHash: r.project.VolumeHash(key)}
 	maps.Copy(labels, v.Labels)
-	_, _, err := r.e.volumes.Create(volumes.Spec{Name: v.Name, Driver: v.Driver, DriverOpts: v.DriverOpts, Labels: labels})
+	_, err := r.e.makeVolume(volumes.Spec{Name: v.Name, Driver: v.Driver, DriverOpts: v.DriverOpts, Labels: labels})
 	return err
 }
 

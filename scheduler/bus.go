@@ -24,6 +24,7 @@ type change struct {
 
 // bus hands every change to everybody who listens. A listener that does not keep up loses nothing: its queue grows.
 type bus struct {
+	observe   func(change) // is told first
 	mu        sync.Mutex
 	listeners map[*listener]struct{}
 }
@@ -36,7 +37,9 @@ type listener struct {
 	wake  chan struct{} // holds one token while the queue is not empty
 }
 
-func newBus() *bus { return &bus{listeners: map[*listener]struct{}{}} }
+func newBus(observe func(change)) *bus {
+	return &bus{observe: observe, listeners: map[*listener]struct{}{}}
+}
 
 func (b *bus) listen() *listener {
 	l := &listener{bus: b, wake: make(chan struct{}, 1)}
@@ -47,6 +50,7 @@ func (b *bus) listen() *listener {
 }
 
 func (b *bus) send(c change) {
+	b.observe(c)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for l := range b.listeners {

@@ -98,7 +98,7 @@ func (e *Engine) mountVolumes(ctx context.Context, c *container.Config, keep map
 			spec.Name = m.Source
 			spec.Labels = map[string]string{"com.docker.volume.anonymous": ""}
 		}
-		v, _, err := e.volumes.Create(spec)
+		v, err := e.makeVolume(spec)
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"tutti/dns"
 	"tutti/netdriver"
@@ -19,6 +20,7 @@ import (
 	"tutti/runtime/build"
 	"tutti/runtime/image"
 	"tutti/runtime/keeper"
+	"tutti/scheduler/journal"
 	"tutti/volumes"
 )
 
@@ -36,11 +38,14 @@ type Engine struct {
 	upstreams *dns.HostUpstreams
 	bus       *bus
 	busy      *activity
+	journal   *journal.Journal
 	asked     chan struct{} // holds a token when a request has ended
 
 	ctx    context.Context //nolint:containedctx // the engine's own life: supervision ends with it
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // supervision and background work
+
+	journalFails atomic.Bool // the last event could not be kept
 
 	mu       sync.Mutex
 	units    map[string]*unit             // by id
@@ -61,7 +66,8 @@ func Open(ctx context.Context, paths Paths, k *keeper.Client, log *slog.Logger) 
 	if err := paths.create(); err != nil {
 		return nil, fmt.Errorf("create the state folders: %w", err)
 	}
-	e := &Engine{paths: paths, log: log, keeper: k, bus: newBus(), busy: newActivity(), asked: make(chan struct{}, 1), units: map[string]*unit{}, networks: map[string]netdriver.Network{}, reserved: map[string]bool{}, execs: map[string]*Exec{}}
+	e := &Engine{paths: paths, log: log, keeper: k, busy: newActivity(), asked: make(chan struct{}, 1), units: map[string]*unit{}, networks: map[string]netdriver.Network{}, reserved: map[string]bool{}, execs: map[string]*Exec{}}
+	e.bus = newBus(e.noteChange)
 	e.ctx, e.cancel = context.WithCancel(ctx)
 	if err := e.open(ctx); err != nil {
 		return nil, errors.Join(err, e.Close(ctx))
@@ -70,6 +76,9 @@ func Open(ctx context.Context, paths Paths, k *keeper.Client, log *slog.Logger) 
 }
 
 func (e *Engine) open(ctx context.Context) (err error) {
+	if e.journal, err = journal.Open(e.paths.events()); err != nil {
+		e.log.Error("events will not be kept", "error", err) // nothing that runs needs them
+	}
 	parent := "/tutti-" + e.paths.Instance()
 	if e.runtime, err = runtime.New(runtime.Config{Dir: e.paths.runtime(), CgroupParent: parent, Reaper: e.keeper}); err != nil {
 		return fmt.Errorf("open the runtime: %w", err)
@@ -112,6 +121,9 @@ func (e *Engine) Close(ctx context.Context) error {
 	e.cancel()
 	e.wg.Wait()
 	var errs []error
+	if e.journal != nil {
+		errs = append(errs, e.journal.Close())
+	}
 	e.buildOnce.Lock()
 	if e.builder != nil {
 		errs = append(errs, e.builder.Close())

@@ -5,10 +5,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 
+	"github.com/moby/moby/api/types/events"
+
 	"tutti/runtime"
+	"tutti/scheduler/container"
 )
 
 // ExecConfig is a further process in a running container.
@@ -59,8 +63,11 @@ func (e *Engine) CreateExec(name string, c ExecConfig) (*Exec, error) {
 	if len(c.Args) == 0 {
 		return nil, errors.New("exec: there is no command")
 	}
-	if s := u.snapshot(); !s.Alive() {
+	switch s := u.snapshot(); {
+	case !s.Alive():
 		return nil, fmt.Errorf("%w: container %s is not running", ErrConflict, u.config.Name)
+	case s.Status == container.Paused:
+		return nil, fmt.Errorf("%w: container %s is paused, unpause the container before exec", ErrConflict, u.config.Name)
 	}
 	x := &Exec{ID: newID(), Config: c, unit: u}
 	e.mu.Lock()
@@ -73,6 +80,7 @@ func (e *Engine) CreateExec(name string, c ExecConfig) (*Exec, error) {
 		}
 	}
 	e.execs[x.ID] = x
+	e.execEvent(x, events.ActionExecCreate)
 	return x, nil
 }
 
@@ -170,6 +178,7 @@ func (e *Engine) StartExec(x *Exec, s Streams, started func()) error {
 	x.mu.Lock()
 	x.process, x.running = proc, true
 	x.mu.Unlock()
+	e.execEvent(x, events.ActionExecStart)
 	started()
 	pipes.copy(proc.Console)
 	status, err := proc.Wait(e.ctx)
@@ -177,6 +186,7 @@ func (e *Engine) StartExec(x *Exec, s Streams, started func()) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.running, x.done, x.code = false, true, status.Code
+	e.execEvent(x, events.ActionExecDie, "exitCode", strconv.Itoa(status.Code))
 	return err
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/moby/moby/api/types/events"
 
 	"tutti/netdriver"
 	"tutti/scheduler/api"
@@ -52,8 +53,9 @@ func (e *Engine) createNetwork(ctx context.Context, project, key, hash string, c
 		return err
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.networks[made.Name] = made
+	e.mu.Unlock()
+	e.networkEvent(made, events.ActionCreate, "")
 	return nil
 }
 
@@ -143,8 +145,9 @@ func (e *Engine) removeNetwork(ctx context.Context, name string) error {
 		return err
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	delete(e.networks, name)
+	e.mu.Unlock()
+	e.networkEvent(n, events.ActionDestroy, "")
 	return nil
 }
 

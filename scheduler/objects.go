@@ -58,8 +58,7 @@ func (e *Engine) CreateVolume(s volumes.Spec) (volumes.Volume, error) {
 	if s.Name == "" {
 		s.Name = newID()
 	}
-	v, _, err := e.volumes.Create(s)
-	return v, err
+	return e.makeVolume(s)
 }
 
 // RemoveVolume removes a volume that no container has.
@@ -79,7 +78,7 @@ func (e *Engine) RemoveVolume(name string, force bool) error {
 		}
 		return fmt.Errorf("%w: volume %s is in use by %s", ErrConflict, name, strings.Join(names, ", "))
 	}
-	err := e.volumes.Remove(name)
+	err := e.deleteVolume(name)
 	if force && errors.Is(err, volumes.ErrNotFound) {
 		return nil
 	}

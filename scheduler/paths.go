@@ -58,6 +58,7 @@ func (p Paths) builder() string            { return filepath.Join(p.Root, "build
 func (p Paths) volumes() string            { return filepath.Join(p.Root, "volumes") }
 func (p Paths) projects() string           { return filepath.Join(p.Root, "projects") }
 func (p Paths) project(name string) string { return filepath.Join(p.projects(), name+".json") }
+func (p Paths) events() string             { return filepath.Join(p.Root, "events.jsonl") }
 func (p Paths) bootID() string             { return filepath.Join(p.Root, "boot-id") }
 func (p Paths) trash() string              { return filepath.Join(p.Root, "trash") }
 func (p Paths) runtime() string            { return filepath.Join(p.Run, "containers") }

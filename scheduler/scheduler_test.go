@@ -209,7 +209,7 @@ func TestIdleWaitsForEverythingToEnd(t *testing.T) {
 
 func TestBusLosesNothing(t *testing.T) {
 	t.Parallel()
-	b := newBus()
+	b := newBus(func(change) {})
 	l := b.listen()
 	for i := range 1000 {
 		b.send(change{kind: changeExited, code: i})

@@ -252,7 +252,7 @@ func (s *starter) execute(ctx context.Context) error {
 	_, err := u.update(func(st *container.State) {
 		*st = container.State{
 			Status: container.Running, Pid: s.created.Pid(), Started: time.Now().UTC(), Finished: before.Finished,
-			Restarts: before.Restarts, Delay: s.delay, Endpoints: s.endpoints, Bindings: s.bindings,
+			Before: before.Ended(), Restarts: before.Restarts, Delay: s.delay, Endpoints: s.endpoints, Bindings: s.bindings,
 			Output: output,
 		}
 		if s.delay > 0 {

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
+	"github.com/moby/moby/api/types/events"
 	"golang.org/x/sys/unix"
 
 	"tutti/runtime"
@@ -24,8 +24,22 @@ func (e *Engine) stop(ctx context.Context, u *unit, timeout *time.Duration) erro
 }
 
 func (e *Engine) stopLocked(ctx context.Context, u *unit, timeout *time.Duration) error {
+	sig, err := ParseSignal(u.config.StopSignal)
+	if err != nil {
+		return err
+	}
+	grace := u.config.StopGrace
+	if timeout != nil {
+		grace = *timeout
+	}
+	if grace == 0 {
+		sig = unix.SIGKILL
+	}
 	s, err := u.update(func(s *container.State) {
 		s.Stopped = true
+		if s.Alive() || s.Status == container.Restarting {
+			s.Asked = asked(ctx, int(sig))
+		}
 		if s.Status == container.Restarting {
 			s.Status = container.Exited
 		}
@@ -37,19 +51,30 @@ func (e *Engine) stopLocked(ctx context.Context, u *unit, timeout *time.Duration
 	if p == nil || !s.Alive() {
 		return nil
 	}
-	grace := u.config.StopGrace
-	if timeout != nil {
-		grace = *timeout
-	}
-	sig, err := ParseSignal(u.config.StopSignal)
-	if err != nil {
+	if err := e.end(ctx, u, p, sig, grace); err != nil {
 		return err
 	}
+	e.containerEvent(u, events.ActionStop)
+	return nil
+}
+
+// end sends a signal and, when the container has not ended within its grace period, kills it.
+func (e *Engine) end(ctx context.Context, u *unit, p *runtime.Container, sig syscall.Signal, grace time.Duration) error {
 	if grace != 0 {
 		if err := e.signal(ctx, u, p, sig); err != nil {
 			return err
 		}
 		if err := e.waitEnded(ctx, u, grace); !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+			return err
+		}
+		_, err := u.update(func(s *container.State) {
+			if s.Asked != nil {
+				forced := *s.Asked
+				forced.Forced = true
+				s.Asked = &forced
+			}
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -70,22 +95,34 @@ func (e *Engine) waitEnded(ctx context.Context, u *unit, limit time.Duration) er
 }
 
 // signal sends sig to the container's first process; one that has just ended is no error. A frozen container is thawed
-// after the signal, as docker does, or it could not act on it.
+// after the signal, or it could not act on it: as docker does it, but for a signal other than SIGKILL that is not the one
+// which the container is configured to be stopped with.
 func (e *Engine) signal(ctx context.Context, u *unit, p *runtime.Container, sig syscall.Signal) error {
 	err := p.Kill(sig)
 	if errors.Is(err, runtime.ErrNotRunning) {
 		return nil
 	}
-	if err == nil && u.snapshot().Status == container.Paused {
-		err = p.Resume(ctx)
-	}
 	if err != nil {
-		return fmt.Errorf("send %s: %w", unix.SignalName(sig), err)
+		return fmt.Errorf("send %s: %w", SignalName(int(sig)), err)
+	}
+	e.containerEvent(u, events.ActionKill, "signal", strconv.Itoa(int(sig)))
+	own, err := ParseSignal(u.config.StopSignal)
+	if err != nil {
+		return err
+	}
+	if u.snapshot().Status == container.Paused && (u.config.StopSignal == "" || sig == own || sig == unix.SIGKILL) {
+		thaw := e.thaw
+		if sig == unix.SIGKILL {
+			thaw = e.release // it will not live to see it
+		}
+		if err := thaw(ctx, u, p); err != nil && !errors.Is(err, runtime.ErrNotRunning) {
+			return fmt.Errorf("unpause for %s: %w", SignalName(int(sig)), err)
+		}
 	}
 	return nil
 }
 
-// kill sends a signal on the user's behalf. With SIGKILL it waits for the end.
+// kill sends a signal on the user's behalf. With SIGKILL it waits for the end. A container that does not run is no error.
 func (e *Engine) kill(ctx context.Context, u *unit, name string) error {
 	if name == "" {
 		name = "SIGKILL"
@@ -98,18 +135,25 @@ func (e *Engine) kill(ctx context.Context, u *unit, name string) error {
 	if p == nil {
 		return nil
 	}
-	if sig == unix.SIGKILL || sig == unix.SIGTERM || sig == unix.SIGINT {
-		if _, err := u.update(func(s *container.State) { s.Stopped = true }); err != nil {
+	_, err = u.update(func(s *container.State) {
+		s.Asked = asked(ctx, int(sig))
+		s.Stopped = s.Stopped || sig == unix.SIGKILL || sig == unix.SIGTERM || sig == unix.SIGINT
+	})
+	if err != nil {
+		return err
+	}
+	if err := e.signal(ctx, u, p, sig); err != nil || sig != unix.SIGKILL {
+		return err
+	}
+	for {
+		err := u.wait(ctx, func(s container.State) (bool, error) { return s.Status != container.Running, nil })
+		if err != nil || u.snapshot().Status != container.Paused {
+			return err
+		}
+		if err := e.release(ctx, u, p); err != nil && !errors.Is(err, runtime.ErrNotRunning) { // paused in just that moment
 			return err
 		}
 	}
-	if err := e.signal(ctx, u, p, sig); err != nil {
-		return err
-	}
-	if sig == unix.SIGKILL {
-		return e.waitEnded(ctx, u, -1)
-	}
-	return nil
 }
 
 // remove deletes a container that does not run, or one that does with force. withVolumes removes its anonymous volumes.
@@ -153,7 +197,7 @@ func (e *Engine) remove(ctx context.Context, u *unit, force, withVolumes bool) e
 	var errs []error
 	for _, m := range u.config.Mounts {
 		if m.Anonymous {
-			errs = append(errs, e.volumes.Remove(m.Source))
+			errs = append(errs, e.deleteVolume(m.Source))
 		}
 	}
 	return errors.Join(errs...)
@@ -163,27 +207,4 @@ func (u *unit) isRemoved() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.removed
-}
-
-// ParseSignal reads a signal's name, with or without SIG, or number; "" is SIGTERM.
-func ParseSignal(s string) (syscall.Signal, error) {
-	if s == "" {
-		return unix.SIGTERM, nil
-	}
-	if n, err := strconv.Atoi(s); err == nil && n > 0 && n <= 64 {
-		return syscall.Signal(n), nil
-	}
-	name := strings.ToUpper(s)
-	if !strings.HasPrefix(name, "SIG") {
-		name = "SIG" + name
-	}
-	if rest, ok := strings.CutPrefix(name, "SIGRTMIN+"); ok {
-		if n, err := strconv.Atoi(rest); err == nil && n >= 0 && n <= 30 {
-			return syscall.Signal(34 + n), nil
-		}
-	}
-	if sig := unix.SignalNum(name); sig != 0 {
-		return sig, nil
-	}
-	return 0, fmt.Errorf("%q is no signal", s)
 }

@@ -5,11 +5,13 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"tutti/runtime"
 	"tutti/runtime/logs"
 	"tutti/runtime/statefile"
 	"tutti/scheduler/container"
+	"tutti/scheduler/supervise"
 )
 
 // unit is one container in the engine's care: its record on disk, its log, and while it runs its process and the
@@ -22,7 +24,8 @@ type unit struct {
 
 	shipping sync.Mutex // held by whoever sends the log on
 
-	op sync.Mutex // held by whoever starts, stops or removes the container
+	op     sync.Mutex // held by whoever starts, stops, pauses or removes the container
+	probes sync.Mutex // held while health is probed; taken after op
 
 	mu      sync.Mutex // guards what follows
 	state   container.State
@@ -60,6 +63,9 @@ func (u *unit) update(change func(*container.State)) (container.State, error) {
 	defer u.mu.Unlock()
 	next := u.state
 	change(&next)
+	if next.Healthy.IsZero() && next.HealthStatus() == supervise.Healthy {
+		next.Healthy = time.Now().UTC()
+	}
 	var err error
 	if !u.removed {
 		err = statefile.Write(u.recordPath(), container.Record{Config: u.config, State: next})

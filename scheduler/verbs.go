@@ -146,10 +146,16 @@ func (e *Engine) Down(ctx context.Context, q api.DownRequest, emit func(api.Even
 	return nil
 }
 
-// Services starts, stops, restarts or kills services of a project, in the order of their dependencies.
+// Services starts, stops, restarts, kills, pauses or unpauses services of a project, where it matters in the order of their
+// dependencies.
 func (e *Engine) Services(ctx context.Context, verb string, q api.ServicesRequest, emit func(api.Event)) error {
-	if verb == "kill" {
+	switch verb {
+	case "kill":
 		return e.killProject(ctx, q, emit)
+	case "rm":
+		return e.removeStopped(ctx, q, emit)
+	case "pause", "unpause":
+		return e.pauseServices(ctx, verb, q, emit)
 	}
 	r, end, err := e.begin(ctx, q.Name, q.Project, api.ClientContext{}, emit)
 	if err != nil {
@@ -191,27 +197,6 @@ func (r *run) awaitServices(ctx context.Context, services []string) error {
 		if len(services) == 0 || slices.Contains(services, u.config.Service) {
 			errs = append(errs, r.awaitUnit(ctx, plan.Op{Kind: plan.AwaitHealthy, Service: u.config.Service}, u))
 		}
-	}
-	return errors.Join(errs...)
-}
-
-// killProject sends a signal to the containers of the services. It does not wait for its turn: it is how a stop that takes
-// too long is cut short.
-func (e *Engine) killProject(ctx context.Context, q api.ServicesRequest, emit func(api.Event)) error {
-	var errs []error
-	for _, u := range e.projectUnits(q.Name) {
-		if len(q.Services) > 0 && !slices.Contains(q.Services, u.config.Service) || !u.snapshot().Alive() {
-			continue
-		}
-		tell := func(status string, phase api.Phase) {
-			emit(api.Event{Kind: api.KindResource, Resource: "Container", Name: u.config.Name, Status: status, Phase: phase})
-		}
-		tell("Killing", api.PhaseWorking)
-		if err := e.kill(ctx, u, q.Signal); err != nil {
-			errs = append(errs, fmt.Errorf("container %s: %w", u.config.Name, err))
-			continue
-		}
-		tell("Killed", api.PhaseDone)
 	}
 	return errors.Join(errs...)
 }

@@ -40,7 +40,7 @@ func (e *Engine) watch(u *unit, p *runtime.Container, pipes *logs.Pipes) {
 	})
 	e.ship(u, logged)
 	if u.config.Health != nil {
-		e.wg.Go(func() { e.watchHealth(ctx, u, p) })
+		e.wg.Go(func() { e.whileAwake(ctx, u, func(ctx context.Context) { e.watchHealth(ctx, u, p) }) })
 	}
 	e.wg.Go(func() {
 		defer release()
@@ -90,7 +90,7 @@ func (e *Engine) capture(ctx context.Context, u *unit, p *runtime.Container, pip
 // ended records how a container ended, gives back what it had and lets the restart policy decide.
 func (e *Engine) ended(u *unit, p *runtime.Container, status runtime.ExitStatus) {
 	ctx := context.WithoutCancel(e.ctx)
-	oom := p.OOMKilled()
+	oom := outOfMemory(p)
 	e.unresolve(u.id)
 	err := errors.Join(e.net.Detach(ctx, u.id), p.Delete(ctx), os.RemoveAll(e.filesDir(u.id)))
 
@@ -102,7 +102,8 @@ func (e *Engine) ended(u *unit, p *runtime.Container, status runtime.ExitStatus)
 	u.process, u.cancel = nil, nil
 	u.mu.Unlock()
 	_, stateErr := u.update(func(s *container.State) {
-		s.Status, s.Pid, s.ExitCode, s.OOMKilled, s.Finished = container.Exited, 0, status.Code, oom, status.At.UTC()
+		s.Status, s.Pid, s.ExitCode, s.OOMKilled, s.Finished = container.Exited, 0, status.Code, oom != nil, status.At.UTC()
+		s.Signal, s.OOM = status.Signal, oom
 		if again {
 			s.Status = container.Restarting
 		}

@@ -63,7 +63,6 @@ func TestWhatIsMissingSaysSo(t *testing.T) {
 		{[]string{"build", "--print"}, "print"},
 		{[]string{"build", "--sbom=true"}, "sbom"},
 		{[]string{"build", "--provenance=true"}, "provenance"},
-		{[]string{"kill", "--remove-orphans"}, "remove-orphans"},
 		{[]string{"config", "--resolve-image-digests"}, "resolve-image-digests"},
 		{[]string{"config", "--lock-image-digests"}, "lock-image-digests"},
 		{[]string{"--compatibility", "ps"}, "compatibility"},

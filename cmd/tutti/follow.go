@@ -133,8 +133,16 @@ func (f *follower) copy(ctx context.Context, r *api.LogReader) error {
 	}
 }
 
-// reopen asks again until the engine answers.
+// reopen opens the stream again as soon as the engine is back.
 func reopen(ctx context.Context, c *api.Client, name string, o api.LogOptions) (*api.LogReader, error) {
+	if err := awaitEngine(ctx, c); err != nil {
+		return nil, err
+	}
+	return c.OpenLogs(ctx, name, o)
+}
+
+// awaitEngine asks until the engine answers.
+func awaitEngine(ctx context.Context, c *api.Client) error {
 	within, cancel := context.WithTimeout(ctx, engineBackWithin)
 	defer cancel()
 	tick := time.NewTicker(engineBackPoll)
@@ -142,11 +150,11 @@ func reopen(ctx context.Context, c *api.Client, name string, o api.LogOptions) (
 	for {
 		err := c.Ping(within)
 		if err == nil {
-			return c.OpenLogs(ctx, name, o)
+			return nil
 		}
 		select {
 		case <-within.Done():
-			return nil, fmt.Errorf("the engine went away and did not come back: %w", err)
+			return fmt.Errorf("the engine went away and did not come back: %w", err)
 		case <-tick.C:
 		}
 	}

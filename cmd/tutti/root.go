@@ -46,7 +46,9 @@ func (a *app) rootCommand() *cobra.Command {
 	add(root, groupProject,
 		a.upCommand(), a.downCommand(), a.psCommand(), a.logsCommand(), a.execCommand(), a.buildCommand(), a.pullCommand(),
 		a.configCommand(), a.imagesCommand(), a.listCommand(), a.startCommand(), a.stopCommand(), a.restartCommand(),
-		a.killCommand(), a.versionCommand())
+		a.killCommand(), a.versionCommand(), a.pauseCommand(), a.unpauseCommand(), a.createCommand(), a.scaleCommand(),
+		a.removeStoppedCommand(), a.waitCommand(), a.portCommand(), a.volumesCommand(), a.topCommand(), a.statsCommand(),
+		a.eventsCommand())
 	add(root, groupObject, a.imageCommand(), a.containerCommand(), a.networkCommand(), a.volumeCommand())
 	add(root, groupNotYet, notYetCommands("tutti", commandsNotYet)...)
 	root.AddCommand(a.engineCommand())

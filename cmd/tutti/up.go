@@ -114,6 +114,9 @@ func (a *app) checkUp(cmd *cobra.Command, f *upFlags, services []string) error {
 	case "if_not_present":
 		f.Pull = "missing"
 	}
+	if f.Scale != nil { // of `scale`
+		return nil
+	}
 	var err error
 	f.Scale, err = parseScale(f.scale)
 	return err

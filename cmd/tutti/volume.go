@@ -32,6 +32,13 @@ type volumeRow struct {
 // Label is the value of one label, for templates.
 func (r volumeRow) Label(name string) string { return r.labels[name] }
 
+func newVolumeRow(v volume.Volume) volumeRow {
+	return volumeRow{
+		Availability: "N/A", Driver: v.Driver, Group: "N/A", Labels: listing.Labels(v.Labels),
+		Links: "N/A", Mountpoint: v.Mountpoint, Name: v.Name, Scope: v.Scope, Size: "N/A", Status: "N/A", labels: v.Labels,
+	}
+}
+
 var volumeHeaders = listing.Headers{
 	"Name": "VOLUME NAME", "Driver": "DRIVER", "Scope": "SCOPE", "Mountpoint": "MOUNTPOINT",
 	"Labels": "LABELS", "Links": "LINKS", "Size": "SIZE", "Group": "GROUP", "Availability": "AVAILABILITY", "Status": "STATUS",
@@ -58,10 +65,7 @@ func (a *app) volumeListCommand() *cobra.Command {
 			slices.SortFunc(list.Volumes, func(a, b volume.Volume) int { return strings.Compare(a.Name, b.Name) })
 			rows := make([]volumeRow, 0, len(list.Volumes))
 			for _, v := range list.Volumes {
-				rows = append(rows, volumeRow{
-					Availability: "N/A", Driver: v.Driver, Group: "N/A", Labels: listing.Labels(v.Labels),
-					Links: "N/A", Mountpoint: v.Mountpoint, Name: v.Name, Scope: v.Scope, Size: "N/A", Status: "N/A", labels: v.Labels,
-				})
+				rows = append(rows, newVolumeRow(v))
 			}
 			if quiet {
 				for _, r := range rows {

@@ -83,8 +83,11 @@ type ServicesRequest struct {
 	Timeout  *int            `json:"timeout,omitempty"` // seconds; stop and restart
 	NoDeps   bool            `json:"noDeps,omitempty"`  // restart
 	Signal   string          `json:"signal,omitempty"`  // kill
-	Wait     bool            `json:"wait,omitempty"`    // start
-	DryRun   bool            `json:"dryRun,omitempty"`
+	// RemoveOrphans is kill's: containers of services that are not in the model are killed, too.
+	RemoveOrphans bool `json:"removeOrphans,omitempty"`
+	Volumes       bool `json:"volumes,omitempty"` // rm: anonymous volumes, too
+	Wait          bool `json:"wait,omitempty"`    // start
+	DryRun        bool `json:"dryRun,omitempty"`
 }
 
 // BuildRequest asks for POST /build.

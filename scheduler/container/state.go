@@ -38,9 +38,49 @@ type State struct {
 	Stopped   bool                    `json:"stopped,omitempty"` // the user stopped it
 	Run       int                     `json:"run,omitempty"`     // counts starts: names the process of this run to the keeper
 	Health    *supervise.Health       `json:"health,omitempty"`
+	Healthy   time.Time               `json:"healthy,omitzero"` // when this run was healthy for the first time
+	Signal    int                     `json:"signal,omitempty"` // that ended the last run; 0: it ended by itself
+	OOM       *OOM                    `json:"oom,omitempty"`
+	Lost      bool                    `json:"lost,omitempty"` // nobody saw how the last run ended
+	Asked     *Asked                  `json:"asked,omitempty"`
+	Before    *Exit                   `json:"before,omitempty"` // how the run before this one ended
 	Endpoints []Endpoint              `json:"endpoints,omitempty"`
 	Bindings  []netdriver.PortBinding `json:"bindings,omitempty"`
 	Output    [2]uint64               `json:"output,omitzero"` // inodes of the pipes of stdout and stderr
+}
+
+// OOM is what is known of a container's memory when the kernel killed one of its processes for want of it, in bytes.
+type OOM struct {
+	Limit uint64 `json:"limit,omitempty"` // 0: the host's memory was the limit
+	Peak  uint64 `json:"peak,omitempty"`  // the most that it ever used; 0: the kernel does not tell
+	Kills uint64 `json:"kills,omitempty"` // processes killed
+}
+
+// Asked is the last request of a user to end the container, or a signal on a user's behalf.
+type Asked struct {
+	By     string    `json:"by"`     // the command: stop, down, kill, restart, up ...
+	Signal int       `json:"signal"` // the first that was sent
+	At     time.Time `json:"at"`
+	Forced bool      `json:"forced,omitempty"` // it did not end within its grace period and was killed
+}
+
+// Exit is how one run ended.
+type Exit struct {
+	Code   int           `json:"code"`
+	Signal int           `json:"signal,omitempty"`
+	At     time.Time     `json:"at"`
+	Ran    time.Duration `json:"ran,omitempty"`
+	OOM    *OOM          `json:"oom,omitempty"`
+	Lost   bool          `json:"lost,omitempty"`
+	Asked  *Asked        `json:"asked,omitempty"`
+}
+
+// Ended is how the last run ended, nil when there was none.
+func (s State) Ended() *Exit {
+	if s.Alive() || s.Started.IsZero() || s.Finished.IsZero() {
+		return nil
+	}
+	return &Exit{Code: s.ExitCode, Signal: s.Signal, At: s.Finished, Ran: s.Finished.Sub(s.Started), OOM: s.OOM, Lost: s.Lost, Asked: s.Asked}
 }
 
 // Endpoint is the container's place on one network while it runs.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"tutti/scheduler"
 	"tutti/scheduler/api"
 )
 
@@ -16,7 +17,7 @@ func (s *server) projectRoutes(mux *http.ServeMux) {
 	verb(mux, "down", s.e.Down)
 	verb(mux, "build", s.e.Build)
 	verb(mux, "pull", s.e.Pull)
-	for _, name := range []string{"start", "stop", "restart", "kill"} {
+	for _, name := range []string{"start", "stop", "restart", "kill", "pause", "unpause", "rm"} {
 		verb(mux, name, func(ctx context.Context, q api.ServicesRequest, emit func(api.Event)) error {
 			return s.e.Services(ctx, name, q, emit)
 		})
@@ -42,7 +43,7 @@ func verb[Request any](mux *http.ServeMux, name string, do func(context.Context,
 		}
 		out := newLines(w)
 		// A client that has gone ends the verb by the request's context.
-		err := do(r.Context(), q, func(e api.Event) { _ = out.send(e) })
+		err := do(scheduler.WithVerb(r.Context(), name), q, func(e api.Event) { _ = out.send(e) })
 		end := api.Event{Kind: api.KindEnd}
 		if err != nil {
 			end.Error, end.ExitCode = err.Error(), 1

@@ -1,0 +1,199 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/moby/moby/api/types/events"
+
+	"tutti/runtime"
+	"tutti/scheduler/api"
+	"tutti/scheduler/container"
+	"tutti/scheduler/plan"
+)
+
+// pause freezes a container. It is recorded before, so that nothing is done inside it any more when it stands still: a
+// probe that was frozen half way would count as failed, and could not even be killed.
+func (e *Engine) pause(ctx context.Context, u *unit) error {
+	u.op.Lock()
+	defer u.op.Unlock()
+	p := u.running()
+	switch s := u.snapshot(); {
+	case s.Status == container.Paused:
+		return fmt.Errorf("%w: container %s is already paused", ErrConflict, u.config.Name)
+	case s.Status == container.Restarting:
+		return fmt.Errorf("%w: container %s is restarting, wait until the container is running", ErrConflict, u.config.Name)
+	case p == nil || s.Status != container.Running:
+		return fmt.Errorf("%w: container %s is not running", ErrConflict, u.config.Name)
+	}
+	if _, err := u.update(func(s *container.State) { s.Status = container.Paused }); err != nil {
+		return errors.Join(err, e.setRunning(u))
+	}
+	u.probes.Lock() // the probe that runs has been given up
+	err := p.Pause(ctx)
+	u.probes.Unlock()
+	if err != nil {
+		return errors.Join(err, p.Resume(context.WithoutCancel(ctx)), e.setRunning(u))
+	}
+	if u.snapshot().Status != container.Paused { // a signal has come in between, and must be acted upon
+		return p.Resume(ctx)
+	}
+	e.containerEvent(u, events.ActionPause)
+	return nil
+}
+
+// unpause lets a frozen container go on.
+func (e *Engine) unpause(ctx context.Context, u *unit) error {
+	u.op.Lock()
+	defer u.op.Unlock()
+	p := u.running()
+	if p == nil || u.snapshot().Status != container.Paused {
+		return fmt.Errorf("%w: container %s is not paused", ErrConflict, u.config.Name)
+	}
+	return e.thaw(ctx, u, p)
+}
+
+// release lets the processes of a frozen container go on.
+func (e *Engine) release(ctx context.Context, u *unit, p *runtime.Container) error {
+	if err := p.Resume(ctx); err != nil {
+		return err
+	}
+	return e.setRunning(u)
+}
+
+// thaw is unpause for who knows that the container is frozen.
+func (e *Engine) thaw(ctx context.Context, u *unit, p *runtime.Container) error {
+	if err := e.release(ctx, u, p); err != nil {
+		return err
+	}
+	e.containerEvent(u, events.ActionUnPause)
+	return nil
+}
+
+func (e *Engine) setRunning(u *unit) error {
+	_, err := u.update(func(s *container.State) {
+		if s.Status == container.Paused {
+			s.Status = container.Running
+		}
+	})
+	return err
+}
+
+// resumePaused makes the record of a container that an earlier engine ran agree with the kernel: that engine may have died
+// between freezing and recording it.
+func resumePaused(u *unit, p *runtime.Container) error {
+	var status container.Status
+	switch frozen := p.State().Status == runtime.StatusPaused; {
+	case frozen && u.snapshot().Status == container.Running:
+		status = container.Paused
+	case !frozen && u.snapshot().Status == container.Paused:
+		status = container.Running
+	default:
+		return nil
+	}
+	_, err := u.update(func(s *container.State) { s.Status = status })
+	return err
+}
+
+// whileAwake runs do whenever the container is not paused, until ctx is done. do's context ends with each pause.
+func (e *Engine) whileAwake(ctx context.Context, u *unit, do func(context.Context)) {
+	is := func(paused bool) func(container.State) (bool, error) {
+		return func(s container.State) (bool, error) { return (s.Status == container.Paused) == paused, nil }
+	}
+	for u.wait(ctx, is(false)) == nil {
+		u.probes.Lock()
+		awake, cancel := context.WithCancel(ctx)
+		watched := make(chan struct{})
+		go func() { // ends with awake
+			defer close(watched)
+			_ = u.wait(awake, is(true))
+			cancel()
+		}()
+		do(awake)
+		paused := awake.Err() != nil
+		cancel()
+		<-watched
+		u.probes.Unlock()
+		if !paused {
+			return // there was nothing to do
+		}
+	}
+}
+
+// pauseServices pauses or unpauses the running containers of a project's services.
+func (e *Engine) pauseServices(ctx context.Context, verb string, q api.ServicesRequest, emit func(api.Event)) error {
+	r, end, err := e.begin(ctx, q.Name, q.Project, api.ClientContext{}, emit)
+	if err != nil {
+		return err
+	}
+	defer end()
+	do, done := e.pause, "Paused"
+	if verb == "unpause" {
+		do, done = e.unpause, "Unpaused"
+	}
+	var errs []error
+	for _, u := range e.projectUnits(r.name) {
+		if !r.concerns(u, q.Services) || !u.snapshot().Alive() || u.config.OneOff {
+			continue
+		}
+		if q.DryRun {
+			r.emit(api.Event{Kind: api.KindPlan, Text: verb + " container " + u.config.Name, Changes: 1})
+			continue
+		}
+		if err := do(ctx, u); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		r.emit(api.Event{Kind: api.KindResource, Resource: "Container", Name: u.config.Name, Status: done, Phase: api.PhaseDone})
+	}
+	return errors.Join(errs...)
+}
+
+// concerns says whether a container belongs to one of the services, or with none named to any of the model's.
+func (r *run) concerns(u *unit, services []string) bool {
+	if len(services) > 0 {
+		return slices.Contains(services, u.config.Service)
+	}
+	if r.project == nil {
+		return true
+	}
+	_, has := r.project.Services[u.config.Service]
+	return has
+}
+
+// verbKey is the context key of the command that a request carries out.
+type verbKey struct{}
+
+// WithVerb notes in a request's context which command it carries out: containers remember who ended them.
+func WithVerb(ctx context.Context, verb string) context.Context {
+	return context.WithValue(ctx, verbKey{}, verb)
+}
+
+// asked is a request to end a container, with the first signal.
+func asked(ctx context.Context, signal int) *container.Asked {
+	by, _ := ctx.Value(verbKey{}).(string)
+	return &container.Asked{By: by, Signal: signal, At: time.Now().UTC()}
+}
+
+// outOfMemory tells what the kernel knows of a container's memory when it has killed processes of it for want of it; nil
+// when it has not.
+func outOfMemory(p *runtime.Container) *container.OOM {
+	if !p.OOMKilled() {
+		return nil
+	}
+	s, err := p.Stats()
+	if err != nil {
+		return &container.OOM{}
+	}
+	return &container.OOM{Limit: s.Memory.Limit, Peak: s.Memory.Peak, Kills: s.Memory.OOMKills}
+}
+
+// restarted tells that `restart` has started a container again.
+func (r *run) restarted(ctx context.Context, op plan.Op, u *unit) {
+	if verb, _ := ctx.Value(verbKey{}).(string); verb == "restart" && op.Kind == plan.StartContainer {
+		r.e.containerEvent(u, events.ActionRestart)
+	}
+}
