@@ -3,6 +3,7 @@ package runtime
 import (
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -78,7 +79,7 @@ func MountOptions() []string {
 
 // wireMount translates an OCI mount. A bind has no type on the wire.
 func wireMount(m specs.Mount) (wire.Mount, error) {
-	w := wire.Mount{Dest: m.Destination, Source: m.Source, Type: m.Type}
+	w := wire.Mount{Dest: path.Clean("/" + m.Destination), Source: m.Source, Type: m.Type}
 	var data []string
 	for _, o := range m.Options {
 		if f, ok := mountFlags[o]; ok {

@@ -52,7 +52,7 @@ func (t *console) open(c *control, root int, p *wire.Process) error {
 
 // bindConsole puts the terminal at /dev/console.
 func (r *rootfs) bindConsole(t *console) error {
-	dst, _, err := makePath(r.fd, "/dev/console", false)
+	dst, _, err := r.target("/dev/console", false)
 	if err != nil {
 		return failed("make /dev/console", err)
 	}

@@ -196,7 +196,7 @@ func (r *rootfs) mask(target int, empty *int) error {
 	}
 	if with < 0 {
 		var err error
-		if *empty, err = newFilesystem("tmpfs", []string{"ro", "nr_inodes=2", "size=0k"}); err != nil {
+		if *empty, err = newFilesystem("tmpfs", []string{"ro", "nr_inodes=2", "size=0k"}, 0); err != nil {
 			return err
 		}
 		return unix.MoveMount(*empty, "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -39,7 +41,7 @@ func (r *rootfs) bind(m *wire.Mount) error {
 	if err := unix.Fstatat(tree, "", &st, unix.AT_EMPTY_PATH); err != nil {
 		return failed(step, err)
 	}
-	dst, _, err := makePath(r.fd, m.Dest, st.Mode&unix.S_IFMT == unix.S_IFDIR)
+	dst, _, err := r.target(m.Dest, st.Mode&unix.S_IFMT == unix.S_IFDIR)
 	if err != nil {
 		return failed(step, err)
 	}
@@ -61,21 +63,22 @@ func (r *rootfs) mountType(m *wire.Mount) error {
 		return failed(step, err)
 	}
 	defer unix.Close(dst) //nolint:errcheck // O_PATH descriptor
-	mode := uint32(0)
-	if m.Type == "tmpfs" && !created && !strings.Contains(m.Data, "mode=") {
-		mode, err = modeOf(dst) // a tmpfs over a folder of the image keeps its mode
+	data := m.Data
+	if m.Type == "tmpfs" && !created && !strings.Contains(data, "mode=") {
+		mode, err := modeOf(dst) // a tmpfs over a folder of the image keeps its mode
 		if err != nil {
 			return failed(step, err)
 		}
+		data = strings.TrimPrefix(data+",mode="+strconv.FormatUint(uint64(mode), 8), ",")
 	}
-	// mount(2) takes no descriptor; "." is as good and cannot be swapped.
-	if err := unix.Fchdir(dst); err != nil {
-		return failed(step, err)
+	if m.Propagation != 0 && fitsConfig(data) {
+		err = attachFilesystem(m, data, dst)
+	} else if err = unix.Fchdir(dst); err == nil {
+		// mount(2) takes no descriptor; "." is as good and cannot be swapped. How this mount shares events is the
+		// parent's way: nothing is passed on.
+		err = unix.Mount(m.Source, ".", m.Type, uintptr(m.Flags), data)
 	}
-	if err := unix.Mount(m.Source, ".", m.Type, uintptr(m.Flags), m.Data); err != nil {
-		return failed(step, err)
-	}
-	if err := r.finishMount(m, mode); err != nil {
+	if err != nil {
 		return failed(step, err)
 	}
 	if m.CopyUp && !created {
@@ -84,22 +87,71 @@ func (r *rootfs) mountType(m *wire.Mount) error {
 	return nil
 }
 
-// finishMount sets the mode and propagation of what was just mounted on m.Dest.
-func (r *rootfs) finishMount(m *wire.Mount, mode uint32) error {
-	if mode == 0 && m.Propagation == 0 {
-		return nil
+// maxConfig is the longest value that fsconfig(2) takes.
+const maxConfig = 255
+
+// fitsConfig tells whether every option can be set by fsconfig(2).
+func fitsConfig(data string) bool {
+	for o := range strings.SplitSeq(data, ",") {
+		if len(o) > maxConfig {
+			return false
+		}
 	}
-	fd, err := openIn(r.fd, m.Dest, unix.O_RDONLY|unix.O_DIRECTORY, inRoot)
+	return true
+}
+
+// attachFilesystem mounts a new file system on target and sets its propagation by its descriptor: the path may lead
+// elsewhere by then.
+func attachFilesystem(m *wire.Mount, data string, target int) error {
+	options := []string{"source=" + m.Source}
+	for _, f := range [...]struct {
+		flag   uint64
+		option string
+	}{{unix.MS_RDONLY, "ro"}, {unix.MS_SYNCHRONOUS, "sync"}, {unix.MS_DIRSYNC, "dirsync"}, {unix.MS_LAZYTIME, "lazytime"}} {
+		if m.Flags&f.flag != 0 {
+			options = append(options, f.option)
+		}
+	}
+	for o := range strings.SplitSeq(data, ",") {
+		if o != "" {
+			options = append(options, o)
+		}
+	}
+	fs, err := newFilesystem(m.Type, options, attributes(m.Flags))
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd) //nolint:errcheck // opened for reading
-	if mode != 0 {
-		if err := unix.Fchmod(fd, mode); err != nil && err != unix.EROFS {
-			return err
-		}
+	defer unix.Close(fs) //nolint:errcheck // mount descriptor
+	if err := unix.MoveMount(fs, "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH); err != nil {
+		return err
 	}
-	return setPropagation(fd, m.Propagation)
+	return setPropagation(fs, m.Propagation)
+}
+
+// target opens or makes what is to be mounted on. Links may lead anywhere inside the root but into procfs: what is
+// written and masked there later must be the kernel's (CVE-2019-16884, CVE-2025-52881). A path that itself is one of
+// /proc has been checked by the engine.
+func (r *rootfs) target(path string, dir bool) (fd int, created bool, err error) {
+	fd, created, err = makePath(r.fd, path, dir)
+	if err != nil || !isProc(fd) || r.namesProcfs(path) {
+		return fd, created, err
+	}
+	_ = unix.Close(fd)
+	return -1, false, errProcfs
+}
+
+var errProcfs = errors.New("a link on the way leads into procfs")
+
+func (r *rootfs) namesProcfs(path string) bool {
+	if path != "/proc" && !strings.HasPrefix(path, "/proc/") {
+		return false
+	}
+	proc, err := openIn(r.fd, "/proc", unix.O_PATH|unix.O_DIRECTORY, inRoot|unix.RESOLVE_NO_SYMLINKS)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(proc) //nolint:errcheck // O_PATH descriptor
+	return isProc(proc)
 }
 
 // mountPoint opens or makes the folder to mount on. An image whose /proc is a link
@@ -112,7 +164,7 @@ func (r *rootfs) mountPoint(m *wire.Mount) (fd int, created bool, err error) {
 			return fd, false, err
 		}
 	}
-	return makePath(r.fd, m.Dest, true)
+	return r.target(m.Dest, true)
 }
 
 func modeOf(fd int) (uint32, error) {
@@ -240,8 +292,8 @@ func setPropagation(fd int, flags uint64) error {
 }
 
 // newFilesystem makes a file system that is mounted nowhere and returns its
-// mount descriptor. Options are "key" or "key=value".
-func newFilesystem(fstype string, options []string) (int, error) {
+// mount descriptor. Options are "key" or "key=value", attributes MOUNT_ATTR_*.
+func newFilesystem(fstype string, options []string, attributes uint64) (int, error) {
 	ctx, err := unix.Fsopen(fstype, unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return -1, err
@@ -261,5 +313,5 @@ func newFilesystem(fstype string, options []string) (int, error) {
 	if err := unix.FsconfigCreate(ctx); err != nil {
 		return -1, err
 	}
-	return unix.Fsmount(ctx, unix.FSMOUNT_CLOEXEC, 0)
+	return unix.Fsmount(ctx, unix.FSMOUNT_CLOEXEC, int(attributes)) //nolint:gosec // few bits
 }

@@ -100,7 +100,7 @@ func (r *rootfs) setSysctls(list []wire.Sysctl) error {
 	}
 	proc, err := openIn(r.fd, "/proc", unix.O_PATH|unix.O_DIRECTORY, inRoot|unix.RESOLVE_NO_SYMLINKS)
 	if err != nil || !isProc(proc) {
-		if proc, err = newFilesystem("proc", nil); err != nil {
+		if proc, err = newFilesystem("proc", nil, 0); err != nil {
 			return failed("mount procfs for sysctls", err)
 		}
 	}
