@@ -61,7 +61,7 @@ func setScheduler(s *wire.Scheduler) error {
 // written to must be procfs, whatever the container has at /proc (CVE-2025-52881).
 func setApparmor(profile string) error {
 	step := "change to AppArmor profile " + profile
-	proc, err := newFilesystem("proc", nil)
+	proc, err := newFilesystem("proc", nil, 0)
 	if err != nil { // not for the user of this namespace
 		proc, err = openIn(unix.AT_FDCWD, "/proc", unix.O_PATH|unix.O_DIRECTORY, inRoot|unix.RESOLVE_NO_SYMLINKS)
 		if err == nil && !isProc(proc) {
