@@ -73,7 +73,7 @@ func (in *input) place(service string, f *fault) error {
 }
 
 var serviceRules = []func(*types.Project, *types.ServiceConfig) *fault{
-	checkSource, checkBuild, checkNetworks, checkHealth, checkDependencies, checkNamespaces,
+	checkSource, checkBuild, checkNetworks, checkHealth, checkHealthExtensions, checkDependencies, checkNamespaces,
 	checkVolumes, checkFiles, checkScale, checkLimits, checkWatch, checkMounts, checkPorts,
 }
 

@@ -18,7 +18,7 @@ import (
 // the networks and volumes it uses, and the contents of configs and secrets that come
 // from the file or the environment. It does not cover what takes effect without a new
 // container or is not about containers: depends_on, scale, build, develop, profiles,
-// pull_policy, attach, deploy's orchestration keys, x- keys.
+// pull_policy, attach, deploy's orchestration keys, x- keys but those of HealthExtensions.
 func (p *Project) Hash(service string) string { return digest(p.Canonical(service)) }
 
 // Canonical is what Hash is the hash of: a JSON object with sorted keys, one per
@@ -29,6 +29,9 @@ func (p *Project) Canonical(service string) json.RawMessage {
 	fields := flatten(hashedService(s))
 	if refs := p.references(&s.ContainerSpec); len(refs) > 0 {
 		fields["references"] = refs
+	}
+	if x := p.HealthExtensions(service); x != (HealthExtensions{}) { // the JSON form leaves x- keys out
+		fields["healthcheck x-"] = x
 	}
 	return marshal(fields)
 }

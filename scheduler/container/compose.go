@@ -56,7 +56,7 @@ func FromService(p *project.Project, s types.ServiceConfig, img Image) (Config, 
 	c.Env = environment(s, img)
 	c.Labels = labels(s, img)
 	c.Restart = restartPolicy(s)
-	c.Health = healthCheck(s, img)
+	c.Health = healthCheck(s, img, p.HealthExtensions(s.Name))
 	c.Rlimits = rlimits(s)
 	for _, d := range s.Devices {
 		c.Devices = append(c.Devices, Device{Source: d.Source, Target: firstOf(d.Target, d.Source), Permissions: firstOf(d.Permissions, "rwm")})
@@ -142,7 +142,7 @@ func restartPolicy(s types.ServiceConfig) supervise.RestartPolicy {
 }
 
 // healthCheck is the image's with the service's fields over it; nil when there is none or it is disabled.
-func healthCheck(s types.ServiceConfig, img Image) *supervise.HealthCheck {
+func healthCheck(s types.ServiceConfig, img Image, x project.HealthExtensions) *supervise.HealthCheck {
 	var h supervise.HealthCheck
 	if img.Health != nil {
 		h = *img.Health
@@ -167,7 +167,11 @@ func healthCheck(s types.ServiceConfig, img Image) *supervise.HealthCheck {
 			h.Retries = int(*c.Retries) //nolint:gosec // a number of retries
 		}
 	}
-	if len(h.Test) == 0 || h.Test[0] == "NONE" {
+	h.TCP, h.RestartUnhealthy = x.TCP, x.RestartUnhealthy
+	if x.HTTP != nil {
+		h.HTTP = &supervise.HTTPProbe{URL: x.HTTP.URL, Method: x.HTTP.Method, Headers: x.HTTP.Headers, Status: x.HTTP.Status, Insecure: x.HTTP.Insecure}
+	}
+	if h.TCP == 0 && h.HTTP == nil && (len(h.Test) == 0 || h.Test[0] == "NONE") {
 		return nil
 	}
 	return &h

@@ -12,9 +12,20 @@ const (
 	defaultTimeout       = 30 * time.Second
 	defaultStartInterval = 5 * time.Second
 	defaultRetries       = 3
-	firstPause           = 100 * time.Millisecond // between the first probes, then doubled
 	keptResults          = 5
 	keptOutput           = 4096 // bytes
+)
+
+// Early probes, which find a service ready long before docker's first one. They come after 10, 20, 40 ms and then at that
+// pace for as long as that is a twentieth of the time since the start: the later a service becomes ready, the less does it
+// matter to know it at once. All early probes together use about a tenth of one processor: see Pause.
+const (
+	firstPause   = 10 * time.Millisecond
+	steadyPause  = 40 * time.Millisecond
+	patience     = 20                    // a pause is at most this part of the time since the start
+	costFactor   = 10                    // a pause is at least so many times what a probe takes
+	longestCost  = 10 * time.Millisecond // a probe that takes longer waits for something, it does not compute
+	shortestWait = time.Millisecond
 )
 
 // The health of a container, in docker's words.
@@ -24,15 +35,29 @@ const (
 	Unhealthy = "unhealthy"
 )
 
-// HealthCheck is a container's health check. Test is ["CMD", args...] or ["CMD-SHELL", line]; zero durations and retries
-// mean docker's defaults.
+// HealthCheck is a container's health check. Test is ["CMD", args...] or ["CMD-SHELL", line]; where HTTP or TCP is set it
+// is the check instead. Zero durations and retries mean docker's defaults.
 type HealthCheck struct {
-	Test          []string      `json:"test"`
+	Test          []string      `json:"test,omitempty"`
+	HTTP          *HTTPProbe    `json:"http,omitempty"` // healthcheck.x-http
+	TCP           uint16        `json:"tcp,omitempty"`  // healthcheck.x-tcp: a port
 	Interval      time.Duration `json:"interval,omitempty"`
 	Timeout       time.Duration `json:"timeout,omitempty"`
 	StartPeriod   time.Duration `json:"startPeriod,omitempty"`
 	StartInterval time.Duration `json:"startInterval,omitempty"`
 	Retries       int           `json:"retries,omitempty"`
+	// RestartUnhealthy restarts the container when it is unhealthy (healthcheck.x-on-unhealthy: restart).
+	RestartUnhealthy bool `json:"restartUnhealthy,omitempty"`
+}
+
+// HTTPProbe is a request to the container itself, sent from inside its network namespace. It succeeds when the answer's
+// status is in one of the ranges, or 200-399 when there is none. Redirects are not followed.
+type HTTPProbe struct {
+	URL      string            `json:"url"` // http or https; its host means the container itself
+	Method   string            `json:"method"`
+	Headers  map[string]string `json:"headers,omitempty"`
+	Status   [][2]int          `json:"status,omitempty"`   // from, to
+	Insecure bool              `json:"insecure,omitempty"` // any certificate will do
 }
 
 // ProbeResult is one run of the test. Code 0 is healthy; -1 means that it timed out or could not run.
@@ -45,9 +70,12 @@ type ProbeResult struct {
 
 // Health is what the probes so far say.
 type Health struct {
-	Status string        `json:"status"`
-	Streak int           `json:"streak,omitempty"` // consecutive failures that count
-	Log    []ProbeResult `json:"log,omitempty"`    // the last five
+	Status string `json:"status"`
+	Streak int    `json:"streak,omitempty"` // consecutive failures that count
+	// Due is when docker would probe next, since the container's start. While it starts, a failure before that is only
+	// ours, and does not count.
+	Due time.Duration `json:"due,omitempty"`
+	Log []ProbeResult `json:"log,omitempty"` // the last five
 }
 
 // withDefaults fills what the user left out.
@@ -59,72 +87,112 @@ func (h HealthCheck) withDefaults() HealthCheck {
 	}
 	set(&h.Interval, defaultInterval)
 	set(&h.Timeout, defaultTimeout)
+	set(&h.StartInterval, defaultStartInterval)
 	if h.Retries == 0 {
 		h.Retries = defaultRetries
 	}
 	return h
 }
 
-// grace is how long after the start a failure does not count: the start period, and at least until the moment docker
-// would probe for the first time, because the probes before that are ours and must not make a container unhealthy
-// earlier than its user's numbers say.
-func (h HealthCheck) grace() time.Duration { return max(h.StartPeriod, h.Interval) }
+// regular is how long docker waits before its next probe (moby, daemon/health.go: monitor).
+func (h HealthCheck) regular(status string, since time.Duration) time.Duration {
+	if status == Starting && since < h.StartPeriod {
+		return h.StartInterval
+	}
+	return h.Interval
+}
 
-// Next returns the health after the probe r of a container that was started at started.
-func (h HealthCheck) Next(s Health, r ProbeResult, started time.Time) Health {
+// Begin is the health of a container that has just been started.
+func (h HealthCheck) Begin() Health {
+	h = h.withDefaults()
+	return Health{Status: Starting, Due: h.regular(Starting, 0)}
+}
+
+// Next returns the health after the probe r, which began and ended so long after the container's start. Failures count
+// from the end of the start period on, and where docker would have probed: a container is unhealthy when it would be with
+// docker, however often it is probed.
+func (h HealthCheck) Next(s Health, r ProbeResult, began, ended time.Duration) Health {
 	h = h.withDefaults()
 	if len(r.Output) > keptOutput {
 		r.Output = r.Output[:keptOutput]
 	}
 	log := append(slices.Clip(s.Log), r)
 	s.Log = log[max(0, len(log)-keptResults):]
+	due := s.Status != Starting || began >= s.Due
 	switch {
 	case r.Code == 0:
-		s.Status, s.Streak = Healthy, 0
-	case s.Status == Starting && r.Start.Sub(started) < h.grace():
-	default:
+		s.Status, s.Streak, due = Healthy, 0, true
+	case due && (s.Status != Starting || began >= h.StartPeriod):
 		if s.Streak++; s.Streak >= h.Retries {
 			s.Status = Unhealthy
 		}
 	}
+	if due {
+		s.Due = ended + h.regular(s.Status, ended)
+	}
 	return s
 }
 
-// Pause is how long to wait before the next probe, after n probes. While a container starts it is probed often: every
-// StartInterval where that is set, otherwise after 0.1 s, 0.2 s, 0.4 s ... up to docker's 5 s, and never less often than
-// every Interval.
-func (h HealthCheck) Pause(s Health, n int, sinceStart time.Duration) time.Duration {
-	set := h.StartInterval
+// Pause is how long to wait before the next probe, now being the time since the container's start. Until the first success
+// it grows with n, the number of probes since something happened, and with cost, what the last one took; crowd is how many
+// containers are probed like this at the same time. It is never longer than docker's.
+func (h HealthCheck) Pause(s Health, n int, now, cost time.Duration, crowd int) time.Duration {
 	h = h.withDefaults()
-	if s.Status != Starting || sinceStart >= h.grace() {
-		return h.Interval
+	regular := max(s.Due-now, shortestWait)
+	if s.Status != Starting {
+		return regular
 	}
-	if set > 0 {
-		return min(set, h.Interval)
+	longest := steadyPause
+	if h.HTTP == nil && h.TCP == 0 {
+		longest = max(longest, now/patience)
 	}
-	ramp := min(firstPause<<min(max(n-1, 0), 10), defaultStartInterval)
-	return min(ramp, h.Interval)
+	pause := min(firstPause<<min(max(n-1, 0), 20), longest)
+	pause = max(pause, costFactor*min(cost, longestCost)*time.Duration(max(crowd, 1)))
+	return min(pause, regular)
 }
 
-// Watch probes until ctx is done. probe runs the test once, its context ends after the timeout; update is called after
-// every probe with the new health and says whether to go on.
-func (h HealthCheck) Watch(ctx context.Context, s Health, started time.Time, probe func(context.Context) ProbeResult, update func(Health)) {
+// Prober is what Watch needs of a container.
+type Prober struct {
+	// Probe runs the test once; its context ends after the timeout.
+	Probe func(context.Context) ProbeResult
+	// Update is told the health after every probe.
+	Update func(Health)
+	// Nudge has something to receive when the container may have become ready just now. Nil: nobody knows.
+	Nudge <-chan struct{}
+	// Crowd is how many containers are starting.
+	Crowd func() int
+}
+
+// Watch probes until ctx is done: at once, often until the first success, then every interval. since is how long ago the
+// container was started.
+func (h HealthCheck) Watch(ctx context.Context, s Health, since time.Duration, p Prober) {
+	start := time.Now().Add(-since)
 	timeout := h.withDefaults().Timeout
 	for n := 1; ; n++ {
+		began := time.Since(start)
 		pc, cancel := context.WithTimeout(ctx, timeout)
-		r := probe(pc)
+		r := p.Probe(pc)
 		cancel()
 		if ctx.Err() != nil {
 			return
 		}
-		s = h.Next(s, r, started)
-		update(s)
-		t := time.NewTimer(h.Pause(s, n, time.Since(started)))
+		ended := time.Since(start)
+		s = h.Next(s, r, began, ended)
+		p.Update(s)
+		nudge := p.Nudge
+		if s.Status != Starting {
+			nudge = nil
+		}
+		t := time.NewTimer(h.Pause(s, n, ended, ended-began, p.Crowd()))
 		select {
 		case <-ctx.Done():
-			t.Stop()
-			return
+		case <-nudge:
+			n = 0
 		case <-t.C:
+		}
+		t.Stop()
+		if ctx.Err() != nil {
+			return
 		}
 	}
 }
