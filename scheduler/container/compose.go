@@ -113,16 +113,17 @@ func labels(s types.ServiceConfig, img Image) map[string]string {
 	return l
 }
 
-// restartPolicy reads `restart`, or else deploy.restart_policy, whose condition "any" is docker's "always".
+// restartPolicy reads deploy.restart_policy, whose condition "any" is docker's "always", or else `restart`: the order is
+// docker compose's.
 func restartPolicy(s types.ServiceConfig) supervise.RestartPolicy {
-	if s.Restart != "" {
+	if s.Deploy == nil || s.Deploy.RestartPolicy == nil {
+		if s.Restart == "" {
+			return supervise.RestartPolicy{Name: "no"}
+		}
 		name, retries, _ := strings.Cut(s.Restart, ":")
 		p := supervise.RestartPolicy{Name: name}
-		_, _ = fmt.Sscan(retries, &p.MaxRetries) // compose-go's schema has checked it
+		_, _ = fmt.Sscan(retries, &p.MaxRetries) // project has checked it
 		return p
-	}
-	if s.Deploy == nil || s.Deploy.RestartPolicy == nil {
-		return supervise.RestartPolicy{Name: "no"}
 	}
 	d := s.Deploy.RestartPolicy
 	p := supervise.RestartPolicy{Name: d.Condition}
@@ -137,6 +138,9 @@ func restartPolicy(s types.ServiceConfig) supervise.RestartPolicy {
 	}
 	if d.Delay != nil {
 		p.Delay = time.Duration(*d.Delay)
+	}
+	if d.Window != nil {
+		p.Window = time.Duration(*d.Window)
 	}
 	return p
 }

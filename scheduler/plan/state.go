@@ -85,6 +85,11 @@ type Container struct {
 	Volumes  []string
 	// DependsOn is what down and stop order by when no compose file is at hand.
 	DependsOn []Dependency
+	// Created is when the container was made, Finished when its last run ended.
+	Created, Finished time.Time
+	// Seq is the number of its last start among all starts of the engine, and Again that of
+	// its last start that was a restart by itself: see Followers.
+	Seq, Again uint64
 }
 
 // Network is a network that exists.
