@@ -149,10 +149,6 @@ func changedKeys(before json.RawMessage, after func() json.RawMessage) string {
 	return ": " + strings.Join(keys, ", ")
 }
 
-// restartsEnded is docker compose's rule that up starts containers again that ended by
-// themselves, jobs that were successful included. This is the only place that knows it.
-func restartsEnded(Container) bool { return true }
-
 // keep plans the start of a container that stays, if it has to be started.
 func (d *differ) keep(f *fate, c Container) {
 	f.kept = append(f.kept, c)
@@ -164,12 +160,18 @@ func (d *differ) keep(f *fate, c Container) {
 		return
 	case Created, Exited, Dead:
 	}
-	if !d.active[c.Service] || d.o.NoStart || (c.Status == Exited && !restartsEnded(c)) {
+	if !d.active[c.Service] || d.o.NoStart {
 		return
 	}
 	cause := "it was never started"
 	if c.Status != Created {
 		cause = "it exited with " + strconv.Itoa(c.ExitCode)
+	}
+	if d.isJob(c.Service) && fulfils(Completed, c) {
+		if cause = d.rerun(c); cause == "" {
+			f.done = true
+			return
+		}
 	}
 	d.start(f, c, cause)
 }

@@ -22,7 +22,8 @@ var (
 
 // Diff plans what `up` has to do to make the state match the project. It never plans to
 // change what is right already: applied twice, the second plan is empty, but for
-// services whose containers have ended and are started again as docker compose does.
+// services whose containers have ended and are started again as docker compose does,
+// jobs that were successful excepted.
 func Diff(p *project.Project, s State, o Options) (*Plan, error) {
 	d := newDiffer(p, s, o)
 	if err := d.checkOptions(); err != nil {
@@ -79,6 +80,7 @@ type differ struct {
 	renewed    map[string]bool            // names of networks that are made anew
 	fates      map[string]*fate           // by service
 	recreated  map[string]map[string]bool // service → ids of its containers that are replaced
+	jobs       map[string]bool            // see isJob; nil until it is asked for
 }
 
 // fate is what a plan does to a service's containers.
@@ -88,6 +90,7 @@ type fate struct {
 	creates []string    // operations that create containers
 	starts  []string    // operations that start containers
 	stops   []string    // operations that stop containers
+	done    bool        // a job that has succeeded and is not run again
 	touched map[string]bool
 }
 
