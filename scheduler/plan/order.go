@@ -153,7 +153,7 @@ func (d *differ) awaitServices() {
 		for _, c := range f.kept {
 			settled = settled && c.Status == Running && (c.Health == "" || c.Health == HealthHealthy)
 		}
-		if !settled {
+		if !settled && !f.done {
 			d.build.add(Op{Kind: AwaitHealthy, Service: name, Cause: "--wait"}, f.starts...)
 		}
 	}
