@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"strings"
 	"time"
@@ -15,7 +16,7 @@ import (
 	"tutti/runtime/logs"
 	"tutti/runtime/statefile"
 	"tutti/scheduler/container"
-	"tutti/scheduler/supervise"
+	"tutti/scheduler/plan"
 )
 
 // adopt makes the engine's picture match what an earlier engine left: containers that run are supervised again, the end
@@ -110,6 +111,7 @@ func (e *Engine) loadUnits() (outputs map[string]output, err error) {
 			return nil, fmt.Errorf("open the log of container %s: %w", rec.Name, err)
 		}
 		e.units[rec.ID] = u
+		e.starts.Store(max(e.starts.Load(), rec.State.Seq))
 		outputs[rec.ID] = output{pipes, console}
 	}
 	return outputs, nil
@@ -167,9 +169,13 @@ func (e *Engine) resume(u *unit, p *runtime.Container, out output) error {
 		e.dns.Serve(u.id, udp, tcp)
 	}
 	if u.state.Health == nil && u.config.Health != nil {
-		u.state.Health = &supervise.Health{Status: supervise.Starting}
+		h := u.config.Health.Begin()
+		u.state.Health = &h
 	}
 	e.watch(u, p, out.pipes)
+	if s := u.snapshot(); s.Ending != "" { // the engine before this one was about to
+		e.endSoon(u, s.Seq, s.Ending, s.Why)
+	}
 	return nil
 }
 
@@ -218,42 +224,76 @@ func (e *Engine) rebooted() (bool, error) {
 }
 
 // recover records that containers whose processes are gone have ended (the host went down, or their keeper did) and starts
-// those again whose policy says so. An engine comes and goes: that alone starts nothing.
+// those again whose policy says so, in the order of their dependencies. An engine comes and goes: that alone starts nothing.
 func (e *Engine) recover(processes map[string]*runtime.Container) error {
 	booted, err := e.rebooted()
 	if err != nil {
 		return fmt.Errorf("tell whether the host was rebooted: %w", err)
 	}
+	waiting, byPolicy := map[string]bool{}, map[string]bool{}
 	for id, u := range e.units {
 		if processes[id] != nil {
 			continue
 		}
 		before := u.state
-		lost, waiting := before.Alive(), before.Status == container.Restarting
-		code := before.ExitCode
-		if lost {
-			code = codeUnseen
-		}
-		again := waiting || (lost || booted && !before.Started.IsZero()) && u.config.Restart.AtBoot(before.Stopped, code)
-		if !lost && !again {
-			continue
-		}
-		_, err := u.update(func(s *container.State) {
-			if lost {
-				s.ExitCode, s.Lost, s.Finished = code, true, time.Now().UTC()
+		switch {
+		case before.Alive(): // lost
+			byPolicy[id] = u.config.Restart.AtBoot(before.Stopped, codeUnseen, before.Restarts)
+			if err := u.lost(); err != nil {
+				return err
 			}
-			s.Pid, s.Health, s.Bindings = 0, nil, nil
-			s.Status = container.Exited
-			if again {
-				s.Status = container.Restarting
-			}
-		})
-		if err != nil {
-			return err
-		}
-		if again {
-			e.restartAfter(u, max(before.Delay, time.Millisecond))
+		case booted && !before.Started.IsZero() && (isRestarting(before) || u.config.Restart.AtBoot(before.Stopped, before.ExitCode, before.Restarts)):
+			byPolicy[id] = true
+		case isRestarting(before):
+			waiting[id] = true
 		}
 	}
+	starts := e.bootOrder(byPolicy)
+	for id := range starts {
+		if err := e.units[id].atBoot(); err != nil {
+			return err
+		}
+	}
+	// Only now that each is as it will be may they look at one another.
+	for id := range starts {
+		e.restartAfter(e.units[id], 0, byCommand)
+	}
+	for id := range waiting {
+		u := e.units[id]
+		e.restartAfter(u, u.state.RestartIn(), causeOf(u.state.Ending))
+	}
 	return nil
+}
+
+// lost records the end of a run that nobody saw.
+func (u *unit) lost() error {
+	_, err := u.update(func(s *container.State) {
+		s.Status, s.ExitCode, s.Lost, s.Finished = container.Exited, codeUnseen, true, time.Now().UTC()
+		s.Pid, s.Health, s.Bindings = 0, nil, nil
+	})
+	return err
+}
+
+// atBoot makes a container wait for its start as if somebody had just asked for it: back-off and retries begin anew.
+func (u *unit) atBoot() error {
+	_, err := u.update(func(s *container.State) {
+		s.Stopped, s.Ending, s.Why = false, "", ""
+		s.RestartLater(0)
+	})
+	return err
+}
+
+// bootOrder adds to what is started by policy the jobs that it waits for. The order itself comes of everybody's waiting.
+func (e *Engine) bootOrder(byPolicy map[string]bool) map[string]bool {
+	projects := map[string][]plan.Container{}
+	for id, u := range e.units {
+		if !u.config.OneOff || byPolicy[id] {
+			projects[u.config.Project] = append(projects[u.config.Project], e.observed(u))
+		}
+	}
+	starts := map[string]bool{}
+	for _, all := range projects {
+		maps.Copy(starts, plan.Boot(all, byPolicy))
+	}
+	return starts
 }

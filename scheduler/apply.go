@@ -149,11 +149,7 @@ func (r *run) createContainer(ctx context.Context, op plan.Op) error {
 // dependencies are the edges of the graph that the container remembers, for a `down` without its compose file.
 func (r *run) dependencies(service string) []plan.Dependency {
 	r.graphOnce.Do(func() { r.graph = r.project.Graph() })
-	var all []plan.Dependency
-	for _, d := range r.graph.Dependencies(service) {
-		all = append(all, plan.Dependency{Service: d.Service, Condition: plan.Condition(d.Condition), Restart: d.Restart, Required: d.Required})
-	}
-	return all
+	return graphEdges(r.graph, service)
 }
 
 // dependsLabel writes dependencies as docker compose's label has them: service:condition:restart, comma-separated.

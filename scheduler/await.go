@@ -27,6 +27,11 @@ func (r *run) await(ctx context.Context, op plan.Op) error {
 	if len(units) == 0 {
 		return fmt.Errorf("service %q has no container", op.Service)
 	}
+	if op.Kind == plan.AwaitCondition {
+		for _, waiting := range r.e.serviceUnits(r.name, op.For) {
+			defer waiting.addWait(plan.Wait{Service: op.Service, Condition: op.Condition, Because: r.e.observed(units[0]).Describe()})()
+		}
+	}
 	errs := make([]error, len(units))
 	var wg sync.WaitGroup
 	for i, u := range units {

@@ -20,6 +20,7 @@ type change struct {
 	code    int
 	restart bool
 	health  string
+	why     string // the engine's reason for an exit that it brought about
 }
 
 // bus hands every change to everybody who listens. A listener that does not keep up loses nothing: its queue grows.

@@ -49,7 +49,7 @@ func (e *Engine) RestartContainer(ctx context.Context, name string, timeout *tim
 	if err := e.stopLocked(ctx, u, timeout); err != nil {
 		return err
 	}
-	if err := e.startLocked(ctx, u, 0); err != nil {
+	if err := e.startLocked(ctx, u, byRequest, 0); err != nil {
 		return err
 	}
 	e.containerEvent(u, "restart")

@@ -40,6 +40,9 @@ type Engine struct {
 	busy      *activity
 	journal   *journal.Journal
 	asked     chan struct{} // holds a token when a request has ended
+	starting  atomic.Int64  // containers with a health check that are not healthy yet
+	starts    atomic.Uint64 // counts the starts of containers, over all engines of this root
+	edges     edgeCache
 
 	ctx    context.Context //nolint:containedctx // the engine's own life: supervision ends with it
 	cancel context.CancelFunc
@@ -98,6 +101,7 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	if err := e.adopt(ctx); err != nil {
 		return fmt.Errorf("adopt what is there: %w", err)
 	}
+	e.wg.Go(e.followRestarts)
 	e.Background("empty the trash", func() error { return emptyFolder(e.paths.trash()) })
 	return nil
 }

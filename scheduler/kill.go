@@ -23,7 +23,7 @@ func (e *Engine) killProject(ctx context.Context, q api.ServicesRequest, emit fu
 	var errs []error
 	found := false
 	for _, u := range e.projectUnits(q.Name) {
-		if !u.snapshot().Alive() || len(q.Services) > 0 && !slices.Contains(q.Services, u.config.Service) {
+		if u.stopped() || len(q.Services) > 0 && !slices.Contains(q.Services, u.config.Service) {
 			continue
 		}
 		if model != nil && !q.RemoveOrphans {

@@ -46,6 +46,9 @@ func (e *Engine) describe(u *unit, now time.Time) api.Container {
 		Command: c.Args(), State: string(s.Status), Status: s.Describe(now), Health: s.HealthStatus(), ExitCode: s.ExitCode, OOMKilled: s.OOMKilled,
 		Pid: s.Pid, Created: c.Created, Started: s.Started, Finished: s.Finished, Restarts: s.Restarts, Labels: c.Labels, Networks: map[string]string{},
 	}
+	for _, w := range u.waitsFor() {
+		d.Waits = append(d.Waits, w.String())
+	}
 	for _, a := range c.Networks {
 		d.Networks[a.Network] = ""
 	}

@@ -216,7 +216,7 @@ func (s *logStream) lifecycle(ctx context.Context, changes *listener) {
 				continue
 			}
 			f := frame(c.unit, string(c.kind))
-			f.ExitCode, f.Restart, f.Health = c.code, c.restart, c.health
+			f.ExitCode, f.Restart, f.Health, f.Why = c.code, c.restart, c.health, c.why
 			switch c.kind {
 			case changeCreated:
 				s.follow(ctx, c.unit)

@@ -15,7 +15,7 @@ import (
 func (r *run) observe(ctx context.Context) (plan.State, error) {
 	var s plan.State
 	for _, u := range r.e.selectUnits(func(c *container.Config) bool { return c.Project == r.name }) {
-		s.Containers = append(s.Containers, observed(u))
+		s.Containers = append(s.Containers, r.e.observed(u))
 	}
 	r.e.mu.Lock()
 	for _, n := range r.e.networks {
@@ -47,11 +47,12 @@ func (r *run) observe(ctx context.Context) (plan.State, error) {
 	return s, nil
 }
 
-func observed(u *unit) plan.Container {
+func (e *Engine) observed(u *unit) plan.Container {
 	st, c := u.snapshot(), &u.config
 	o := plan.Container{
 		ID: c.ID, Name: c.Name, Service: c.Service, Number: c.Number, OneOff: c.OneOff, ConfigHash: c.Hash, Config: c.Canonical, ImageID: c.ImageID,
-		Status: plan.Status(st.Status), ExitCode: st.ExitCode, Health: plan.Health(st.HealthStatus()), DependsOn: c.DependsOn,
+		Status: plan.Status(st.Status), ExitCode: st.ExitCode, Health: plan.Health(st.HealthStatus()), DependsOn: e.dependencies(c),
+		Created: c.Created, Finished: st.Finished, Seq: st.Seq, Again: st.Again,
 	}
 	for _, n := range c.Networks {
 		o.Networks = append(o.Networks, n.Network)

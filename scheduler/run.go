@@ -86,10 +86,12 @@ func validProjectName(name string) bool {
 
 // saveModel remembers the model that is being applied: order and conditions outlive the engine and the host's boot.
 func (r *run) saveModel(raw json.RawMessage) error {
+	defer r.e.edges.forget(r.name)
 	return statefile.WriteSync(r.e.paths.project(r.name), raw)
 }
 
 func (r *run) dropModel() error {
+	defer r.e.edges.forget(r.name)
 	err := os.Remove(r.e.paths.project(r.name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

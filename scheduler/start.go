@@ -17,7 +17,6 @@ import (
 	"tutti/runtime"
 	"tutti/runtime/logs"
 	"tutti/scheduler/container"
-	"tutti/scheduler/supervise"
 )
 
 // start runs a container. One that runs already is left alone. The order of the steps is the order in which they depend on
@@ -25,16 +24,16 @@ import (
 func (e *Engine) start(ctx context.Context, u *unit) error {
 	u.op.Lock()
 	defer u.op.Unlock()
-	return e.startLocked(ctx, u, 0)
+	return e.startLocked(ctx, u, byCommand, 0)
 }
 
 // startLocked is start for who holds u.op. delay is what the restart policy made it wait.
-func (e *Engine) startLocked(ctx context.Context, u *unit, delay time.Duration) (err error) {
+func (e *Engine) startLocked(ctx context.Context, u *unit, cause startCause, delay time.Duration) (err error) {
 	before := u.snapshot()
 	if before.Alive() {
 		return nil
 	}
-	s := &starter{e: e, u: u, delay: delay}
+	s := &starter{e: e, u: u, cause: cause, delay: delay}
 	defer func() {
 		if err == nil {
 			return
@@ -61,6 +60,7 @@ func (e *Engine) startLocked(ctx context.Context, u *unit, delay time.Duration) 
 type starter struct {
 	e     *Engine
 	u     *unit
+	cause startCause
 	delay time.Duration
 
 	ns        *netns.NS // nil: the host's
@@ -254,14 +254,12 @@ func (s *starter) execute(ctx context.Context) error {
 			Status: container.Running, Pid: s.created.Pid(), Started: time.Now().UTC(), Finished: before.Finished,
 			Before: before.Ended(), Restarts: before.Restarts, Delay: s.delay, Endpoints: s.endpoints, Bindings: s.bindings,
 			Output: output,
+			Seq:    s.e.starts.Add(1), Again: before.Again,
 		}
-		if s.delay > 0 {
-			st.Restarts++
-		} else {
-			st.Restarts = 0
-		}
+		s.cause.count(st)
 		if u.config.Health != nil {
-			st.Health = &supervise.Health{Status: supervise.Starting}
+			h := u.config.Health.Begin()
+			st.Health = &h
 		}
 	})
 	if err != nil {

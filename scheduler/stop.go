@@ -131,15 +131,20 @@ func (e *Engine) kill(ctx context.Context, u *unit, name string) error {
 	if err != nil {
 		return err
 	}
-	p := u.running()
-	if p == nil {
+	if u.stopped() {
 		return nil
 	}
 	_, err = u.update(func(s *container.State) {
 		s.Asked = asked(ctx, int(sig))
-		s.Stopped = s.Stopped || sig == unix.SIGKILL || sig == unix.SIGTERM || sig == unix.SIGINT
+		if u.meansStop(sig) {
+			s.Stopped = true
+			if isRestarting(*s) { // docker ends its restarts, too
+				s.Status = container.Exited
+			}
+		}
 	})
-	if err != nil {
+	p := u.running()
+	if err != nil || p == nil {
 		return err
 	}
 	if err := e.signal(ctx, u, p, sig); err != nil || sig != unix.SIGKILL {
@@ -154,6 +159,14 @@ func (e *Engine) kill(ctx context.Context, u *unit, name string) error {
 			return err
 		}
 	}
+}
+
+// meansStop tells whether who sends a signal wants the container to stay down. docker takes any signal for that unless the
+// container has a stop signal of its own, so that a reload by SIGHUP ends all restarts. Here it is the container's stop
+// signal, and those that end a program and do nothing else.
+func (u *unit) meansStop(sig syscall.Signal) bool {
+	stop, err := ParseSignal(u.config.StopSignal)
+	return err == nil && sig == stop || sig == unix.SIGKILL || sig == unix.SIGTERM || sig == unix.SIGINT || sig == unix.SIGQUIT
 }
 
 // remove deletes a container that does not run, or one that does with force. withVolumes removes its anonymous volumes.

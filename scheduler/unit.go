@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"tutti/runtime/logs"
 	"tutti/runtime/statefile"
 	"tutti/scheduler/container"
+	"tutti/scheduler/plan"
 	"tutti/scheduler/supervise"
 )
 
@@ -34,6 +36,8 @@ type unit struct {
 	cancel  context.CancelFunc // ends the supervision; nil when there is none
 	done    chan struct{}      // closed when the supervision has ended
 	removed bool
+	waits   []plan.Wait // what it waits for before it is started
+	ending  bool        // the engine is about to end it, see endSoon
 }
 
 // newUnit opens a container's log. pipes is what an earlier engine read its output from, nil for none.
@@ -76,6 +80,38 @@ func (u *unit) update(change func(*container.State)) (container.State, error) {
 	return next, err
 }
 
+// note changes the state in memory alone: for what nobody waits for and a new engine finds out by itself.
+func (u *unit) note(change func(*container.State)) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	change(&u.state)
+}
+
+// waitsFor is what the container waits for before it is started; nothing when it does not wait.
+func (u *unit) waitsFor() []plan.Wait {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.waits
+}
+
+func (u *unit) setWaits(w []plan.Wait) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.waits = w
+}
+
+// addWait adds something to what the container waits for, until the returned function is called.
+func (u *unit) addWait(w plan.Wait) (done func()) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.waits = append(slices.Clip(u.waits), w)
+	return func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		u.waits = slices.DeleteFunc(slices.Clone(u.waits), func(other plan.Wait) bool { return other == w })
+	}
+}
+
 // wait blocks until ok says that the state is as wanted, or returns an error, or ctx is done.
 func (u *unit) wait(ctx context.Context, ok func(container.State) (bool, error)) error {
 	for {
@@ -91,6 +127,12 @@ func (u *unit) wait(ctx context.Context, ok func(container.State) (bool, error))
 		case <-changed:
 		}
 	}
+}
+
+// stopped says whether the container neither runs nor is about to be started again.
+func (u *unit) stopped() bool {
+	s := u.snapshot()
+	return !s.Alive() && !isRestarting(s)
 }
 
 // running returns the process of a container that runs, or nil.

@@ -186,6 +186,7 @@ type Container struct {
 	Mounts     []string          `json:"mounts,omitempty"`
 	Labels     map[string]string `json:"labels,omitempty"`
 	Orphan     bool              `json:"orphan,omitempty"` // its service is not in the applied model
+	Waits      []string          `json:"waits,omitempty"`  // what it waits for before it is started: "db to be healthy (demo-db-1 is starting)"
 }
 
 // Project is one line of `ls`.
@@ -217,6 +218,7 @@ type LogFrame struct {
 	Line      []byte    `json:"line,omitempty"` // with its newline, if it had one
 	ExitCode  int       `json:"exitCode,omitempty"`
 	Restart   bool      `json:"restart,omitempty"` // exit: the restart policy will start it again
+	Why       string    `json:"why,omitempty"`     // exit: the engine's reason, when it was the engine that ended the run
 	Health    string    `json:"health,omitempty"`
 }
 

@@ -47,6 +47,17 @@ type State struct {
 	Endpoints []Endpoint              `json:"endpoints,omitempty"`
 	Bindings  []netdriver.PortBinding `json:"bindings,omitempty"`
 	Output    [2]uint64               `json:"output,omitzero"` // inodes of the pipes of stdout and stderr
+
+	// Seq is the number of the last start among all starts of the engine, and Again that of the last one that the engine
+	// did by itself: who was started before that knows an earlier run (plan.Followers). No clock is as sure.
+	Seq   uint64 `json:"seq,omitempty"`
+	Again uint64 `json:"again,omitempty"`
+	// Ending is set when the engine ends this run in order to start it again, and Why says it in words.
+	Ending supervise.Ending `json:"ending,omitempty"`
+	Why    string           `json:"why,omitempty"`
+	// RestartAt is when a container that is restarting is to be started, Pending how long that was then.
+	RestartAt time.Time     `json:"restartAt,omitzero"`
+	Pending   time.Duration `json:"pending,omitempty"`
 }
 
 // OOM is what is known of a container's memory when the kernel killed one of its processes for want of it, in bytes.
@@ -81,6 +92,16 @@ func (s State) Ended() *Exit {
 		return nil
 	}
 	return &Exit{Code: s.ExitCode, Signal: s.Signal, At: s.Finished, Ran: s.Finished.Sub(s.Started), OOM: s.OOM, Lost: s.Lost, Asked: s.Asked}
+}
+
+// RestartLater makes the state that of a container that is to be started again after a while.
+func (s *State) RestartLater(after time.Duration) {
+	s.Status, s.RestartAt, s.Pending = Restarting, time.Now().UTC().Add(after), after
+}
+
+// RestartIn is how much of that while is left. A clock that was set meanwhile cannot make it longer.
+func (s *State) RestartIn() time.Duration {
+	return min(max(time.Until(s.RestartAt), 0), s.Pending)
 }
 
 // Endpoint is the container's place on one network while it runs.

@@ -39,7 +39,7 @@ func Unmet(c Container, all []Container) []Wait {
 		if !coming && (condition == Started || !d.Required) {
 			continue
 		}
-		waits = append(waits, Wait{Service: d.Service, Condition: condition, Because: others[0].describe()})
+		waits = append(waits, Wait{Service: d.Service, Condition: condition, Because: others[0].Describe()})
 	}
 	return waits
 }
@@ -69,7 +69,8 @@ func fulfils(condition Condition, c Container) bool {
 	return false
 }
 
-func (c Container) describe() string {
+// Describe says how a container is, in words: "db-1 is starting".
+func (c Container) Describe() string {
 	switch c.Status {
 	case Running:
 		if c.Health != "" {

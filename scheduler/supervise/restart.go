@@ -73,7 +73,9 @@ func (p RestartPolicy) Next(e Exit) (after time.Duration, again bool) {
 	return backOff(e), true
 }
 
-func (p RestartPolicy) exhausted(restarts int) bool { return p.MaxRetries > 0 && restarts >= p.MaxRetries }
+func (p RestartPolicy) exhausted(restarts int) bool {
+	return p.MaxRetries > 0 && restarts >= p.MaxRetries
+}
 
 // Counted is how many of the restarts so far still count after a run of that length.
 func (p RestartPolicy) Counted(restarts int, ran time.Duration) int {

@@ -97,7 +97,10 @@ func (p *Printer) Exit(f api.LogFrame) {
 	s := p.source(Name(p.o.Project, f.Service, f.Container, f.Number))
 	p.flush(s)
 	msg := fmt.Sprintf("%s exited with code %d", s.name, f.ExitCode)
-	if f.Restart {
+	switch {
+	case f.Restart && f.Why != "":
+		msg += " (restarting: " + f.Why + ")"
+	case f.Restart:
 		msg += " (restarting)"
 	}
 	erase := ""
