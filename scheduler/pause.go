@@ -103,7 +103,7 @@ func (e *Engine) whileAwake(ctx context.Context, u *unit, do func(context.Contex
 	is := func(paused bool) func(container.State) (bool, error) {
 		return func(s container.State) (bool, error) { return (s.Status == container.Paused) == paused, nil }
 	}
-	for u.wait(ctx, is(false)) == nil {
+	for u.wait(ctx, is(false)) == nil && ctx.Err() == nil { // a state that is right needs no waiting
 		u.probes.Lock()
 		awake, cancel := context.WithCancel(ctx)
 		watched := make(chan struct{})
