@@ -3,6 +3,7 @@ package runtime
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -88,3 +89,6 @@ func ownCaps() (uint64, error) {
 	}
 	return own, nil
 }
+
+// Capabilities lists all capabilities that a spec can name, in the order of their numbers.
+func Capabilities() []string { return slices.Clone(capNames) }

@@ -37,9 +37,9 @@ type State struct {
 	Status  Status
 	Pid     int // in the host's pid namespace; 0 when stopped
 	Created time.Time
-	// Bundle and Annotations are what Create was told.
-	Bundle      string
-	Annotations map[string]string
+	// Bundle, Root and Annotations are what Create was told.
+	Bundle, Root string
+	Annotations  map[string]string
 }
 
 // state is what the state file holds: what Load and Exec need. Whether the
@@ -62,6 +62,7 @@ type state struct {
 	Join        uint64            // CLONE_NEW* that a further process has to join besides enterNamespaces
 	Detached    bool              // it listens on the socket of startSocket until it is started
 	Bundle      string            // see CreateOptions
+	Root        string            // of the spec
 	Annotations map[string]string // of the spec
 	Hooks       *specs.Hooks      // those that run after the creation
 }
@@ -291,7 +292,7 @@ func (c *Container) alive() bool { return c.pidfd != nil && !exited(c.pidfd) }
 // State looks at the kernel and describes the container now.
 func (c *Container) State() State {
 	s := State{
-		ID: c.id, Status: StatusStopped, Created: c.state.Created, Bundle: c.state.Bundle, Annotations: c.state.Annotations,
+		ID: c.id, Status: StatusStopped, Created: c.state.Created, Bundle: c.state.Bundle, Root: c.state.Root, Annotations: c.state.Annotations,
 	}
 	if !c.alive() {
 		return s

@@ -38,7 +38,7 @@ func (r *Runtime) Create(ctx context.Context, id string, spec *specs.Spec, o Cre
 		path = filepath.Clean("/" + p)
 	}
 	c := &Container{rt: r, id: id, cg: r.cgroups.Manager(path), state: state{
-		ID: id, Cgroup: path, Created: time.Now(), Bundle: o.Bundle, Annotations: spec.Annotations,
+		ID: id, Cgroup: path, Created: time.Now(), Bundle: o.Bundle, Root: spec.Root.Path, Annotations: spec.Annotations,
 		Hooks: lateHooks(spec.Hooks), Detached: o.Detached, NoKeyring: o.NoKeyring,
 	}}
 	err := c.create(ctx, spec, o)
@@ -70,7 +70,7 @@ func (c *Container) create(ctx context.Context, spec *specs.Spec, o CreateOption
 		return err
 	}
 	defer p.close()
-	if err := c.prepareExtras(p, spec, o); err != nil {
+	if err := c.prepareExtras(p, o); err != nil {
 		return err
 	}
 	res := withAllowedDevices(spec.Linux.Resources)

@@ -8,9 +8,9 @@ import (
 	"os"
 	"strconv"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"tutti/runtime/statefile"
 	"tutti/runtime/wire"
 )
 
@@ -20,7 +20,7 @@ import (
 const startSocket = "start.sock"
 
 // prepareExtras opens what init is handed besides its socket.
-func (c *Container) prepareExtras(p *plan, spec *specs.Spec, o CreateOptions) error {
+func (c *Container) prepareExtras(p *plan, o CreateOptions) error {
 	if o.Init && o.Detached {
 		return errors.New("a container with an init of the runtime's cannot be created detached")
 	}
@@ -33,6 +33,10 @@ func (c *Container) prepareExtras(p *plan, spec *specs.Spec, o CreateOptions) er
 		return err
 	}
 	if o.Detached {
+		// Its cgroup may be anywhere: what a killed creator leaves must be found by it.
+		if err := statefile.Write(c.rt.stateFile(c.id), &c.state); err != nil {
+			return err
+		}
 		listener, err := c.listen()
 		if err != nil {
 			return fmt.Errorf("listen for the start: %w", err)

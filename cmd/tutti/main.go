@@ -7,6 +7,8 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+
+	"tutti/cmd/tutti/oci"
 )
 
 // version is set by the linker.
@@ -17,6 +19,9 @@ var version = "dev"
 const clientGC = 400
 
 func main() {
+	if args, ok := oci.Arguments(os.Args); ok {
+		os.Exit(oci.Main(context.Background(), args, version))
+	}
 	if _, set := os.LookupEnv("GOGC"); !set && (len(os.Args) < 2 || os.Args[1] != "engine") {
 		debug.SetGCPercent(clientGC)
 	}
