@@ -39,7 +39,12 @@ func sealInit() (*os.File, error) {
 		return nil, fmt.Errorf("fill memfd for init: %w", err)
 	}
 	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
-	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
+	// Nor may anybody take away that it can be executed.
+	_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals|unix.F_SEAL_EXEC)
+	if err == unix.EINVAL { // F_SEAL_EXEC came with Linux 6.3
+		_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals)
+	}
+	if err != nil {
 		_ = f.Close()
 		return nil, fmt.Errorf("seal memfd of init: %w", err)
 	}

@@ -43,6 +43,9 @@ func (e *Engine) begin(ctx context.Context, name string, model json.RawMessage, 
 		}
 		r.project, r.name = p, p.Name
 	}
+	if err := checkProjectName(r.name); err != nil { // also that of a model: it becomes a file's name
+		return nil, nil, err
+	}
 	unlock, err := e.projectLocks.lock(ctx, r.name)
 	if err != nil {
 		return nil, nil, err
@@ -64,8 +67,8 @@ func (e *Engine) begin(ctx context.Context, name string, model json.RawMessage, 
 
 // appliedModel is the model of the project's last `up`, or nil when there is none.
 func (e *Engine) appliedModel(name string) (*project.Project, error) {
-	if !validProjectName(name) {
-		return nil, fmt.Errorf("%q is no project name: use lower-case letters, digits, dashes and underscores, beginning with a letter or digit", name)
+	if err := checkProjectName(name); err != nil {
+		return nil, err
 	}
 	var raw json.RawMessage
 	err := statefile.Read(e.paths.project(name), &raw)
@@ -76,6 +79,13 @@ func (e *Engine) appliedModel(name string) (*project.Project, error) {
 		return nil, fmt.Errorf("read the applied model of %s: %w", name, err)
 	}
 	return project.Decode(raw)
+}
+
+func checkProjectName(name string) error {
+	if !validProjectName(name) {
+		return fmt.Errorf("%q is no project name: use lower-case letters, digits, dashes and underscores, beginning with a letter or digit", name)
+	}
+	return nil
 }
 
 func validProjectName(name string) bool {

@@ -229,8 +229,13 @@ func sealed(name string, program []byte) (*os.File, error) {
 		f.Close()
 		return nil, fmt.Errorf("fill memfd: %w", err)
 	}
-	seals := unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
-	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
+	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+	// Nor may anybody take away that it can be executed.
+	_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals|unix.F_SEAL_EXEC)
+	if errors.Is(err, unix.EINVAL) { // F_SEAL_EXEC came with Linux 6.3
+		_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals)
+	}
+	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("seal memfd: %w", err)
 	}
