@@ -18,9 +18,12 @@ const (
 	StatusExtracting  Status = "Extracting"
 	StatusComplete    Status = "Pull complete"
 	StatusExists      Status = "Already exists"
+	StatusPushing     Status = "Pushing"
+	StatusPushed      Status = "Pushed"
+	StatusPushExists  Status = "Layer already exists"
 )
 
-// Progress is an event of a pull: one layer's state.
+// Progress is an event of a pull or a push: one layer's state.
 type Progress struct {
 	Image          string // familiar name
 	Layer          string // first 12 hex digits of the compressed layer's digest
@@ -28,7 +31,14 @@ type Progress struct {
 	Current, Total int64 // bytes
 }
 
-var statusOf = map[string]Status{
+var pushStatusOf = map[string]Status{
+	"waiting":        StatusWaiting,
+	"uploading":      StatusPushing,
+	"complete":       StatusPushed,
+	"already exists": StatusPushExists,
+}
+
+var pullStatusOf = map[string]Status{
 	"waiting":        StatusWaiting,
 	"downloading":    StatusDownloading,
 	"complete":       StatusDownloaded,
@@ -39,7 +49,7 @@ var statusOf = map[string]Status{
 
 // layerProgress translates the transfer service's events; those of manifests and
 // configurations are left out, docker does not show them either.
-func layerProgress(name string, report func(Progress)) transfer.ProgressFunc {
+func layerProgress(name string, statusOf map[string]Status, report func(Progress)) transfer.ProgressFunc {
 	return func(p transfer.Progress) {
 		status, known := statusOf[p.Event]
 		if !known || p.Desc == nil || !images.IsLayerType(p.Desc.MediaType) {

@@ -18,8 +18,8 @@ type PullOptions struct {
 }
 
 // Pull fetches an image from its registry and unpacks it: layers in parallel, what
-// the store has is not fetched again, and what an interrupted pull has fetched is
-// kept for a day. The name is recorded last, so that it always means a whole image.
+// the store has is not fetched again, what an interrupted pull has fetched is
+// kept for a day, and a connection that breaks is made again. The name is recorded last, so that it always means a whole image.
 func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (Image, error) {
 	name, err := Normalize(ref)
 	if err != nil {
@@ -41,9 +41,12 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (Image, err
 
 	var options []transfer.Opt
 	if o.Progress != nil {
-		options = append(options, transfer.WithProgress(layerProgress(Familiar(name), o.Progress)))
+		options = append(options, transfer.WithProgress(layerProgress(Familiar(name), pullStatusOf, o.Progress)))
 	}
-	if err := s.transfer.Transfer(scope(ctx), s.clients.image(name, o.Auth), pullTarget(name, platform, labels), options...); err != nil {
+	err = retry(ctx, func() error {
+		return s.transfer.Transfer(scope(ctx), s.clients.image(name, o.Auth), pullTarget(name, platform, labels), options...)
+	})
+	if err != nil {
 		return Image{}, fmt.Errorf("pull %s for %s: %w", Familiar(name), platforms.Format(platform), err)
 	}
 	return s.Get(ctx, name)

@@ -1,0 +1,84 @@
+package image
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/transfer"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// PushOptions of Push; the zero value pushes anonymously and silently.
+type PushOptions struct {
+	Auth     Auth
+	Progress func(Progress) // nil: silent; called from one goroutine at a time
+}
+
+// Pushed says what the registry has now.
+type Pushed struct {
+	Digest digest.Digest // of the manifest or index under the name
+	Size   int64         // bytes of the manifest or index
+}
+
+// Push uploads an image under its name: layers in parallel, what the registry has is not sent again, and layers that came
+// from another repository of the same registry are taken from there. Of an index of which the store has only one
+// platform's image, that image is pushed, as docker does.
+func (s *Store) Push(ctx context.Context, ref string, o PushOptions) (Pushed, error) {
+	name, err := Normalize(ref)
+	if err != nil {
+		return Pushed{}, err
+	}
+	image, err := s.Get(ctx, name)
+	if err != nil {
+		return Pushed{}, err
+	}
+	target := image.target
+	if whole, err := s.isWhole(ctx, target); err != nil {
+		return Pushed{}, fmt.Errorf("push %s: %w", Familiar(name), err)
+	} else if !whole {
+		target = image.manifest
+	}
+	target.Annotations = nil
+	var options []transfer.Opt
+	if o.Progress != nil {
+		options = append(options, transfer.WithProgress(layerProgress(Familiar(name), pushStatusOf, o.Progress)))
+	}
+	err = retry(ctx, func() error {
+		return s.transfer.Transfer(scope(ctx), pushSource{name: name, target: target}, s.clients.image(name, o.Auth), options...)
+	})
+	if err != nil {
+		return Pushed{}, fmt.Errorf("push %s: %w", Familiar(name), err)
+	}
+	return Pushed{Digest: target.Digest, Size: target.Size}, nil
+}
+
+// pushSource is an image as the transfer service wants it.
+type pushSource struct {
+	name   string
+	target ocispec.Descriptor
+}
+
+func (p pushSource) Get(context.Context, images.Store) (images.Image, error) {
+	return images.Image{Name: p.name, Target: p.target}, nil
+}
+
+// isWhole tells whether everything that a target refers to is in the store.
+func (s *Store) isWhole(ctx context.Context, target ocispec.Descriptor) (bool, error) {
+	ctx = scope(ctx)
+	whole := true
+	err := images.Walk(ctx, images.HandlerFunc(func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+		exists, err := content.Exists(ctx, s.content, desc)
+		if err != nil {
+			return nil, err
+		}
+		if !exists {
+			whole = false
+			return nil, nil
+		}
+		return images.Children(ctx, s.content, desc)
+	}), target)
+	return whole, err
+}
