@@ -7,8 +7,6 @@ import (
 	"sort"
 	"sync"
 
-	dockerconfig "github.com/docker/cli/cli/config"
-
 	"tutti/runtime/image"
 	"tutti/scheduler/api"
 	"tutti/scheduler/container"
@@ -43,38 +41,7 @@ func (r *run) pull(ctx context.Context, op plan.Op) error {
 	if op.Service != "" {
 		platform = r.project.Services[op.Service].Platform
 	}
-	return r.e.pullImage(ctx, op.Resource, platform, r.client.DockerConfig, r.emit)
-}
-
-func (e *Engine) pullImage(ctx context.Context, ref, platform, dockerConfig string, emit func(api.Event)) error {
-	_, err := e.images.Pull(ctx, ref, image.PullOptions{Platform: platform, Auth: registryAuth(dockerConfig), Progress: func(p image.Progress) {
-		emit(api.Event{Kind: api.KindResource, Resource: "Image", Name: ref, Status: "Pulling", Phase: api.PhaseWorking, Layer: p.Layer, Text: string(p.Status), Current: p.Current, Total: p.Total})
-	}})
-	return err
-}
-
-// registryAuth finds the user's credentials in docker's config.json and its helpers; none is no error.
-func registryAuth(dir string) image.Auth {
-	if dir == "" {
-		return nil
-	}
-	return func(host string) (string, string, error) {
-		c, err := dockerconfig.Load(dir)
-		if err != nil {
-			return "", "", fmt.Errorf("read the docker configuration in %s: %w", dir, err)
-		}
-		if host == "docker.io" || host == "registry-1.docker.io" {
-			host = "https://index.docker.io/v1/"
-		}
-		a, err := c.GetAuthConfig(host)
-		if err != nil {
-			return "", "", fmt.Errorf("credentials for %s: %w", host, err)
-		}
-		if a.IdentityToken != "" {
-			return "", a.IdentityToken, nil
-		}
-		return a.Username, a.Password, nil
-	}
+	return r.e.PullImage(ctx, op.Resource, platform, registryAuth(r.client.DockerConfig), r.emit)
 }
 
 // removeImage removes an image by name or id, unless a container needs it.

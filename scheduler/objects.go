@@ -10,7 +10,6 @@ import (
 
 	"tutti/netdriver"
 	"tutti/runtime/image"
-	"tutti/scheduler/api"
 	"tutti/scheduler/container"
 	"tutti/volumes"
 )
@@ -40,11 +39,6 @@ func (e *Engine) LoadImages(ctx context.Context, r io.Reader, loaded func(image.
 // TagImage gives an image another name.
 func (e *Engine) TagImage(ctx context.Context, ref, name string) error {
 	return e.images.Tag(ctx, ref, name)
-}
-
-// PullImage fetches an image for this host.
-func (e *Engine) PullImage(ctx context.Context, ref, platform, dockerConfig string, emit func(api.Event)) error {
-	return e.pullImage(ctx, ref, platform, dockerConfig, emit)
 }
 
 // Volumes lists the volumes by name.

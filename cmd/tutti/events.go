@@ -34,10 +34,10 @@ func (a *app) eventsCommand() *cobra.Command {
 			}
 			w := eventWatch{project: name, emit: func(m events.Message) error { return a.printEvent(m, services, asJSON) }}
 			now := time.Now()
-			if w.since, err = logTime(since, now); err != nil {
+			if w.since, err = api.ParseTime(since, now); err != nil {
 				return fmt.Errorf("invalid --since value %q: %w", since, err)
 			}
-			if w.until, err = logTime(until, now); err != nil {
+			if w.until, err = api.ParseTime(until, now); err != nil {
 				return fmt.Errorf("invalid --until value %q: %w", until, err)
 			}
 			if w.client, err = a.connect(ctx); err != nil {

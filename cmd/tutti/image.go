@@ -21,16 +21,13 @@ import (
 
 var imagesNotYet = []notYet{
 	{"build", "Build an image from a Dockerfile"},
-	{"history", "Show the history of an image"},
 	{"import", "Import the contents from a tarball to create a filesystem image"},
-	{"prune", "Remove unused images"},
-	{"push", "Upload an image to a registry"},
-	{"save", "Save one or more images to a tar archive"},
 }
 
 // imageCommand holds docker's management commands of images.
 func (a *app) imageCommand() *cobra.Command {
 	return objectCommand("image", "Manage images", imagesNotYet, a.imageListCommand(), a.imageLoadCommand(), a.imagePullCommand(),
+		a.imagePushCommand(), a.imageSaveCommand(), a.imagePruneCommand(), a.imageHistoryCommand(),
 		a.imageRemoveCommand(), a.imageTagCommand(),
 		a.inspectCommand("image", "Display detailed information on one or more images", "/images/%s/json"))
 }
@@ -124,7 +121,7 @@ func (a *app) imagePullCommand() *cobra.Command {
 				return err
 			}
 			defer answer.Close()
-			if err := a.showPull(ctx, answer, reference.FamiliarString(ref), quiet); err != nil {
+			if err := a.showTransfer(ctx, answer, "pull", [2]string{"Pulling", "Pulled"}, reference.FamiliarString(ref), quiet, nil); err != nil {
 				return err
 			}
 			fmt.Fprintln(a.out, ref.String())
@@ -137,21 +134,25 @@ func (a *app) imagePullCommand() *cobra.Command {
 	return cmd
 }
 
-// showPull shows docker's pull messages, one row a layer.
-func (a *app) showPull(ctx context.Context, r io.Reader, name string, quiet bool) error {
-	d := a.display(ctx, "pull", displayOptions{quiet: quiet})
+// showTransfer shows docker's messages of a pull or push, one row a layer. words are what is said meanwhile and at the end;
+// other gets the messages that are about no layer.
+func (a *app) showTransfer(ctx context.Context, r io.Reader, operation string, words [2]string, name string, quiet bool, other func(jsonstream.Message)) error {
+	d := a.display(ctx, operation, displayOptions{quiet: quiet})
 	defer d.Close()
 	err := messages(r, func(m jsonstream.Message) {
 		if m.ID == "" {
+			if other != nil {
+				other(m)
+			}
 			return
 		}
-		e := api.Event{Kind: api.KindResource, Resource: "Image", Name: name, Status: "Pulling", Phase: api.PhaseWorking, Layer: m.ID, Text: m.Status}
+		e := api.Event{Kind: api.KindResource, Resource: "Image", Name: name, Status: words[0], Phase: api.PhaseWorking, Layer: m.ID, Text: m.Status}
 		if m.Progress != nil {
 			e.Current, e.Total = m.Progress.Current, m.Progress.Total
 		}
 		d.Event(e)
 	})
-	done := api.Event{Kind: api.KindResource, Resource: "Image", Name: name, Status: "Pulled", Phase: api.PhaseDone}
+	done := api.Event{Kind: api.KindResource, Resource: "Image", Name: name, Status: words[1], Phase: api.PhaseDone}
 	if err != nil {
 		done.Status, done.Phase = "Error", api.PhaseError
 	}

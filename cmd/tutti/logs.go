@@ -89,34 +89,13 @@ func (f *logsFlags) options(services []string, now time.Time) (api.LogOptions, e
 		o.Tail = max(n, -1)
 	}
 	var err error
-	if o.Since, err = logTime(f.since, now); err != nil {
+	if o.Since, err = api.ParseTime(f.since, now); err != nil {
 		return o, fmt.Errorf("invalid --since value %q: %w", f.since, err)
 	}
-	if o.Until, err = logTime(f.until, now); err != nil {
+	if o.Until, err = api.ParseTime(f.until, now); err != nil {
 		return o, fmt.Errorf("invalid --until value %q: %w", f.until, err)
 	}
 	return o, nil
-}
-
-// logTime reads a time as docker's --since does: a duration before now, seconds since 1970, or a date and time, local
-// when it names no zone.
-func logTime(s string, now time.Time) (time.Time, error) {
-	if s == "" {
-		return time.Time{}, nil
-	}
-	if d, err := time.ParseDuration(s); err == nil {
-		return now.Add(-d), nil
-	}
-	if seconds, err := strconv.ParseFloat(s, 64); err == nil {
-		whole := int64(seconds)
-		return time.Unix(whole, int64((seconds-float64(whole))*1e9)), nil
-	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02T15:04", "2006-01-02T15", "2006-01-02Z07:00", "2006-01-02"} {
-		if t, err := time.ParseInLocation(layout, s, now.Location()); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, errors.New("give a duration like 42m, or a time like 2013-01-02T13:23:37Z")
 }
 
 // printLogs prints what the engine sends. Following ends when the last container has stopped for good.

@@ -44,12 +44,13 @@ func (a *app) rootCommand() *cobra.Command {
 		&cobra.Group{ID: groupNotYet, Title: "Not yet:"},
 	)
 	add(root, groupProject,
-		a.upCommand(), a.downCommand(), a.psCommand(), a.logsCommand(), a.execCommand(), a.buildCommand(), a.pullCommand(),
+		a.upCommand(), a.downCommand(), a.psCommand(), a.logsCommand(), a.execCommand(), a.buildCommand(), a.pullCommand(), a.pushCommand(),
 		a.configCommand(), a.imagesCommand(), a.listCommand(), a.startCommand(), a.stopCommand(), a.restartCommand(),
 		a.killCommand(), a.versionCommand(), a.pauseCommand(), a.unpauseCommand(), a.createCommand(), a.scaleCommand(),
 		a.removeStoppedCommand(), a.waitCommand(), a.portCommand(), a.volumesCommand(), a.topCommand(), a.statsCommand(),
 		a.eventsCommand())
-	add(root, groupObject, a.imageCommand(), a.containerCommand(), a.networkCommand(), a.volumeCommand(), ociCommand())
+	add(root, groupObject, a.imageCommand(), a.containerCommand(), a.networkCommand(), a.volumeCommand(), a.loginCommand(),
+		a.logoutCommand(), ociCommand())
 	add(root, groupNotYet, notYetCommands("tutti", commandsNotYet)...)
 	root.AddCommand(a.engineCommand())
 	root.SetHelpCommandGroupID(groupProject)

@@ -83,7 +83,10 @@ func (s *Store) describe(ctx context.Context, record images.Image) (Image, error
 	if config.Created != nil {
 		image.Created = *config.Created
 	}
-	image.Size, err = s.unpackedSize(ctx, image.Layers)
+	sizes, err := s.LayerSizes(ctx, image)
+	for _, size := range sizes {
+		image.Size += size
+	}
 	return image, err
 }
 
@@ -156,20 +159,4 @@ func (s *Store) readJSON(ctx context.Context, desc ocispec.Descriptor, limit int
 		return fmt.Errorf("parse %s %s: %w", desc.MediaType, desc.Digest, err)
 	}
 	return nil
-}
-
-// unpackedSize adds up the layers as they lie on disk.
-func (s *Store) unpackedSize(ctx context.Context, layers []digest.Digest) (int64, error) {
-	var size int64
-	for _, chain := range identity.ChainIDs(slices.Clone(layers)) {
-		usage, err := s.snapshots.Usage(scope(ctx), chain.String())
-		if errdefs.IsNotFound(err) {
-			return 0, nil
-		}
-		if err != nil {
-			return 0, fmt.Errorf("size of layer %s: %w", chain, err)
-		}
-		size += usage.Size
-	}
-	return size, nil
 }

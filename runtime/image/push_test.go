@@ -322,3 +322,35 @@ func TestImageSave(t *testing.T) {
 		t.Errorf("an image that is not there: %v", err)
 	}
 }
+
+// What is removed must be gone from the disk's usage after the collection.
+func TestImageDiskUsage(t *testing.T) {
+	t.Parallel()
+	s := openStore(t)
+	usage := func() int64 {
+		t.Helper()
+		n, err := s.DiskUsage(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	empty := usage()
+	image := load(t, s, testImage("one", "one:v1"))[0]
+	sizes, err := s.LayerSizes(t.Context(), image)
+	if err != nil || len(sizes) != 2 || sizes[0]+sizes[1] != image.Size {
+		t.Errorf("layers of %v bytes, %v, in an image of %d", sizes, err, image.Size)
+	}
+	if full := usage(); full < empty+image.Size {
+		t.Errorf("%d bytes after loading %d", full-empty, image.Size)
+	}
+	if _, err := s.Remove(t.Context(), "one:v1", RemoveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.GarbageCollect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if left := usage(); left != empty {
+		t.Errorf("%d bytes are left", left-empty)
+	}
+}

@@ -112,6 +112,15 @@ type PullRequest struct {
 	Client          ClientContext   `json:"client"`
 }
 
+// PushRequest asks for POST /push.
+type PushRequest struct {
+	Project        json.RawMessage `json:"project"`
+	Services       []string        `json:"services,omitempty"`
+	IncludeDeps    bool            `json:"includeDeps,omitempty"`
+	IgnoreFailures bool            `json:"ignoreFailures,omitempty"`
+	Client         ClientContext   `json:"client"`
+}
+
 // EventKind says which part of an Event is filled.
 type EventKind string
 

@@ -1,30 +1,20 @@
 package server
 
 import (
-	"errors"
 	"net/http"
 	"strings"
 	"time"
 
-	apiimage "github.com/moby/moby/api/types/image"
 	apinetwork "github.com/moby/moby/api/types/network"
 	apivolume "github.com/moby/moby/api/types/volume"
 
 	"tutti/netdriver"
-	"tutti/runtime/image"
 	"tutti/scheduler"
-	"tutti/scheduler/api"
 	"tutti/volumes"
 )
 
 func (s *server) objectRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /containers/json", s.listContainers)
-	mux.HandleFunc("GET /images/json", s.listImages)
-	mux.HandleFunc("POST /images/load", s.loadImages)
-	mux.HandleFunc("POST /images/create", s.pullImage)
-	mux.HandleFunc("GET /images/", s.inspectImage) // names hold slashes
-	mux.HandleFunc("POST /images/", s.tagImage)
-	mux.HandleFunc("DELETE /images/", s.removeImage)
 	mux.HandleFunc("GET /volumes", s.listVolumes)
 	mux.HandleFunc("POST /volumes/create", s.createVolume)
 	mux.HandleFunc("GET /volumes/{name}", func(w http.ResponseWriter, r *http.Request) {
@@ -111,138 +101,11 @@ func (s *server) listContainers(w http.ResponseWriter, r *http.Request) {
 	answer(w, all)
 }
 
-func (s *server) listImages(w http.ResponseWriter, r *http.Request) {
-	l, err := s.e.Images(r.Context())
-	if err != nil {
-		failWith(w, err)
-		return
-	}
-	users := s.e.ImageUsers()
-	all := []apiimage.Summary{}
-	for _, i := range l {
-		all = append(all, apiimage.Summary{
-			ID: i.ID, RepoTags: orEmpty(i.Names), RepoDigests: orEmpty(i.RepoDigests), Created: i.Created.Unix(), Size: i.Size, SharedSize: -1,
-			Labels: i.Config.Labels, Containers: int64(users[i.ID]),
-		})
-	}
-	answer(w, all)
-}
-
 func orEmpty(l []string) []string {
 	if l == nil {
 		return []string{}
 	}
 	return l
-}
-
-func (s *server) inspectImage(w http.ResponseWriter, r *http.Request) {
-	name, ok := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/images/"), "/json")
-	if !ok {
-		fail(w, http.StatusNotImplemented, errors.New(r.Method+" "+r.URL.Path+" is not supported yet"))
-		return
-	}
-	i, err := s.e.Image(r.Context(), name)
-	if err != nil {
-		failWith(w, err)
-		return
-	}
-	j := apiimage.InspectResponse{
-		ID: i.ID, RepoTags: orEmpty(i.Names), RepoDigests: orEmpty(i.RepoDigests), Created: i.Created.Format(time.RFC3339Nano), Author: i.Author,
-		Config: &i.Config, Architecture: i.Arch, Variant: i.Variant, Os: i.OS, Size: i.Size, RootFS: apiimage.RootFS{Type: "layers"},
-	}
-	for _, l := range i.Layers {
-		j.RootFS.Layers = append(j.RootFS.Layers, l.String())
-	}
-	answer(w, j)
-}
-
-func (s *server) tagImage(w http.ResponseWriter, r *http.Request) {
-	name, ok := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/images/"), "/tag")
-	if !ok {
-		fail(w, http.StatusNotImplemented, errors.New(r.Method+" "+r.URL.Path+" is not supported yet"))
-		return
-	}
-	to := r.URL.Query().Get("repo")
-	if tag := r.URL.Query().Get("tag"); tag != "" {
-		to += ":" + tag
-	}
-	if err := s.e.TagImage(r.Context(), name, to); err != nil {
-		failWith(w, err)
-		return
-	}
-	w.WriteHeader(http.StatusCreated)
-}
-
-func (s *server) removeImage(w http.ResponseWriter, r *http.Request) {
-	l, err := s.e.RemoveImage(r.Context(), strings.TrimPrefix(r.URL.Path, "/images/"), flag(r, "force"))
-	all := []apiimage.DeleteResponse{}
-	for _, d := range l {
-		all = append(all, apiimage.DeleteResponse{Untagged: d.Untagged, Deleted: d.Deleted})
-	}
-	reply(w, all, err)
-}
-
-// message is a line of docker's progress streams.
-type message struct {
-	Stream         string    `json:"stream,omitempty"`
-	Status         string    `json:"status,omitempty"`
-	ID             string    `json:"id,omitempty"`
-	ProgressDetail *progress `json:"progressDetail,omitempty"`
-	Error          string    `json:"error,omitempty"`
-	ErrorDetail    *detail   `json:"errorDetail,omitempty"`
-}
-
-type progress struct {
-	Current int64 `json:"current,omitempty"`
-	Total   int64 `json:"total,omitempty"`
-}
-
-type detail struct {
-	Message string `json:"message"`
-}
-
-func errorMessage(err error) message {
-	return message{Error: err.Error(), ErrorDetail: &detail{err.Error()}}
-}
-
-func (s *server) loadImages(w http.ResponseWriter, r *http.Request) {
-	out := newLines(w)
-	_, err := s.e.LoadImages(r.Context(), r.Body, func(i image.Image) {
-		text := "Loaded image ID: " + i.ID + "\n"
-		if len(i.Names) > 0 {
-			text = ""
-			for _, n := range i.Names {
-				text += "Loaded image: " + n + "\n"
-			}
-		}
-		_ = out.send(message{Stream: text}) // a client that has gone does not undo the load
-	})
-	if err != nil {
-		_ = out.send(errorMessage(err))
-	}
-}
-
-func (s *server) pullImage(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	ref := q.Get("fromImage")
-	if ref == "" {
-		fail(w, http.StatusNotImplemented, errors.New("image import is not supported yet"))
-		return
-	}
-	if tag := q.Get("tag"); strings.Contains(tag, ":") {
-		ref += "@" + tag
-	} else if tag != "" {
-		ref += ":" + tag
-	}
-	out := newLines(w)
-	err := s.e.PullImage(r.Context(), ref, q.Get("platform"), q.Get("tuttiDockerConfig"), func(e api.Event) {
-		_ = out.send(message{Status: e.Text, ID: e.Layer, ProgressDetail: &progress{e.Current, e.Total}})
-	})
-	if err != nil {
-		_ = out.send(errorMessage(err))
-		return
-	}
-	_ = out.send(message{Status: "Status: Downloaded newer image for " + image.Familiar(ref)})
 }
 
 func (s *server) listVolumes(w http.ResponseWriter, _ *http.Request) {

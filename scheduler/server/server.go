@@ -44,6 +44,7 @@ func New(e *scheduler.Engine, b Build) http.Handler {
 	s.systemRoutes(mux)
 	s.execRoutes(mux)
 	s.objectRoutes(mux)
+	s.imageRoutes(mux)
 	s.containerRoutes(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotImplemented, errors.New(r.Method+" "+r.URL.Path+" is not supported yet"))

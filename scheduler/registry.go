@@ -1,0 +1,201 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	dockerconfig "github.com/docker/cli/cli/config"
+
+	"tutti/runtime/image"
+	"tutti/scheduler/api"
+	"tutti/scheduler/container"
+)
+
+// RegistryAuth finds the user's credentials in docker's config.json in dir and its helpers; none is no error.
+func (e *Engine) RegistryAuth(dir string) image.Auth { return registryAuth(dir) }
+
+func registryAuth(dir string) image.Auth {
+	if dir == "" {
+		return nil
+	}
+	return func(host string) (string, string, error) {
+		c, err := dockerconfig.Load(dir)
+		if err != nil {
+			return "", "", fmt.Errorf("read the docker configuration in %s: %w", dir, err)
+		}
+		if host == "docker.io" || host == "registry-1.docker.io" {
+			host = "https://index.docker.io/v1/"
+		}
+		a, err := c.GetAuthConfig(host)
+		if err != nil {
+			return "", "", fmt.Errorf("credentials for %s: %w", host, err)
+		}
+		if a.IdentityToken != "" {
+			return "", a.IdentityToken, nil
+		}
+		return a.Username, a.Password, nil
+	}
+}
+
+// Login asks a registry whether it takes the credentials.
+func (e *Engine) Login(ctx context.Context, host string, auth image.Auth) error {
+	return e.images.Login(ctx, host, auth)
+}
+
+// PullImage fetches an image for a platform; "" is this host's.
+func (e *Engine) PullImage(ctx context.Context, ref, platform string, auth image.Auth, emit func(api.Event)) error {
+	_, err := e.images.Pull(ctx, ref, image.PullOptions{Platform: platform, Auth: auth, Progress: layerEvents(ref, "Pulling", emit)})
+	return err
+}
+
+// PushImage uploads an image under its name.
+func (e *Engine) PushImage(ctx context.Context, ref string, auth image.Auth, emit func(api.Event)) (image.Pushed, error) {
+	return e.images.Push(ctx, ref, image.PushOptions{Auth: auth, Progress: layerEvents(ref, "Pushing", emit)})
+}
+
+func layerEvents(ref, status string, emit func(api.Event)) func(image.Progress) {
+	return func(p image.Progress) {
+		emit(api.Event{Kind: api.KindResource, Resource: "Image", Name: ref, Status: status, Phase: api.PhaseWorking, Layer: p.Layer, Text: string(p.Status), Current: p.Current, Total: p.Total})
+	}
+}
+
+// SaveImages writes images as an archive.
+func (e *Engine) SaveImages(ctx context.Context, w io.Writer, refs []string) error {
+	return e.images.Save(ctx, w, refs)
+}
+
+// Push uploads what the services of a project are built to: each image under its name and its further tags.
+func (e *Engine) Push(ctx context.Context, q api.PushRequest, emit func(api.Event)) error {
+	r, end, err := e.begin(ctx, "", q.Project, q.Client, emit)
+	if err != nil {
+		return err
+	}
+	defer end()
+	names, err := r.services(q.Services, q.IncludeDeps)
+	if err != nil {
+		return err
+	}
+	var wanted []string
+	for _, n := range names {
+		s := r.project.Services[n]
+		if s.Build == nil || s.Image == "" {
+			r.emit(api.Event{Kind: api.KindResource, Resource: "Image", Name: r.project.ImageName(n), Status: "Skipped", Phase: api.PhaseDone, Text: "nothing to push: the service has no build section with an image name"})
+			continue
+		}
+		for _, ref := range append([]string{s.Image}, s.Build.Tags...) {
+			if !slices.Contains(wanted, ref) {
+				wanted = append(wanted, ref)
+			}
+		}
+	}
+	auth := registryAuth(q.Client.DockerConfig)
+	errs := make([]error, len(wanted))
+	var wg sync.WaitGroup
+	for i, ref := range wanted {
+		wg.Go(func() {
+			event := api.Event{Kind: api.KindResource, Resource: "Image", Name: ref, Status: "Pushing", Phase: api.PhaseWorking}
+			r.emit(event)
+			_, errs[i] = e.PushImage(ctx, ref, auth, r.emit)
+			switch {
+			case errs[i] == nil:
+				event.Status, event.Phase = "Pushed", api.PhaseDone
+			case q.IgnoreFailures:
+				event.Status, event.Phase, event.Text = "Warning", api.PhaseWarning, errs[i].Error()
+			default:
+				event.Status, event.Phase = "Error", api.PhaseError
+			}
+			r.emit(event)
+		})
+	}
+	wg.Wait()
+	if q.IgnoreFailures && ctx.Err() == nil {
+		return nil
+	}
+	return errors.Join(errs...)
+}
+
+// LayerSizes are the bytes of an image's layers as they lie on disk, bottom first.
+func (e *Engine) LayerSizes(ctx context.Context, i image.Image) ([]int64, error) {
+	return e.images.LayerSizes(ctx, i)
+}
+
+// PruneImages removes images that no container was made from: those without a name or, with the filter dangling=false, all
+// of them. Further filters, as docker's: until (a time or an age), label and label!. It returns what was removed and how
+// many bytes of layers went.
+func (e *Engine) PruneImages(ctx context.Context, filters map[string][]string) ([]image.Removal, int64, error) {
+	chosen, err := imageFilter(filters, time.Now())
+	if err != nil {
+		return nil, 0, err
+	}
+	before, err := e.images.DiskUsage(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	list, err := e.images.List(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	inUse := func(id string) bool {
+		return len(e.selectUnits(func(c *container.Config) bool { return c.ImageID == id })) > 0
+	}
+	removed := []image.Removal{}
+	for _, i := range list {
+		if !chosen(i) || inUse(i.ID) {
+			continue
+		}
+		// Those of its names that went meanwhile do not matter, nor that a container was made from it just now.
+		gone, err := e.images.Remove(ctx, i.ID, image.RemoveOptions{Force: len(i.Names) > 1, InUse: inUse})
+		if err != nil && !errors.Is(err, image.ErrNotFound) && !errors.Is(err, image.ErrInUse) {
+			return removed, 0, err
+		}
+		removed = append(removed, gone...)
+	}
+	if err := e.images.GarbageCollect(ctx); err != nil {
+		return removed, 0, err
+	}
+	after, err := e.images.DiskUsage(ctx)
+	return removed, max(before-after, 0), err
+}
+
+// imageFilter reads the filters of a prune.
+func imageFilter(filters map[string][]string, now time.Time) (func(image.Image) bool, error) {
+	dangling := true
+	for _, v := range filters["dangling"] {
+		b, err := strconv.ParseBool(v)
+		if err != nil {
+			return nil, fmt.Errorf("invalid filter 'dangling=%s'", v)
+		}
+		dangling = b
+	}
+	var until time.Time
+	for _, v := range filters["until"] {
+		t, err := api.ParseTime(v, now)
+		if err != nil {
+			return nil, fmt.Errorf("invalid filter 'until=%s': %w", v, err)
+		}
+		until = t
+	}
+	return func(i image.Image) bool {
+		if dangling && len(i.Names) > 0 || !until.IsZero() && !i.Created.Before(until) {
+			return false
+		}
+		has := func(want string) bool {
+			name, value, valued := strings.Cut(want, "=")
+			have, ok := i.Config.Labels[name]
+			return ok && (!valued || have == value)
+		}
+		for _, want := range filters["label"] {
+			if !has(want) {
+				return false
+			}
+		}
+		return !slices.ContainsFunc(filters["label!"], has)
+	}, nil
+}

@@ -1,0 +1,308 @@
+package server
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	apiimage "github.com/moby/moby/api/types/image"
+	"github.com/moby/moby/api/types/registry"
+
+	"tutti/runtime/image"
+	"tutti/scheduler/api"
+)
+
+func (s *server) imageRoutes(mux *http.ServeMux) {
+	mux.HandleFunc("GET /images/json", s.listImages)
+	mux.HandleFunc("POST /images/load", s.loadImages)
+	mux.HandleFunc("POST /images/create", s.pullImage)
+	mux.HandleFunc("POST /images/prune", s.pruneImages)
+	mux.HandleFunc("GET /images/get", func(w http.ResponseWriter, r *http.Request) { s.saveImages(w, r, r.URL.Query()["names"]) })
+	mux.HandleFunc("POST /auth", s.login)
+	// The names of images hold slashes: what is asked for stands at the end.
+	mux.HandleFunc("GET /images/", imageVerb(map[string]func(http.ResponseWriter, *http.Request, string){
+		"json": s.inspectImage, "history": s.imageHistory,
+		"get": func(w http.ResponseWriter, r *http.Request, name string) { s.saveImages(w, r, []string{name}) },
+	}))
+	mux.HandleFunc("POST /images/", imageVerb(map[string]func(http.ResponseWriter, *http.Request, string){
+		"tag": s.tagImage, "push": s.pushImage,
+	}))
+	mux.HandleFunc("DELETE /images/", s.removeImage)
+}
+
+// imageVerb serves /images/NAME/VERB.
+func imageVerb(verbs map[string]func(http.ResponseWriter, *http.Request, string)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		path := strings.TrimPrefix(r.URL.Path, "/images/")
+		i := strings.LastIndexByte(path, '/')
+		do, ok := verbs[path[i+1:]]
+		if i < 0 || !ok {
+			fail(w, http.StatusNotImplemented, errors.New(r.Method+" "+r.URL.Path+" is not supported yet"))
+			return
+		}
+		do(w, r, path[:i])
+	}
+}
+
+func (s *server) listImages(w http.ResponseWriter, r *http.Request) {
+	l, err := s.e.Images(r.Context())
+	if err != nil {
+		failWith(w, err)
+		return
+	}
+	users := s.e.ImageUsers()
+	all := []apiimage.Summary{}
+	for _, i := range l {
+		all = append(all, apiimage.Summary{
+			ID: i.ID, RepoTags: orEmpty(i.Names), RepoDigests: orEmpty(i.RepoDigests), Created: i.Created.Unix(), Size: i.Size, SharedSize: -1,
+			Labels: i.Config.Labels, Containers: int64(users[i.ID]),
+		})
+	}
+	answer(w, all)
+}
+
+func (s *server) inspectImage(w http.ResponseWriter, r *http.Request, name string) {
+	i, err := s.e.Image(r.Context(), name)
+	if err != nil {
+		failWith(w, err)
+		return
+	}
+	j := apiimage.InspectResponse{
+		ID: i.ID, RepoTags: orEmpty(i.Names), RepoDigests: orEmpty(i.RepoDigests), Created: i.Created.Format(time.RFC3339Nano), Author: i.Author,
+		Config: &i.Config, Architecture: i.Arch, Variant: i.Variant, Os: i.OS, Size: i.Size, RootFS: apiimage.RootFS{Type: "layers"},
+	}
+	for _, l := range i.Layers {
+		j.RootFS.Layers = append(j.RootFS.Layers, l.String())
+	}
+	answer(w, j)
+}
+
+// imageHistory answers docker's history: the newest step first. Steps without a layer have the size 0.
+func (s *server) imageHistory(w http.ResponseWriter, r *http.Request, name string) {
+	i, err := s.e.Image(r.Context(), name)
+	if err != nil {
+		failWith(w, err)
+		return
+	}
+	sizes, err := s.e.LayerSizes(r.Context(), i)
+	if err != nil {
+		failWith(w, err)
+		return
+	}
+	all := []apiimage.HistoryResponseItem{}
+	for n, h := range i.History {
+		item := apiimage.HistoryResponseItem{ID: "<missing>", CreatedBy: h.CreatedBy, Comment: h.Comment}
+		if h.Created != nil {
+			item.Created = h.Created.Unix()
+		}
+		if !h.EmptyLayer && len(sizes) > 0 {
+			item.Size, sizes = sizes[0], sizes[1:]
+		}
+		if n == len(i.History)-1 {
+			item.ID, item.Tags = i.ID, i.Names
+		}
+		all = append([]apiimage.HistoryResponseItem{item}, all...)
+	}
+	answer(w, all)
+}
+
+func (s *server) tagImage(w http.ResponseWriter, r *http.Request, name string) {
+	to := r.URL.Query().Get("repo")
+	if tag := r.URL.Query().Get("tag"); tag != "" {
+		to += ":" + tag
+	}
+	if err := s.e.TagImage(r.Context(), name, to); err != nil {
+		failWith(w, err)
+		return
+	}
+	w.WriteHeader(http.StatusCreated)
+}
+
+func (s *server) removeImage(w http.ResponseWriter, r *http.Request) {
+	l, err := s.e.RemoveImage(r.Context(), strings.TrimPrefix(r.URL.Path, "/images/"), flag(r, "force"))
+	all := []apiimage.DeleteResponse{}
+	for _, d := range l {
+		all = append(all, apiimage.DeleteResponse{Untagged: d.Untagged, Deleted: d.Deleted})
+	}
+	reply(w, all, err)
+}
+
+func (s *server) loadImages(w http.ResponseWriter, r *http.Request) {
+	out := newLines(w)
+	_, err := s.e.LoadImages(r.Context(), r.Body, func(i image.Image) {
+		text := "Loaded image ID: " + i.ID + "\n"
+		if len(i.Names) > 0 {
+			text = ""
+			for _, n := range i.Names {
+				text += "Loaded image: " + n + "\n"
+			}
+		}
+		_ = out.send(message{Stream: text}) // a client that has gone does not undo the load
+	})
+	if err != nil {
+		_ = out.send(errorMessage(err))
+	}
+}
+
+func (s *server) pullImage(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	ref := q.Get("fromImage")
+	if ref == "" {
+		fail(w, http.StatusNotImplemented, errors.New("image import is not supported yet"))
+		return
+	}
+	if tag := q.Get("tag"); strings.Contains(tag, ":") {
+		ref += "@" + tag
+	} else if tag != "" {
+		ref += ":" + tag
+	}
+	auth, err := s.credentials(r)
+	if err != nil {
+		fail(w, http.StatusBadRequest, err)
+		return
+	}
+	out := newLines(w)
+	err = s.e.PullImage(r.Context(), ref, q.Get("platform"), auth, func(e api.Event) {
+		_ = out.send(message{Status: e.Text, ID: e.Layer, ProgressDetail: &progress{e.Current, e.Total}})
+	})
+	if err != nil {
+		_ = out.send(errorMessage(err))
+		return
+	}
+	_ = out.send(message{Status: "Status: Downloaded newer image for " + image.Familiar(ref)})
+}
+
+// pushImage streams docker's messages; the last one names the digest.
+func (s *server) pushImage(w http.ResponseWriter, r *http.Request, name string) {
+	if tag := r.URL.Query().Get("tag"); tag != "" {
+		name += ":" + tag
+	}
+	auth, err := s.credentials(r)
+	if err != nil {
+		fail(w, http.StatusBadRequest, err)
+		return
+	}
+	full, err := image.Normalize(name)
+	if err != nil {
+		fail(w, http.StatusBadRequest, err)
+		return
+	}
+	out := newLines(w)
+	repository, tag := full[:strings.LastIndexByte(full, ':')], full[strings.LastIndexByte(full, ':')+1:]
+	_ = out.send(message{Status: "The push refers to repository [" + repository + "]"})
+	pushed, err := s.e.PushImage(r.Context(), name, auth, func(e api.Event) {
+		_ = out.send(message{Status: e.Text, ID: e.Layer, ProgressDetail: &progress{e.Current, e.Total}})
+	})
+	if err != nil {
+		_ = out.send(errorMessage(err))
+		return
+	}
+	_ = out.send(message{Status: fmt.Sprintf("%s: digest: %s size: %d", tag, pushed.Digest, pushed.Size)})
+	_ = out.send(message{Aux: map[string]any{"Tag": tag, "Digest": pushed.Digest, "Size": pushed.Size}})
+}
+
+// credentials are those in docker's header, or the user's configuration that tutti names.
+func (s *server) credentials(r *http.Request) (image.Auth, error) {
+	header := r.Header.Get("X-Registry-Auth")
+	if header == "" {
+		return s.e.RegistryAuth(r.URL.Query().Get("tuttiDockerConfig")), nil
+	}
+	var c registry.AuthConfig
+	data, err := base64.URLEncoding.DecodeString(header)
+	if err == nil {
+		err = json.Unmarshal(data, &c)
+	}
+	if err != nil {
+		return nil, errors.New("X-Registry-Auth is not base64url of JSON")
+	}
+	return fixedAuth(c), nil
+}
+
+// fixedAuth gives one registry's credentials to this registry alone, if they say whose they are.
+func fixedAuth(c registry.AuthConfig) image.Auth {
+	wanted := c.ServerAddress
+	if u, err := url.Parse(wanted); err == nil && u.Host != "" {
+		wanted = u.Host
+	}
+	return func(host string) (string, string, error) {
+		if wanted != "" && image.RegistryName(wanted) != host {
+			return "", "", nil
+		}
+		if c.IdentityToken != "" {
+			return "", c.IdentityToken, nil
+		}
+		return c.Username, c.Password, nil
+	}
+}
+
+// login asks a registry whether it takes the credentials.
+func (s *server) login(w http.ResponseWriter, r *http.Request) {
+	c, ok := read[registry.AuthConfig](w, r)
+	if !ok {
+		return
+	}
+	host := c.ServerAddress
+	if u, err := url.Parse(host); err == nil && u.Host != "" {
+		host = u.Host
+	}
+	host = image.RegistryName(host)
+	c.ServerAddress = host
+	if err := s.e.Login(r.Context(), host, fixedAuth(c)); err != nil {
+		code := http.StatusInternalServerError
+		if errors.Is(err, image.ErrCredentials) {
+			code = http.StatusUnauthorized
+		}
+		fail(w, code, err)
+		return
+	}
+	answer(w, registry.AuthResponse{Status: "Login Succeeded"})
+}
+
+// saveImages streams an archive. An image that is not there is told before anything is sent.
+func (s *server) saveImages(w http.ResponseWriter, r *http.Request, names []string) {
+	out := &lateHeader{ResponseWriter: w}
+	if err := s.e.SaveImages(r.Context(), out, names); err != nil {
+		if out.begun {
+			panic(http.ErrAbortHandler) // half an archive must not look like a whole one
+		}
+		failWith(w, err)
+	}
+}
+
+// lateHeader sets the content's type with the first byte.
+type lateHeader struct {
+	http.ResponseWriter
+	begun bool
+}
+
+func (l *lateHeader) Write(p []byte) (int, error) {
+	if !l.begun {
+		l.begun = true
+		l.Header().Set("Content-Type", "application/x-tar")
+	}
+	return l.ResponseWriter.Write(p)
+}
+
+// pruneImages removes images that no container uses: those without a name or, with the filter dangling=false, all.
+func (s *server) pruneImages(w http.ResponseWriter, r *http.Request) {
+	filters, err := readFilters(r, "dangling", "until", "label", "label!")
+	if err != nil {
+		fail(w, http.StatusBadRequest, err)
+		return
+	}
+	removed, freed, err := s.e.PruneImages(r.Context(), filters)
+	if err != nil {
+		failWith(w, err)
+		return
+	}
+	report := apiimage.PruneReport{ImagesDeleted: []apiimage.DeleteResponse{}, SpaceReclaimed: uint64(freed)}
+	for _, d := range removed {
+		report.ImagesDeleted = append(report.ImagesDeleted, apiimage.DeleteResponse{Untagged: d.Untagged, Deleted: d.Deleted})
+	}
+	answer(w, report)
+}
