@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -33,15 +32,15 @@ func (r *Runtime) Create(ctx context.Context, id string, spec *specs.Spec, o Cre
 	if err := r.makeDir(id); err != nil {
 		return nil, err
 	}
-	path := filepath.Join(r.cfg.CgroupParent, id)
-	if p := spec.Linux.CgroupsPath; p != "" {
-		path = filepath.Clean("/" + p)
+	path, err := r.placeCgroup(id, spec.Linux.CgroupsPath)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("create container %s: %w", id, err), os.RemoveAll(r.dir(id)))
 	}
 	c := &Container{rt: r, id: id, cg: r.cgroups.Manager(path), state: state{
 		ID: id, Cgroup: path, Created: time.Now(), Bundle: o.Bundle, Root: spec.Root.Path, Annotations: spec.Annotations,
 		Hooks: lateHooks(spec.Hooks), Detached: o.Detached, NoKeyring: o.NoKeyring,
 	}}
-	err := c.create(ctx, spec, o)
+	err = c.create(ctx, spec, o)
 	if err == nil {
 		return c, nil
 	}

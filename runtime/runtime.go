@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -109,36 +110,95 @@ func (r *Runtime) List() ([]string, error) {
 	return ids, nil
 }
 
-// Orphans returns the names of cgroups under the instance's parent that belong
-// to none of the known container IDs.
+// Orphans returns the names of cgroups under the instance's parent that belong to none of the known container IDs.
 func (r *Runtime) Orphans(known []string) ([]string, error) {
-	names, err := r.cgroups.Children(r.cfg.CgroupParent)
+	keep := []string{filepath.Join(r.cfg.CgroupParent, cgroup.Leaf)}
+	for _, id := range known {
+		keep = append(keep, r.cgroupOf(id))
+	}
+	return r.orphansBelow("", keep)
+}
+
+// orphansBelow lists groups by their paths below the parent, those above one to keep not being orphans but searched.
+func (r *Runtime) orphansBelow(dir string, keep []string) ([]string, error) {
+	names, err := r.cgroups.Children(filepath.Join(r.cfg.CgroupParent, dir))
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(names, func(n string) bool { return slices.Contains(known, n) }), nil
+	var orphans []string
+	for _, name := range names {
+		name = filepath.Join(dir, name)
+		path := filepath.Join(r.cfg.CgroupParent, name)
+		switch {
+		case slices.Contains(keep, path):
+		case slices.ContainsFunc(keep, func(k string) bool { return strings.HasPrefix(k, path+"/") }):
+			below, err := r.orphansBelow(name, keep)
+			if err != nil {
+				return nil, err
+			}
+			orphans = append(orphans, below...)
+		default:
+			orphans = append(orphans, name)
+		}
+	}
+	return orphans, nil
 }
 
-// RemoveOrphans kills every process in those cgroups and removes the cgroups and
-// the state folders of containers that are not known.
+// RemoveOrphans kills every process in cgroups of this runtime that belong to none of the known container IDs, and removes
+// those cgroups and the state folders.
 func (r *Runtime) RemoveOrphans(ctx context.Context, known []string) error {
 	orphans, err := r.Orphans(known)
 	errs := []error{err}
+	var groups []string
 	for _, name := range orphans {
-		g := r.cgroups.Manager(filepath.Join(r.cfg.CgroupParent, name))
-		errs = append(errs, g.Kill(), g.Remove(ctx))
+		groups = append(groups, filepath.Join(r.cfg.CgroupParent, name))
 	}
 	ids, err := r.List()
 	errs = append(errs, err)
+	ids = slices.DeleteFunc(ids, func(id string) bool { return slices.Contains(known, id) })
 	for _, id := range ids {
-		if !slices.Contains(known, id) {
-			errs = append(errs, r.cfg.Reaper.Release(id), os.RemoveAll(r.dir(id)))
+		if path := r.cgroupOf(id); !slices.Contains(groups, path) { // outside of the parent
+			groups = append(groups, path)
 		}
+	}
+	for _, path := range groups {
+		g := r.cgroups.Manager(path)
+		errs = append(errs, g.Kill(), g.Remove(ctx))
+	}
+	for _, id := range ids {
+		errs = append(errs, r.cfg.Reaper.Release(id), os.RemoveAll(r.dir(id)))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove orphans: %w", err)
 	}
 	return nil
+}
+
+// cgroupFile holds, in a container's state folder, where its cgroup is when that is not below the parent. It is written
+// before the cgroup is made, so that a crash leaves none behind that nobody knows of.
+const cgroupFile = "cgroup"
+
+// cgroupOf is the path of a container's group.
+func (r *Runtime) cgroupOf(id string) string {
+	if b, err := os.ReadFile(filepath.Join(r.dir(id), cgroupFile)); err == nil {
+		return filepath.Clean("/" + string(b))
+	}
+	return filepath.Join(r.cfg.CgroupParent, id)
+}
+
+// placeCgroup decides where a new container's group is. A path of the spec is absolute, or relative to the parent.
+func (r *Runtime) placeCgroup(id, wanted string) (string, error) {
+	if wanted == "" {
+		return filepath.Join(r.cfg.CgroupParent, id), nil
+	}
+	path := filepath.Clean(wanted)
+	if !filepath.IsAbs(wanted) {
+		path = filepath.Join(r.cfg.CgroupParent, filepath.Clean("/"+wanted))
+	}
+	if path == "/" || path == r.cfg.CgroupParent {
+		return "", fmt.Errorf("spec: linux.cgroupsPath %q: the container needs a group of its own", wanted)
+	}
+	return path, os.WriteFile(filepath.Join(r.dir(id), cgroupFile), []byte(path), 0o600)
 }
 
 // RemoveParent removes the instance's cgroup parents where they are empty;

@@ -124,6 +124,9 @@ func (r *run) createContainer(ctx context.Context, op plan.Op) error {
 	if err != nil {
 		return err
 	}
+	if err := r.tellUnfit(c); err != nil {
+		return err
+	}
 	c.ID, c.Name, c.Number, c.Image, c.Created = newID(), op.Container, op.Number, ref, time.Now().UTC()
 	c.Hash = r.project.Hash(op.Service)
 	c.Canonical = r.project.Canonical(op.Service)

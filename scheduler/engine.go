@@ -18,6 +18,7 @@ import (
 	"tutti/netdriver"
 	"tutti/runtime"
 	"tutti/runtime/build"
+	"tutti/runtime/cgroup"
 	"tutti/runtime/image"
 	"tutti/runtime/keeper"
 	"tutti/scheduler/journal"
@@ -49,6 +50,7 @@ type Engine struct {
 	wg     sync.WaitGroup // supervision and background work
 
 	journalFails atomic.Bool // the last event could not be kept
+	features func() (cgroup.Features, error) // of the host, looked up once
 
 	mu       sync.Mutex
 	units    map[string]*unit             // by id
@@ -82,7 +84,10 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	if e.journal, err = journal.Open(e.paths.events()); err != nil {
 		e.log.Error("events will not be kept", "error", err) // nothing that runs needs them
 	}
-	parent := "/tutti-" + e.paths.Instance()
+	parent, err := e.settle(ctx)
+	if err != nil {
+		return fmt.Errorf("find a place for cgroups: %w", err)
+	}
 	if e.runtime, err = runtime.New(runtime.Config{Dir: e.paths.runtime(), CgroupParent: parent, Reaper: e.keeper}); err != nil {
 		return fmt.Errorf("open the runtime: %w", err)
 	}

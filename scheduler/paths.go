@@ -48,6 +48,14 @@ func (p Paths) Instance() string {
 	return hex.EncodeToString(sum[:2])
 }
 
+// UnitName is what systemd's units of this engine are called, without their suffixes.
+func (p Paths) UnitName() string {
+	if p.Root == DefaultRoot {
+		return "tutti"
+	}
+	return "tutti-" + p.Instance()
+}
+
 // TempDir is where the engine's libraries put and mount what is temporary: its TMPDIR.
 func (p Paths) TempDir() string { return image.TempDir(p.images()) }
 

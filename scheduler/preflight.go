@@ -42,6 +42,9 @@ func (r *run) check(ctx context.Context, op plan.Op, wanted hostPorts, freed map
 		if err != nil {
 			return r.at(err, op.Service)
 		}
+		if _, _, err := r.e.fit(c); err != nil {
+			return r.at(err, op.Service)
+		}
 		if err := r.checkPeers(&c); err != nil {
 			return r.at(err, op.Service, "network_mode")
 		}

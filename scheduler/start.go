@@ -298,7 +298,12 @@ func (e *Engine) spec(ctx context.Context, u *unit, netNS string) (*specs.Spec, 
 			o.Join = append(o.Join, specs.LinuxNamespace{Type: kind, Path: fmt.Sprintf("/proc/%d/ns/%s", p.Pid(), kind)})
 		}
 	}
-	spec, err := u.config.Spec(o)
+	// The host may have been booted with another kernel since the container was created.
+	config, _, err := e.fit(u.config)
+	if err != nil {
+		return nil, nil, err
+	}
+	spec, err := config.Spec(o)
 	if err != nil {
 		return nil, nil, err
 	}

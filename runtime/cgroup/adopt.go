@@ -37,7 +37,7 @@ func (g *v2) Adopt(res *specs.LinuxResources) error {
 	if err := empty(g.Dir()); err != nil {
 		return err
 	}
-	if err := g.delegate(); err != nil {
+	if err := g.delegate(nil); err != nil {
 		return err
 	}
 	return g.Set(res)

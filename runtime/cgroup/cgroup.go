@@ -185,12 +185,10 @@ func (h *Host) Children(parent string) ([]string, error) {
 	return names, nil
 }
 
-// RemoveParent removes parent in every hierarchy where it is empty.
+// RemoveParent removes parent and groups below it in every hierarchy, as far as no process is in them.
 func (h *Host) RemoveParent(parent string) error {
 	for _, root := range h.roots() {
-		err := os.Remove(filepath.Join(root, parent))
-		// A group below it makes rmdir(2) fail with EBUSY or ENOTEMPTY.
-		if err != nil && !errors.Is(err, fs.ErrNotExist) && !isBusy(err) {
+		if err := removeEmpty(filepath.Join(root, parent)); err != nil {
 			return fmt.Errorf("remove cgroup parent: %w", err)
 		}
 	}

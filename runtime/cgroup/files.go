@@ -128,9 +128,24 @@ func removeTree(ctx context.Context, dir string) error {
 	}
 }
 
-func removeOnce(dir string) error {
-	var dirs []string
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+// removeEmpty removes the groups in dir and below it that hold neither processes nor other groups, deepest first.
+func removeEmpty(dir string) error {
+	dirs, err := groupsBelow(dir)
+	if err != nil {
+		return err
+	}
+	for _, d := range slices.Backward(dirs) {
+		// A process or a group in it makes rmdir(2) fail with EBUSY or ENOTEMPTY.
+		if err := os.Remove(d); err != nil && !errors.Is(err, fs.ErrNotExist) && !isBusy(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// groupsBelow lists dir and the groups below it, each before those below itself.
+func groupsBelow(dir string) (dirs []string, err error) {
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV) {
 			return nil
 		}
@@ -139,6 +154,11 @@ func removeOnce(dir string) error {
 		}
 		return err
 	})
+	return dirs, err
+}
+
+func removeOnce(dir string) error {
+	dirs, err := groupsBelow(dir)
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,14 @@
 package cgroup
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -120,9 +123,31 @@ func (g *v1) setCPU(res *specs.LinuxResources) error {
 		func() error { return g.setInt("cpu", "cpu.cfs_quota_us", c.Quota) },
 		func() error { return g.setUint("cpu", "cpu.cfs_burst_us", c.Burst) },
 		func() error { return g.setUint("cpu", "cpu.rt_period_us", c.RealtimePeriod) },
-		func() error { return g.setInt("cpu", "cpu.rt_runtime_us", c.RealtimeRuntime) },
+		func() error { return g.setRealtime(c) },
 		func() error { return g.setInt("cpu", "cpu.idle", c.Idle) },
 	})
+}
+
+// setRealtime gives the group time for real-time processes. The groups above it, which have none at first, need as much
+// for all groups below them (sched-rt-group.rst).
+func (g *v1) setRealtime(c *specs.LinuxCPU) error {
+	err := g.setInt("cpu", "cpu.rt_runtime_us", c.RealtimeRuntime)
+	if !errors.Is(err, syscall.EINVAL) {
+		return err
+	}
+	root := strings.TrimSuffix(g.dir("cpu"), g.path)
+	wanted := float64(*c.RealtimeRuntime) / float64(max(readUint(g.dir("cpu"), "cpu.rt_period_us"), 1))
+	dir := root
+	for part := range strings.SplitSeq(strings.Trim(filepath.Dir(g.path), "/"), "/") {
+		if dir = filepath.Join(dir, part); part == "" {
+			continue
+		}
+		runtime := readUint(dir, "cpu.rt_runtime_us") + uint64(math.Ceil(wanted*float64(readUint(dir, "cpu.rt_period_us"))))
+		if err := write(dir, "cpu.rt_runtime_us", strconv.FormatUint(runtime, 10)); err != nil {
+			return fmt.Errorf("%w: the groups above have no more real-time budget to give", err)
+		}
+	}
+	return g.setInt("cpu", "cpu.rt_runtime_us", c.RealtimeRuntime)
 }
 
 func (g *v1) setCpuset(res *specs.LinuxResources) error {

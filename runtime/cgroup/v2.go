@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -29,44 +30,82 @@ func (g *v2) Create(res *specs.LinuxResources) error {
 	if err := mkdirBelow(g.root, g.Dir()); err != nil {
 		return fmt.Errorf("create cgroup: %w", err)
 	}
-	err := g.delegate()
+	refused := g.delegate(res)
+	err := g.checkDomain()
 	if err == nil {
 		err = g.Set(res)
 	}
-	if err != nil {
-		_ = syscall.Rmdir(g.Dir())
+	if err == nil {
+		return nil
+	}
+	_ = syscall.Rmdir(g.Dir())
+	if errors.Is(err, ErrUnsupported) && refused != nil {
+		err = fmt.Errorf("%w (%w)", err, refused)
 	}
 	return err
 }
 
-// delegate gives the group every controller that its ancestors can give. The
-// parents hold no processes, as v2 demands.
-func (g *v2) delegate() error {
+// controllers are what a container's group has; others are given when a limit needs them.
+var controllers = []string{"cpu", "cpuset", "io", "memory", "pids"}
+
+// delegate gives the group the controllers that containers need, level by level from the root. One that is refused is
+// missed only by a limit that needs it; the error then says where it was refused.
+func (g *v2) delegate(res *specs.LinuxResources) error {
+	wanted := controllers
+	if res != nil {
+		if len(res.HugepageLimits) > 0 {
+			wanted = append(slices.Clip(wanted), "hugetlb")
+		}
+		if len(res.Rdma) > 0 {
+			wanted = append(slices.Clip(wanted), "rdma")
+		}
+	}
+	var refused error
 	dir := g.root
 	parts := strings.SplitSeq(strings.Trim(g.path, "/"), "/")
 	for part := range parts {
-		available, err := read(dir, "cgroup.controllers")
-		if err != nil {
-			return fmt.Errorf("delegate cgroup controllers: %w", err)
-		}
-		enabled, err := read(dir, "cgroup.subtree_control")
-		if err != nil {
-			return fmt.Errorf("delegate cgroup controllers: %w", err)
-		}
-		on := map[string]bool{}
-		for c := range strings.FieldsSeq(enabled) {
-			on[c] = true
-		}
-		for c := range strings.FieldsSeq(available) {
-			if !on[c] {
-				// One that is refused (say, cpu with real-time processes at the root) is missed
-				// only by a limit that needs it, and that says so.
-				_ = write(dir, "cgroup.subtree_control", "+"+c)
-			}
-		}
+		refused = errors.Join(refused, enable(dir, wanted))
 		dir = filepath.Join(dir, part)
 	}
-	return nil
+	return refused
+}
+
+// enable turns on controllers for the groups directly below dir, as far as dir has them itself.
+func enable(dir string, wanted []string) error {
+	text, err := read(dir, "cgroup.subtree_control")
+	if err != nil {
+		return fmt.Errorf("delegate cgroup controllers: %w", err)
+	}
+	enabled := strings.Fields(text)
+	if !slices.ContainsFunc(wanted, func(c string) bool { return !slices.Contains(enabled, c) }) {
+		return nil
+	}
+	if text, err = read(dir, "cgroup.controllers"); err != nil {
+		return fmt.Errorf("delegate cgroup controllers: %w", err)
+	}
+	available := strings.Fields(text)
+	var refused error
+	for _, c := range wanted {
+		if !slices.Contains(available, c) || slices.Contains(enabled, c) {
+			continue
+		}
+		// One at a time: the kernel takes all of a line or nothing.
+		err := write(dir, "cgroup.subtree_control", "+"+c)
+		if errors.Is(err, syscall.EBUSY) {
+			err = fmt.Errorf("%w: processes are in %s itself, and cgroup v2 gives controllers only to groups below one without any", err, dir)
+		}
+		refused = errors.Join(refused, err)
+	}
+	return refused
+}
+
+// checkDomain refuses a group below a threaded one: no process could be put into it (cgroup-v2.rst, "Threads").
+func (g *v2) checkDomain() error {
+	kind, err := read(g.Dir(), "cgroup.type")
+	if err != nil || kind == "domain" {
+		return nil //nolint:nilerr // a kernel without the file has no threaded groups
+	}
+	return fmt.Errorf("create cgroup %s: it is of type %q, because a group above it is threaded: use another cgroup parent", g.path, kind)
 }
 
 func (g *v2) Add(pid int) error {
@@ -150,9 +189,7 @@ func (g *v2) OOMKills() (uint64, error) {
 
 func (g *v2) Remove(ctx context.Context) error { return removeTree(ctx, g.Dir()) }
 
-func (g *v2) Views(dest string, private bool) []View {
-	if private {
-		return []View{{Dest: dest, Type: "cgroup2", Source: "cgroup"}}
-	}
-	return []View{{Dest: dest, Source: g.Dir()}}
+func (g *v2) Views(dest string, _ bool) []View {
+	// With the host's namespace this is the whole tree, as in docker: /proc/self/cgroup names the group in it.
+	return []View{{Dest: dest, Type: "cgroup2", Source: "cgroup"}}
 }

@@ -49,17 +49,20 @@ type Config struct {
 	StopGrace  time.Duration           `json:"stopGrace"`
 	Log        Log                     `json:"log"`
 
-	Security  Security             `json:"security"`
-	Resources specs.LinuxResources `json:"resources"`
-	Sysctls   map[string]string    `json:"sysctls,omitempty"`
-	Rlimits   []specs.POSIXRlimit  `json:"rlimits,omitempty"`
-	Devices   []Device             `json:"devices,omitempty"`
-	OOMScore  int                  `json:"oomScore,omitempty"`
-	Pid       string               `json:"pid,omitempty"` // "", host, container:<id>, service:<name>
-	IPC       string               `json:"ipc,omitempty"` // "", host, none, private, shareable, container:<id>, service:<name>
-	UTS       string               `json:"uts,omitempty"` // "", host
-	Cgroup    string               `json:"cgroup,omitempty"`
-	ShmSize   int64                `json:"shmSize,omitempty"` // bytes
+	Security     Security             `json:"security"`
+	Resources    specs.LinuxResources `json:"resources"`      // but BlockIO
+	CPUs         float64              `json:"cpus,omitempty"` // as asked for: part of Resources too
+	BlockIO      *BlockIO             `json:"blockIO,omitempty"`
+	CgroupParent string               `json:"cgroupParent,omitempty"` // absolute, relative to the engine's own place, or NAME.slice
+	Sysctls      map[string]string    `json:"sysctls,omitempty"`
+	Rlimits      []specs.POSIXRlimit  `json:"rlimits,omitempty"`
+	Devices      []Device             `json:"devices,omitempty"`
+	OOMScore     int                  `json:"oomScore,omitempty"`
+	Pid          string               `json:"pid,omitempty"` // "", host, container:<id>, service:<name>
+	IPC          string               `json:"ipc,omitempty"` // "", host, none, private, shareable, container:<id>, service:<name>
+	UTS          string               `json:"uts,omitempty"` // "", host
+	Cgroup       string               `json:"cgroup,omitempty"`
+	ShmSize      int64                `json:"shmSize,omitempty"` // bytes
 
 	NetworkMode string       `json:"networkMode,omitempty"` // "" = Networks, host, none, container:<id>, service:<name>
 	Networks    []Attachment `json:"networks,omitempty"`

@@ -33,7 +33,9 @@ func (c *Config) Spec(o SpecOptions) (*specs.Spec, error) {
 	s.Process.Terminal = c.TTY
 	s.Process.Rlimits = c.Rlimits
 	s.Process.OOMScoreAdj = &c.OOMScore // also when 0: the engine's own is not for containers
-	c.limit(s)
+	if err := c.limit(s); err != nil {
+		return nil, err
+	}
 	if err := c.namespaces(s, o); err != nil {
 		return nil, err
 	}
@@ -86,12 +88,15 @@ func (c *Config) process(p *specs.Process, args []string) *specs.Process {
 }
 
 // limit sets the cgroup limits beside the device rules of the default.
-func (c *Config) limit(s *specs.Spec) {
+func (c *Config) limit(s *specs.Spec) (err error) {
 	if s.Linux.Resources == nil {
 		s.Linux.Resources = &specs.LinuxResources{}
 	}
 	r := s.Linux.Resources
-	r.Memory, r.CPU, r.Pids, r.BlockIO = c.Resources.Memory, c.Resources.CPU, c.Resources.Pids, c.Resources.BlockIO
+	r.Memory, r.CPU, r.Pids = c.Resources.Memory, c.Resources.CPU, c.Resources.Pids
+	r.BlockIO, err = c.BlockIO.spec()
+	s.Linux.CgroupsPath = c.cgroupsPath()
+	return err
 }
 
 // namespaces sets the network namespace and leaves out those that are shared with the host.

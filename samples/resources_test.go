@@ -1,0 +1,446 @@
+package samples
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// These tests run on this machine and, in samples/guest, on cgroup v2 beside systemd.
+
+// unified tells whether this machine's controllers are those of cgroup v2.
+func unified() bool {
+	_, err := os.Stat("/sys/fs/cgroup/cgroup.controllers")
+	return err == nil
+}
+
+// either is the text for cgroup v1, or that for v2.
+func either(v1, v2 string) string {
+	if unified() {
+		return v2
+	}
+	return v1
+}
+
+// record reads the state of a service's container as the engine remembers it.
+func (s *site) record(service string) (r struct {
+	ID    string
+	State struct {
+		Status    string
+		Pid       int
+		ExitCode  int
+		OOMKilled bool
+		Started   time.Time
+	}
+}) {
+	s.t.Helper()
+	files, _ := filepath.Glob(filepath.Join(s.root, "containers/*/container.json"))
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			continue
+		}
+		var c struct{ Service string }
+		if json.Unmarshal(b, &c) == nil && c.Service == service {
+			if err := json.Unmarshal(b, &r); err != nil {
+				s.t.Fatal(err)
+			}
+			return r
+		}
+	}
+	s.t.Fatalf("service %s has no container", service)
+	return r
+}
+
+// An allocation beyond mem_limit is ended by the kernel, and nothing else is.
+func TestResourceMemory(t *testing.T) {
+	t.Parallel()
+	s := newBusyboxSite(t)
+	s.write("compose.yaml", `
+services:
+  eater:
+    image: busybox:latest
+    command: tail /dev/zero # keeps a line that does not end
+    mem_limit: 24m
+    memswap_limit: 24m
+  modest:
+    image: busybox:latest
+    command: sleep 1000
+    deploy: {resources: {limits: {memory: 24m}}}
+`)
+	s.must("up", "-d")
+	eventually(t, time.Minute, func() error {
+		if r := s.record("eater"); r.State.Status != "exited" {
+			return errors.New("it is " + r.State.Status)
+		}
+		return nil
+	})
+	if r := s.record("eater"); r.State.ExitCode != 137 || !r.State.OOMKilled {
+		t.Errorf("%+v", r.State)
+	}
+	if r := s.record("modest"); r.State.Status != "running" || r.State.OOMKilled {
+		t.Errorf("%+v", r.State)
+	}
+}
+
+// A spinner gets the share of processors that it may have, on the processors that it may use.
+func TestResourceCPU(t *testing.T) {
+	t.Parallel()
+	s := newBusyboxSite(t)
+	s.write("compose.yaml", `
+services:
+  spinner:
+    image: busybox:latest
+    command: sh -c 'while :; do :; done'
+    cpus: 0.2
+    cpuset: "0"
+    stop_grace_period: 0s
+`)
+	s.must("up", "-d")
+	began := time.Now()
+	var stat string
+	eventually(t, time.Minute, func() error {
+		stat = s.must("exec", "-T", "spinner", "cat", either("/sys/fs/cgroup/cpu/cpu.stat", "/sys/fs/cgroup/cpu.stat"))
+		if field(stat, "nr_throttled") < 5 {
+			return fmt.Errorf("not throttled: %s", stat)
+		}
+		return nil
+	})
+	// A fifth of one processor, and the periods that have just begun.
+	if used, most := cpuTime(t, s.record("spinner").State.Pid), time.Since(s.record("spinner").State.Started)/5+300*time.Millisecond; used > most {
+		t.Errorf("after %v: %v of processor time, %v allowed", time.Since(began), used, most)
+	}
+	if list := s.must("exec", "-T", "spinner", "grep", "Cpus_allowed_list", "/proc/1/status"); strings.TrimSpace(strings.TrimPrefix(list, "Cpus_allowed_list:")) != "0" {
+		t.Error(list)
+	}
+}
+
+// field is the number behind a key in a file of lines "key number".
+func field(text, key string) int {
+	for line := range strings.Lines(text) {
+		if k, v, _ := strings.Cut(strings.TrimSpace(line), " "); k == key {
+			n, _ := strconv.Atoi(v)
+			return n
+		}
+	}
+	return 0
+}
+
+// cpuTime is the processor time that a process has used, proc_pid_stat(5).
+func cpuTime(t *testing.T, pid int) time.Duration {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	user, _ := strconv.Atoi(f[11])
+	system, _ := strconv.Atoi(f[12])
+	return time.Duration(user+system) * time.Second / 100
+}
+
+// A fork bomb stops at pids_limit, and ends with its container.
+func TestResourcePids(t *testing.T) {
+	t.Parallel()
+	s := newBusyboxSite(t)
+	s.write("compose.yaml", `
+services:
+  bomb:
+    image: busybox:latest
+    command: sh -c 'b() { b | b & sleep 1000; }; while :; do b; done'
+    pids_limit: 30
+    init: true
+    stop_grace_period: 0s
+`)
+	s.must("up", "-d")
+	file := filepath.Join(cgroupOf(t, s.record("bomb").State.Pid, "pids"), "pids.events")
+	eventually(t, time.Minute, func() error {
+		b, err := os.ReadFile(file)
+		if err == nil && field(string(b), "max") == 0 {
+			err = errors.New("no fork was refused")
+		}
+		return err
+	})
+	b, err := os.ReadFile(filepath.Join(filepath.Dir(file), "pids.current"))
+	if n, _ := strconv.Atoi(strings.TrimSpace(string(b))); err != nil || n < 20 || n > 30 {
+		t.Errorf("%s processes, %v", b, err)
+	}
+}
+
+// cgroupOf is the folder of a process's group in the hierarchy of a controller.
+func cgroupOf(t *testing.T, pid int, controller string) string {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if unified() && f[0] == "0" {
+			return "/sys/fs/cgroup" + f[2]
+		}
+		for c := range strings.SplitSeq(f[1], ",") {
+			if c == controller {
+				return filepath.Join("/sys/fs/cgroup", controller, f[2])
+			}
+		}
+	}
+	t.Fatalf("no hierarchy has %s: %s", controller, b)
+	return ""
+}
+
+// Every other limit as the kernel has it.
+func TestResourceFiles(t *testing.T) {
+	t.Parallel()
+	s := newBusyboxSite(t)
+	s.write("compose.yaml", `
+services:
+  flat:
+    image: busybox:latest
+    command: sleep 1000
+    mem_limit: 64m
+    memswap_limit: 96m
+    mem_reservation: 32m
+    cpu_quota: 50000
+    cpu_period: 200000
+    cpu_shares: 512
+    pids_limit: 77
+    oom_score_adj: 321
+  deploy:
+    image: busybox:latest
+    command: sleep 1000
+    deploy:
+      resources:
+        limits: {memory: 48m, cpus: "0.5", pids: 55}
+        reservations: {memory: 16m, cpus: "0.25"}
+  free:
+    image: busybox:latest
+    command: sleep 1000
+    mem_limit: 64m
+    memswap_limit: -1
+    pids_limit: -1
+`)
+	r := s.run("up", "-d")
+	if r.code != 0 || !strings.Contains(r.stderr, "`deploy.resources.reservations.cpus: 0.25` has no effect") {
+		t.Fatal(r)
+	}
+	type values map[string]string
+	wants := map[string]values{
+		"flat": {
+			"memory/memory.limit_in_bytes": "67108864", "memory/memory.memsw.limit_in_bytes": "100663296",
+			"memory/memory.soft_limit_in_bytes": "33554432", "cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "200000",
+			"cpu/cpu.shares": "512", "pids/pids.max": "77",
+		},
+		"deploy": {
+			"memory/memory.limit_in_bytes": "50331648", "memory/memory.memsw.limit_in_bytes": "100663296",
+			"memory/memory.soft_limit_in_bytes": "16777216", "cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000",
+			"pids/pids.max": "55",
+		},
+		"free": {"pids/pids.max": "max"},
+	}
+	if unified() {
+		wants = map[string]values{
+			"flat": {
+				"memory.max": "67108864", "memory.swap.max": "33554432", "memory.low": "33554432", "cpu.max": "50000 200000",
+				"cpu.weight": "59", "pids.max": "77",
+			},
+			"deploy": {"memory.max": "50331648", "memory.swap.max": "50331648", "memory.low": "16777216", "cpu.max": "50000 100000", "pids.max": "55"},
+			"free":   {"memory.max": "67108864", "memory.swap.max": "max", "pids.max": "max"},
+		}
+	}
+	for service, files := range wants {
+		for file, want := range files {
+			if got := strings.TrimSpace(s.must("exec", "-T", service, "cat", "/sys/fs/cgroup/"+file)); got != want {
+				t.Errorf("%s: %s is %s, want %s", service, file, got, want)
+			}
+		}
+	}
+	if got := s.must("exec", "-T", "flat", "cat", "/proc/1/oom_score_adj"); got != "321\n" {
+		t.Errorf("oom_score_adj %s", got)
+	}
+}
+
+// What only one version of cgroups can do is set there, and warned about or refused, in docker's words, on the other.
+func TestResourcesOfOneVersion(t *testing.T) {
+	t.Parallel()
+	s := newBusyboxSite(t)
+	s.write("compose.yaml", `
+services:
+  old:
+    image: busybox:latest
+    command: sleep 1000
+    mem_limit: 64m
+    mem_swappiness: 7
+    oom_kill_disable: true
+`)
+	s.write("realtime.yaml", `
+services:
+  realtime:
+    image: busybox:latest
+    command: sleep 1000
+    cpu_rt_period: 1000000
+    cpu_rt_runtime: 20000
+`)
+	r := s.run("up", "-d")
+	if r.code != 0 {
+		t.Fatal(r)
+	}
+	if unified() {
+		for _, warning := range []string{"Your kernel does not support OomKillDisable. OomKillDisable discarded.", "Memory swappiness discarded."} {
+			if !strings.Contains(r.stderr, warning) {
+				t.Errorf("no warning %q: %s", warning, r)
+			}
+		}
+	} else {
+		for file, want := range map[string]string{"memory.swappiness": "7", "memory.oom_control": "oom_kill_disable 1"} {
+			if got := s.must("exec", "-T", "old", "cat", "/sys/fs/cgroup/memory/"+file); !strings.HasPrefix(got, want) {
+				t.Errorf("%s is %s", file, got)
+			}
+		}
+	}
+	r = s.run("-f", "realtime.yaml", "up", "-d")
+	if _, err := os.Stat("/sys/fs/cgroup/cpu/cpu.rt_runtime_us"); err != nil {
+		if r.code == 0 || !strings.Contains(r.stderr, "your kernel does not support cgroup cpu real-time period") {
+			t.Error(r)
+		}
+		return
+	}
+	if r.code != 0 {
+		t.Fatal(r)
+	}
+	if got := s.must("-f", "realtime.yaml", "exec", "-T", "realtime", "cat", "/sys/fs/cgroup/cpu/cpu.rt_runtime_us"); got != "20000\n" {
+		t.Errorf("real-time runtime %s", got)
+	}
+}
+
+// blkio_config slows reading from a device down.
+func TestResourceBlockIO(t *testing.T) {
+	t.Parallel()
+	s := newBusyboxSite(t)
+	file := filepath.Join(s.dir, "disk")
+	if err := os.WriteFile(file, make([]byte, 4<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("losetup", "--find", "--show", file).CombinedOutput()
+	if err != nil {
+		t.Fatalf("losetup: %v %s", err, out)
+	}
+	device := strings.TrimSpace(string(out))
+	t.Cleanup(func() {
+		if out, err := exec.Command("losetup", "--detach", device).CombinedOutput(); err != nil {
+			t.Errorf("%v %s", err, out)
+		}
+	})
+	s.write("compose.yaml", fmt.Sprintf(`
+services:
+  reader:
+    image: busybox:latest
+    command: sleep 1000
+    devices: ["%[1]s:/dev/disk"]
+    stop_grace_period: 0s
+    blkio_config:
+      device_read_bps: [{path: %[1]s, rate: 1mb}]
+      device_write_iops: [{path: %[1]s, rate: 1000}]
+`, device))
+	s.must("up", "-d")
+	began := time.Now()
+	s.must("exec", "-T", "reader", "dd", "if=/dev/disk", "of=/dev/null", "bs=64k", "count=48", "iflag=direct")
+	if took := time.Since(began); took < 2*time.Second {
+		t.Errorf("3 MB at 1 MB/s took %v", took)
+	}
+	// A weight needs a scheduler that knows of weights.
+	s.write("weight.yaml", "services: {w: {image: 'busybox:latest', command: sleep 1000, stop_grace_period: 0s, blkio_config: {weight: 300}}}\n")
+	r := s.run("-f", "weight.yaml", "up", "-d")
+	if r.code != 0 {
+		t.Fatal(r)
+	}
+	dir := cgroupOf(t, s.record("w").State.Pid, "blkio")
+	got := ""
+	for _, f := range []string{"blkio.weight", "blkio.bfq.weight", "io.bfq.weight", "io.weight"} {
+		b, _ := os.ReadFile(filepath.Join(dir, f))
+		got += strings.TrimSpace(string(b)) + " "
+	}
+	if warned := strings.Contains(r.stderr, "Your kernel does not support Block I/O weight"); warned == (strings.Contains(got, "300") || strings.Contains(got, "2930")) {
+		t.Errorf("weight %q, and: %s", got, r)
+	}
+}
+
+// cgroup says what a container sees of the tree, cgroup_parent where its group is.
+func TestCgroupNamespaceAndParent(t *testing.T) {
+	t.Parallel()
+	s := newBusyboxSite(t)
+	outside := "/e2e-" + filepath.Base(filepath.Dir(s.root))
+	s.write("compose.yaml", `
+services:
+  private: {image: 'busybox:latest', command: sleep 1000, cgroup: private, cgroup_parent: `+outside+`}
+  host: {image: 'busybox:latest', command: sleep 1000, cgroup: host, cgroup_parent: group/of-mine}
+`)
+	t.Cleanup(func() { // made for the container, but whose it is nobody can know: it stays, as with docker
+		dirs, _ := filepath.Glob("/sys/fs/cgroup/*" + outside)
+		for _, d := range append(dirs, "/sys/fs/cgroup"+outside) {
+			if err := os.Remove(d); err != nil && !errors.Is(err, os.ErrNotExist) {
+				t.Error(err)
+			}
+		}
+	})
+	s.must("up", "-d")
+	defer s.must("down", "-t", "0")
+	for service, parent := range map[string]string{"private": outside, "host": "/group/of-mine"} {
+		r := s.record(service)
+		dir := cgroupOf(t, r.State.Pid, "memory")
+		if !strings.HasSuffix(dir, parent+"/"+r.ID) || service == "private" && dir != filepath.Join("/sys/fs/cgroup", either("memory", ""), parent, r.ID) {
+			t.Errorf("%s is in %s", service, dir)
+		}
+		seen := s.must("exec", "-T", service, "cat", "/proc/self/cgroup")
+		if got := strings.Contains(seen, r.ID); got != (service == "host") {
+			t.Errorf("%s sees %s", service, seen)
+		}
+	}
+	// The group of one container that is gone is gone; its neighbour's is not.
+	s.must("kill", "host")
+	eventually(t, 30*time.Second, func() error {
+		if r := s.record("host"); r.State.Status != "exited" {
+			return errors.New(r.State.Status)
+		}
+		return nil
+	})
+	if r := s.record("private"); r.State.Status != "running" {
+		t.Errorf("%+v", r.State)
+	}
+}
+
+// Limits that cannot be are refused before anything is made, with docker's reasons.
+func TestImpossibleResources(t *testing.T) {
+	t.Parallel()
+	s := newBusyboxSite(t)
+	for yaml, want := range map[string]string{
+		"mem_limit: 1m":                                    "minimum memory limit allowed is 6MB",
+		"memswap_limit: 64m":                               "you should always set the memory limit",
+		"mem_limit: 64m, memswap_limit: 32m":               "memoryswap limit should be larger",
+		"mem_limit: 64m, mem_reservation: 96m":             "can not be less than memory reservation",
+		"mem_swappiness: 101":                              "range is 0-100",
+		"cpus: 4711":                                       "CPUs available",
+		"cpus: 1, cpu_quota: 50000":                        "cannot both be set",
+		"cpu_period: 10":                                   "can not be less than 1ms",
+		"cpuset: 4000-4001":                                "requested CPUs are not available",
+		"cpuset: zero":                                     "is no list of numbers",
+		"cgroup_parent: ../../escape":                      "must not contain ..",
+		"blkio_config: {weight: 5}":                        "from 10 to 1000",
+		"cpu_rt_period: 1000, cpu_rt_runtime: 2000":        "cannot be higher than",
+		"deploy: {resources: {limits: {memory: 1000k}}}": "minimum memory limit allowed is 6MB",
+	} {
+		s.write("compose.yaml", "services: {web: {image: 'busybox:latest', command: sleep 1000, "+yaml+"}}\n")
+		r := s.run("up", "-d")
+		if r.code == 0 || !strings.Contains(r.stderr, want) || !strings.Contains(r.stderr, "web") {
+			t.Errorf("%s: %s", yaml, r)
+		}
+	}
+	s.mustBeEmpty("project")
+}
