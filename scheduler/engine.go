@@ -57,6 +57,7 @@ type Engine struct {
 	networks map[string]netdriver.Network // by full name
 	reserved map[string]bool              // names of containers that are being created
 	execs    map[string]*Exec             // by id
+	doing    doings
 
 	buildOnce sync.Mutex
 	builder   *build.Builder

@@ -66,6 +66,8 @@ func (p Paths) builder() string            { return filepath.Join(p.Root, "build
 func (p Paths) volumes() string            { return filepath.Join(p.Root, "volumes") }
 func (p Paths) projects() string           { return filepath.Join(p.Root, "projects") }
 func (p Paths) project(name string) string { return filepath.Join(p.projects(), name+".json") }
+func (p Paths) histories() string          { return filepath.Join(p.Root, "histories") }
+func (p Paths) history(name string) string { return filepath.Join(p.histories(), name+".json") }
 func (p Paths) events() string             { return filepath.Join(p.Root, "events.jsonl") }
 func (p Paths) bootID() string             { return filepath.Join(p.Root, "boot-id") }
 func (p Paths) trash() string              { return filepath.Join(p.Root, "trash") }
@@ -76,7 +78,7 @@ func (p Paths) files() string              { return filepath.Join(p.Run, "files"
 
 // create makes the folders. Only root may look into them: container layers hold set-user-id programs (CVE-2021-41091).
 func (p Paths) create() error {
-	for _, d := range []string{p.Root, p.Run, p.containers(), p.images(), p.TempDir(), p.builder(), p.volumes(), p.projects(), p.trash(), p.runtime(), p.rootfs(), p.files()} {
+	for _, d := range []string{p.Root, p.Run, p.containers(), p.images(), p.TempDir(), p.builder(), p.volumes(), p.projects(), p.histories(), p.trash(), p.runtime(), p.rootfs(), p.files()} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return err
 		}

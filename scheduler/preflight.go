@@ -23,6 +23,7 @@ func (r *run) preflight(ctx context.Context, p *plan.Plan) error {
 	wanted := hostPorts{}
 	for _, op := range p.Ops {
 		if err := r.check(ctx, op, wanted, freed); err != nil {
+			r.chronicle.fail(op.Service, err.Error())
 			return err
 		}
 	}

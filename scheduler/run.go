@@ -29,6 +29,8 @@ type run struct {
 	graphOnce sync.Once
 	graph     *project.Graph
 
+	chronicle chronicle
+
 	mu   sync.Mutex
 	kept map[string]map[string]string // anonymous volumes by mount target, of containers that are replaced, by their id
 }
@@ -102,11 +104,10 @@ func (r *run) saveModel(raw json.RawMessage) error {
 
 func (r *run) dropModel() error {
 	defer r.e.edges.forget(r.name)
-	err := os.Remove(r.e.paths.project(r.name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if err := os.Remove(r.e.paths.project(r.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return err
+	return r.e.dropHistory(r.name)
 }
 
 // services are the named services of the model, or all, and what they depend on when that is asked for.
@@ -130,11 +131,12 @@ func (r *run) walk(ctx context.Context, p *plan.Plan, parallel int) error {
 	for _, note := range p.Notes {
 		r.emit(api.Event{Kind: api.KindWarning, Text: note})
 	}
-	err := plan.Walk(ctx, p, parallel, r.apply)
+	err := plan.Walk(ctx, p, parallel, r.timed)
 	var w *plan.WalkError
 	if !errors.As(err, &w) {
 		return err
 	}
+	r.noteFailures(w)
 	return r.explain(w)
 }
 

@@ -70,6 +70,9 @@ func (u *unit) update(change func(*container.State)) (container.State, error) {
 	if next.Healthy.IsZero() && next.HealthStatus() == supervise.Healthy {
 		next.Healthy = time.Now().UTC()
 	}
+	if next.Health == nil && u.state.Health != nil {
+		next.Probes = u.state.Health.Log
+	}
 	var err error
 	if !u.removed {
 		err = statefile.Write(u.recordPath(), container.Record{Config: u.config, State: next})

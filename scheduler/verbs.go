@@ -5,19 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"tutti/scheduler/api"
 	"tutti/scheduler/plan"
 )
 
 // Up makes what the model says true: observe, plan, apply. What is true already is left alone.
-func (e *Engine) Up(ctx context.Context, q api.UpRequest, emit func(api.Event)) error {
+func (e *Engine) Up(ctx context.Context, q api.UpRequest, emit func(api.Event)) (err error) {
 	r, end, err := e.begin(ctx, "", q.Project, q.Client, emit)
 	if err != nil {
 		return err
 	}
 	defer end()
 	o := q.Options
+	if began := time.Now(); !o.DryRun {
+		defer func() { r.remember("up", o.Services, began, err) }()
+	}
 	options := plan.Options{
 		Services: o.Services, NoDeps: o.NoDeps, ForceRecreate: o.ForceRecreate, NoRecreate: o.NoRecreate, AlwaysRecreateDeps: o.AlwaysRecreateDeps,
 		RemoveOrphans: o.RemoveOrphans, Scale: o.Scale, Build: o.Build, NoBuild: o.NoBuild, Pull: o.Pull, NoStart: o.NoStart,
@@ -52,6 +56,7 @@ func (e *Engine) Up(ctx context.Context, q api.UpRequest, emit func(api.Event)) 
 		if err := r.preflight(ctx, p); err != nil {
 			return err
 		}
+		r.chronicle.planned(p)
 		r.tellUnchanged(p, state, options)
 		images, rest := imagesFirst(p)
 		if err := r.walk(ctx, images, o.Parallel); err != nil {
@@ -184,7 +189,12 @@ func (e *Engine) Services(ctx context.Context, verb string, q api.ServicesReques
 		r.emit(api.Event{Kind: api.KindPlan, Text: p.String(), Changes: len(p.Ops)})
 		return nil
 	}
-	if err := r.walk(ctx, p, 0); err != nil || !q.Wait {
+	began := time.Now()
+	err = r.walk(ctx, p, 0)
+	if verb != "stop" {
+		r.remember(verb, q.Services, began, err)
+	}
+	if err != nil || !q.Wait {
 		return err
 	}
 	return r.awaitServices(ctx, q.Services)

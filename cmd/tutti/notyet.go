@@ -22,7 +22,6 @@ var commandsNotYet = []notYet{
 	{"publish", "Publish compose application"},
 	{"run", "Run a one-off command on a service"},
 	{"system", "Manage the engine"},
-	{"why", "Explain the state of a service"},
 	{"watch", "Watch build context for service and rebuild/refresh containers when files are updated"},
 }
 

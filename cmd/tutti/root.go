@@ -48,7 +48,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.configCommand(), a.imagesCommand(), a.listCommand(), a.startCommand(), a.stopCommand(), a.restartCommand(),
 		a.killCommand(), a.versionCommand(), a.pauseCommand(), a.unpauseCommand(), a.createCommand(), a.scaleCommand(),
 		a.removeStoppedCommand(), a.waitCommand(), a.portCommand(), a.volumesCommand(), a.topCommand(), a.statsCommand(),
-		a.eventsCommand())
+		a.eventsCommand(), a.whyCommand())
 	add(root, groupObject, a.imageCommand(), a.containerCommand(), a.networkCommand(), a.volumeCommand(), a.loginCommand(),
 		a.logoutCommand(), ociCommand())
 	add(root, groupNotYet, notYetCommands("tutti", commandsNotYet)...)

@@ -39,6 +39,7 @@ type State struct {
 	Run       int                     `json:"run,omitempty"`     // counts starts: names the process of this run to the keeper
 	Health    *supervise.Health       `json:"health,omitempty"`
 	Healthy   time.Time               `json:"healthy,omitzero"` // when this run was healthy for the first time
+	Probes    []supervise.ProbeResult `json:"probes,omitempty"` // the last ones of the run that has ended
 	Signal    int                     `json:"signal,omitempty"` // that ended the last run; 0: it ended by itself
 	OOM       *OOM                    `json:"oom,omitempty"`
 	Lost      bool                    `json:"lost,omitempty"` // nobody saw how the last run ended

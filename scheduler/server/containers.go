@@ -59,6 +59,10 @@ func (s *server) containerRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /containers/{id}/stats", s.containerStats)
 	mux.HandleFunc("GET /events", s.events)
 	mux.HandleFunc("GET "+api.Prefix+"/projects/{name}/stats", s.projectStats)
+	mux.HandleFunc("GET "+api.Prefix+"/projects/{name}/why", func(w http.ResponseWriter, r *http.Request) {
+		report, err := s.e.Why(r.Context(), r.PathValue("name"), r.URL.Query()["service"])
+		reply(w, report, err)
+	})
 	mux.HandleFunc("GET "+api.Prefix+"/projects/{name}/top", func(w http.ResponseWriter, r *http.Request) {
 		l, err := s.e.TopProject(r.PathValue("name"), r.URL.Query()["service"])
 		reply(w, l, err)
