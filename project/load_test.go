@@ -228,32 +228,32 @@ services:
   web:
     image: "web:x${NOT_SET}"
     cap_add: [NET_ADMIN]
-    security_opt: [no-new-privileges, "apparmor=x"]
+    security_opt: [no-new-privileges, "label=type:x", "label:disable"]
     logging: {driver: syslog}
     network_mode: host
     deploy:
-      mode: global
+      mode: global-job
       update_config: {parallelism: 1}
       resources: {limits: {memory: 1g}}
-    gpus: all
+    cpu_count: 2
     platform: linux/s390x
-  other: {image: x, profiles: [x], gpus: all}
+  other: {image: x, profiles: [x], cpu_count: 2}
 `)
 	got := strings.Join(p.Warnings(), "\n")
 	for _, want := range []string{
 		`The "NOT_SET" variable is not set`,
-		"<stdin>:6: service \"web\": `security_opt: apparmor=x` has no effect",
+		"<stdin>:6: service \"web\": `security_opt: label=type:x` has no effect",
 		"<stdin>:7: service \"web\": `logging.driver: syslog` has no effect: only json-file",
-		"<stdin>:10: service \"web\": `deploy.mode: global` has no effect",
+		"<stdin>:10: service \"web\": `deploy.mode: global-job` has no effect",
 		"<stdin>:11: service \"web\": `deploy.update_config` has no effect",
-		"<stdin>:13: service \"web\": `gpus` has no effect",
+		"<stdin>:13: service \"web\": `cpu_count` has no effect",
 		"<stdin>:14: service \"web\": `platform: linux/s390x` has no effect",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no warning %q in\n%s", want, got)
 		}
 	}
-	for _, silent := range []string{"cap_add", "no-new-privileges`", "limits", "network_mode", "other"} {
+	for _, silent := range []string{"cap_add", "no-new-privileges`", "disable", "limits", "network_mode", "other"} {
 		if strings.Contains(got, silent) {
 			t.Errorf("there is a warning about %s in\n%s", silent, got)
 		}

@@ -32,24 +32,18 @@ var Limitations = []Limitation{
 	{Path: "services.*.credential_spec", Reason: "Windows only"},
 	{Path: "services.*.deploy.endpoint_mode", Reason: "Swarm only"},
 	{Path: "services.*.deploy.labels", Reason: "Swarm only, use labels"},
-	{Path: "services.*.deploy.mode", Only: isNot("replicated"), Reason: "only `replicated` is implemented"},
+	{Path: "services.*.deploy.mode", Only: isNot("replicated", "global"), Reason: "Swarm only, a service whose containers end is a job"},
 	{Path: "services.*.deploy.placement", Reason: "there is one host only"},
 	{Path: "services.*.deploy.resources.reservations.cpus", Reason: "Swarm only, use cpu_shares for a share of the processors"},
-	{Path: "services.*.deploy.resources.reservations.devices", Reason: notYet},
 	{Path: "services.*.deploy.resources.reservations.generic_resources", Reason: notYet},
 	{Path: "services.*.deploy.rollback_config", Reason: notYet},
 	{Path: "services.*.deploy.update_config", Reason: notYet},
-	{Path: "services.*.external_links", Reason: notYet},
-	{Path: "services.*.gpus", Reason: notYet},
-	{Path: "services.*.ipc", Only: isNot("host", "private", "shareable", "service:*", "container:*"), Reason: "only host, private, shareable, service:NAME and container:NAME are implemented"},
-	{Path: "services.*.isolation", Reason: "Windows only"},
 	{Path: "services.*.logging.driver", Only: isNot("json-file", "local", "journald", "syslog", "none"), Reason: "only json-file, local, journald, syslog and none are implemented"},
 	{Path: "services.*.logging.options.compress", Only: isTrue, Reason: "rotated files are not compressed"},
 	{Path: "services.*.models", Reason: notYet},
 	{Path: "services.*.network_mode", Only: isNot("host", "none", "bridge", "service:*", "container:*"), Reason: "only host, none, bridge, service:NAME and container:NAME are implemented"},
 	{Path: "services.*.networks.*.driver_opts", Reason: notYet},
 	{Path: "services.*.networks.*.link_local_ips", Reason: notYet},
-	{Path: "services.*.pid", Only: isNot("host", "service:*", "container:*"), Reason: "only host, service:NAME and container:NAME are implemented"},
 	{Path: "services.*.platform", Only: isNot(native...), Reason: "only the platform of this host, linux/" + runtime.GOARCH + ", is implemented"},
 	{Path: "services.*.ports.[].protocol", Only: isNot("tcp", "udp"), Reason: "only tcp and udp are implemented"},
 	{Path: "services.*.post_start", Reason: notYet},
@@ -57,14 +51,7 @@ var Limitations = []Limitation{
 	{Path: "services.*.pre_stop", Reason: notYet},
 	{Path: "services.*.provider", Reason: notYet},
 	{Path: "services.*.runtime", Reason: "containers always run on the built-in runtime"},
-	{Path: "services.*.security_opt.[]", Only: isNot(securityOptions...), Reason: "only no-new-privileges and seccomp are implemented"},
-	{Path: "services.*.storage_opt", Reason: notYet},
-	{Path: "services.*.umask", Reason: notYet},
-	{Path: "services.*.use_api_socket", Reason: notYet},
-	{Path: "services.*.userns_mode", Only: isNot("host"), Reason: "only `host` is implemented"},
-	{Path: "services.*.uts", Only: isNot("host"), Reason: "only `host` is implemented"},
-	{Path: "services.*.volumes.[].type", Only: isNot("bind", "volume", "tmpfs"), Reason: "only bind, volume and tmpfs mounts are implemented"},
-	{Path: "services.*.volumes_from", Reason: notYet},
+	{Path: "services.*.security_opt.[]", Only: isLabel, Reason: "containers have no SELinux labels"},
 	{Path: "networks.*.driver", Only: isNot("bridge", "default", "host", "none"), Reason: "only the driver bridge is implemented"},
 	{Path: "networks.*.enable_ipv4", Only: isFalse, Reason: notYet},
 	{Path: "networks.*.ipam.driver", Only: isNot("default"), Reason: "only the driver default is implemented"},
@@ -77,10 +64,7 @@ var Limitations = []Limitation{
 	{Path: "secrets.*.template_driver", Reason: "Swarm only"},
 }
 
-var (
-	securityOptions = []string{"no-new-privileges", "no-new-privileges:*", "no-new-privileges=*", "seccomp=*", "seccomp:*", "apparmor=unconfined", "apparmor:unconfined", "label=*", "label:*"}
-	native          = []string{"linux", "linux/" + runtime.GOARCH, "linux/" + runtime.GOARCH + "/*", runtime.GOARCH}
-)
+var native = []string{"linux", "linux/" + runtime.GOARCH, "linux/" + runtime.GOARCH + "/*", runtime.GOARCH}
 
 // isNot tells whether a value is none of some texts, of which a final * stands for
 // anything. An empty value is the default.
@@ -92,6 +76,12 @@ func isNot(texts ...string) func(any) bool {
 			return s == text || open && strings.HasPrefix(s, prefix)
 		})
 	}
+}
+
+// isLabel tells whether an SELinux label is asked for; to ask for none is to get what is wanted.
+func isLabel(value any) bool {
+	s := strings.Replace(fmt.Sprint(value), ":", "=", 1)
+	return strings.HasPrefix(s, "label=") && s != "label=disable"
 }
 
 func isTrue(value any) bool  { return value == true || value == "true" }

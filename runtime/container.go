@@ -56,6 +56,7 @@ type state struct {
 	Caps        wire.Caps
 	NoNewPrivs  bool
 	OOMScoreAdj string
+	AppArmor    string
 	Groups      []string
 	Personality uint64 // as in wire.Process
 	NoKeyring   bool

@@ -164,7 +164,7 @@ func (c *Container) remember(p *wire.Process, groups []string) error {
 	c.state.Filter, c.state.FilterFlags = p.Filter, p.FilterFlags
 	c.state.Caps, c.state.NoNewPrivs = p.Caps, p.NoNewPrivs
 	c.state.OOMScoreAdj, c.state.Groups = p.OOMScoreAdj, groups
-	c.state.Personality = p.Personality
+	c.state.Personality, c.state.AppArmor = p.Personality, p.Apparmor
 	return statefile.Write(c.rt.stateFile(c.id), &c.state)
 }
 

@@ -76,6 +76,9 @@ func (c *Container) execConfig(p *specs.Process) (*wire.Config, error) {
 	}
 	process.Personality = c.state.Personality
 	process.Filter, process.FilterFlags = c.state.Filter, c.state.FilterFlags
+	if process.Apparmor == "" {
+		process.Apparmor = c.state.AppArmor
+	}
 	if process.OOMScoreAdj == "" {
 		process.OOMScoreAdj = c.state.OOMScoreAdj
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -77,6 +78,10 @@ func MountOptions() []string {
 	return names
 }
 
+// foreignRoot is a path in the root of another process. The kernel binds nothing of
+// another mount namespace than the caller's: init takes it from inside of that one.
+var foreignRoot = regexp.MustCompile(`^(/proc/[0-9]+)/root(/.+)$`)
+
 // wireMount translates an OCI mount. A bind has no type on the wire.
 func wireMount(m specs.Mount) (wire.Mount, error) {
 	w := wire.Mount{Dest: path.Clean("/" + m.Destination), Source: m.Source, Type: m.Type}
@@ -116,6 +121,9 @@ func wireMount(m specs.Mount) (wire.Mount, error) {
 	}
 	if w.Source == "" {
 		w.Source = m.Type
+	}
+	if f := foreignRoot.FindStringSubmatch(m.Source); w.Type == "" && f != nil {
+		w.Namespace, w.Source = f[1]+"/ns/mnt", f[2]
 	}
 	w.Data = strings.Join(data, ",")
 	return w, nil

@@ -83,23 +83,33 @@ func AddDevice(s *specs.Spec, host, inside, access string) error {
 	if strings.Trim(access, "rwm") != "" {
 		return fmt.Errorf("device %s: invalid access %q", host, access)
 	}
-	st, err := os.Stat(host)
+	wrap := func(err error) error {
+		return fmt.Errorf("error gathering device information while adding custom device %q: %w", host, err)
+	}
+	real, err := filepath.EvalSymlinks(host)
 	if err != nil {
-		return fmt.Errorf("device %s: %w", host, err)
+		return wrap(err)
+	}
+	st, err := os.Stat(real)
+	if err != nil {
+		return wrap(err)
 	}
 	var devices []specs.LinuxDevice
 	if st.IsDir() {
-		devices, err = HostDevices(host)
+		devices, err = HostDevices(real)
 	} else {
 		var d specs.LinuxDevice
-		d, err = deviceAt(host)
+		d, err = deviceAt(real)
 		devices = append(devices, d)
 	}
+	if err == nil && len(devices) == 0 {
+		err = errors.New("there is no device in that folder")
+	}
 	if err != nil {
-		return fmt.Errorf("device %s: %w", host, err)
+		return wrap(err)
 	}
 	for _, d := range devices {
-		d.Path = path.Join(inside, strings.TrimPrefix(d.Path, host))
+		d.Path = path.Join(inside, strings.TrimPrefix(d.Path, real))
 		major, minor := d.Major, d.Minor
 		s.Linux.Devices = append(s.Linux.Devices, d)
 		s.Linux.Resources.Devices = append(s.Linux.Resources.Devices, specs.LinuxDeviceCgroup{

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -180,44 +179,6 @@ func (p *plan) cgroupMounts(m specs.Mount, cg cgroup.Manager) error {
 	return nil
 }
 
-// sysctlName is what a key may look like: parts of words, never a path upwards.
-var sysctlName = regexp.MustCompile(`^[a-zA-Z0-9_-]+([./][a-zA-Z0-9_:@-]+)+$`)
-
-// ipcSysctls are those of an ipc namespace beside fs.mqueue.*
-var ipcSysctls = []string{
-	"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
-	"kernel.shmmni", "kernel.shm_rmid_forced",
-}
-
-// sysctls checks that every key is one of a namespace that is not the host's.
-func (p *plan) sysctls(spec *specs.Spec) error {
-	for key, value := range spec.Linux.Sysctl {
-		name := strings.ReplaceAll(key, "/", ".")
-		var allowed bool
-		switch {
-		case slices.Contains(ipcSysctls, name) || strings.HasPrefix(name, "fs.mqueue."):
-			allowed = p.private(unix.CLONE_NEWIPC)
-		case strings.HasPrefix(name, "net."):
-			allowed = p.private(unix.CLONE_NEWNET)
-		case name == "kernel.domainname":
-			allowed = p.private(unix.CLONE_NEWUTS)
-		}
-		if !sysctlName.MatchString(key) || strings.ContainsAny(value, "\n\x00") {
-			return fmt.Errorf("sysctl %q=%q: malformed", key, value)
-		}
-		if !allowed {
-			return fmt.Errorf("sysctl %s: it is not in a namespace of the container's own", key)
-		}
-		// As sysctl(8): with "." as the separator a "/" stands for a dot in a name.
-		file := strings.NewReplacer(".", "/", "/", ".").Replace(key)
-		if i := strings.IndexAny(key, "./"); key[i] == '/' {
-			file = key
-		}
-		p.config.Sysctls = append(p.config.Sysctls, wire.Sysctl{Path: file, Value: value})
-	}
-	return nil
-}
-
 // wireProcess translates a process; its seccomp filter is the container's.
 func (r *Runtime) wireProcess(p *specs.Process, groups []string) (wire.Process, error) {
 	if len(p.Args) == 0 {
@@ -261,6 +222,12 @@ func (r *Runtime) wireProcess(p *specs.Process, groups []string) (wire.Process, 
 	var err error
 	w.Caps, err = wireCaps(p.Capabilities, r.ownCaps)
 	return w, err
+}
+
+// KnownRlimit tells whether a name, "RLIMIT_NOFILE", is one of setrlimit(2).
+func KnownRlimit(name string) bool {
+	_, ok := rlimits[name]
+	return ok
 }
 
 // rlimits are the names of setrlimit(2).

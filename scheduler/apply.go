@@ -120,8 +120,16 @@ func (r *run) createContainer(ctx context.Context, op plan.Op) error {
 		return err
 	}
 	s := r.project.Services[op.Service]
-	c, err := container.FromService(r.project, s, imageDefaults(img))
+	inherited, err := r.e.inherited(r.name, s.VolumesFrom)
 	if err != nil {
+		return err
+	}
+	c, err := container.FromService(r.project, s, imageDefaults(img).Without(inherited))
+	if err != nil {
+		return err
+	}
+	c.Inherit(inherited)
+	if err := r.giveCredentials(&c); err != nil {
 		return err
 	}
 	if err := r.tellUnfit(c); err != nil {
@@ -133,7 +141,7 @@ func (r *run) createContainer(ctx context.Context, op plan.Op) error {
 	c.DependsOn = r.dependencies(op.Service)
 	if c.Hostname == "" {
 		c.Hostname = c.ID[:12]
-		if host, err := os.Hostname(); err == nil && c.NetworkMode == "host" {
+		if host, err := os.Hostname(); err == nil && (c.NetworkMode == "host" || c.UTS == "host") {
 			c.Hostname = host
 		}
 	}

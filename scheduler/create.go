@@ -87,7 +87,14 @@ func (e *Engine) mountVolumes(ctx context.Context, c *container.Config, keep map
 	var lowers []string
 	for i := range c.Mounts {
 		m := &c.Mounts[i]
-		if m.Type != volumes.TypeVolume {
+		if m.Type == volumes.TypeImage {
+			img, err := e.images.Get(ctx, m.Source)
+			if err != nil {
+				return err
+			}
+			m.Source = img.ID
+		}
+		if m.Type != volumes.TypeVolume || m.Inherited {
 			continue
 		}
 		spec := volumes.Spec{Name: m.Source, Driver: "local"}

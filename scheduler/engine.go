@@ -49,8 +49,8 @@ type Engine struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // supervision and background work
 
-	journalFails atomic.Bool // the last event could not be kept
-	features func() (cgroup.Features, error) // of the host, looked up once
+	journalFails atomic.Bool                     // the last event could not be kept
+	features     func() (cgroup.Features, error) // of the host, looked up once
 
 	mu       sync.Mutex
 	units    map[string]*unit             // by id

@@ -153,7 +153,7 @@ func (e *Engine) StartExec(x *Exec, s Streams, started func()) error {
 	if p == nil {
 		return fmt.Errorf("%w: container %s is not running", ErrConflict, x.unit.config.Name)
 	}
-	process := x.unit.config.Process(x.Config.Args, x.Config.Privileged)
+	process := x.unit.newProcess(x.Config.Args, x.Config.Privileged)
 	process.Env = append(process.Env, x.Config.Env...)
 	process.Terminal = x.Config.TTY
 	if x.Config.User != "" {

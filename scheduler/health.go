@@ -157,7 +157,7 @@ func (e *Engine) execCaptured(ctx context.Context, u *unit, p *runtime.Container
 		return "", 0, err
 	}
 	defer r.Close()
-	proc, err := p.Exec(ctx, newID(), u.config.Process(args, false), runtime.Stdio{Stdout: w, Stderr: w})
+	proc, err := p.Exec(ctx, newID(), u.newProcess(args, false), runtime.Stdio{Stdout: w, Stderr: w})
 	_ = w.Close()
 	if err != nil {
 		return "", 0, err

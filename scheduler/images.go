@@ -12,6 +12,7 @@ import (
 	"tutti/scheduler/container"
 	"tutti/scheduler/plan"
 	"tutti/scheduler/supervise"
+	"tutti/volumes"
 )
 
 // imageDefaults is what a container takes over from an image.
@@ -58,7 +59,7 @@ func (e *Engine) removeImage(ctx context.Context, ref string) error {
 func (e *Engine) RemoveImage(ctx context.Context, ref string, force bool) ([]image.Removal, error) {
 	var user string
 	removed, err := e.images.Remove(ctx, ref, image.RemoveOptions{Force: force, InUse: func(id string) bool {
-		users := e.selectUnits(func(c *container.Config) bool { return c.ImageID == id })
+		users := e.selectUnits(func(c *container.Config) bool { return c.ImageID == id || c.Mounted(volumes.TypeImage, id) })
 		if len(users) > 0 {
 			user = users[0].config.Name
 		}

@@ -2,27 +2,42 @@ package scheduler
 
 import (
 	"context"
+	"slices"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"tutti/volumes"
 )
 
-// mounts are the container's volumes, binds, tmpfs, configs and secrets for its next run, parents first.
+// mounts are the container's volumes, binds, tmpfs, images, configs and secrets for its next run, parents first.
 func (e *Engine) mounts(ctx context.Context, u *unit) ([]specs.Mount, error) {
-	wanted := make([]volumes.Mount, 0, len(u.config.Mounts))
+	var wanted []volumes.Mount
+	var all []specs.Mount
 	for _, m := range u.config.Mounts {
-		wanted = append(wanted, m.Mount)
+		if m.Type != volumes.TypeImage {
+			wanted = append(wanted, m.Mount)
+			continue
+		}
+		image, err := e.imageMount(ctx, m.Mount)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, image)
 	}
-	all, err := e.volumes.Mounts(ctx, wanted)
-	if err != nil {
-		return nil, err
-	}
-	made, err := volumes.Files(e.filesDir(u.id), u.config.Files)
+	made, err := e.volumes.Mounts(ctx, wanted)
 	if err != nil {
 		return nil, err
 	}
 	all = append(all, made...)
+	made, err = volumes.Files(e.filesDir(u.id), u.config.Files)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, made...)
+	taken := slices.ContainsFunc(all, func(m specs.Mount) bool { return m.Destination == apiSocket })
+	if u.config.APISocket && !taken {
+		all = append(all, specs.Mount{Destination: apiSocket, Type: "bind", Source: e.paths.Socket(), Options: []string{"bind", "rprivate"}})
+	}
 	volumes.Sort(all)
 	return all, nil
 }

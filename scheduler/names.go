@@ -101,7 +101,7 @@ func (n *names) linkRecords(e nameEntry, private string) []dns.Record {
 	var records []dns.Record
 	for _, l := range e.config.Links {
 		for _, other := range n.entries {
-			if other.config.Project != e.config.Project || other.config.Service != l.Service {
+			if !l.To(other.config, e.config.Project) {
 				continue
 			}
 			for _, p := range other.endpoints {

@@ -55,16 +55,14 @@ func (e *Engine) CreateVolume(s volumes.Spec) (volumes.Volume, error) {
 	return e.makeVolume(s)
 }
 
+// volumeUsers are the containers that have a volume.
+func (e *Engine) volumeUsers(name string) []*unit {
+	return e.selectUnits(func(c *container.Config) bool { return c.Mounted(volumes.TypeVolume, name) })
+}
+
 // RemoveVolume removes a volume that no container has.
 func (e *Engine) RemoveVolume(name string, force bool) error {
-	users := e.selectUnits(func(c *container.Config) bool {
-		for _, m := range c.Mounts {
-			if m.Type == volumes.TypeVolume && m.Source == name {
-				return true
-			}
-		}
-		return false
-	})
+	users := e.volumeUsers(name)
 	if len(users) > 0 {
 		var names []string
 		for _, u := range users {

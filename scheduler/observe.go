@@ -34,17 +34,29 @@ func (r *run) observe(ctx context.Context) (plan.State, error) {
 	}
 	s.Images = map[string]string{}
 	for name := range r.project.Services {
-		ref := r.project.ImageName(name)
-		img, err := r.e.images.Get(ctx, ref)
-		if errors.Is(err, image.ErrNotFound) {
-			continue
+		for _, ref := range r.imagesOf(name) {
+			img, err := r.e.images.Get(ctx, ref)
+			if errors.Is(err, image.ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return s, err
+			}
+			s.Images[ref] = img.ID
 		}
-		if err != nil {
-			return s, err
-		}
-		s.Images[ref] = img.ID
 	}
 	return s, nil
+}
+
+// imagesOf are the references of a service's image and of those that it mounts.
+func (r *run) imagesOf(service string) []string {
+	refs := []string{r.project.ImageName(service)}
+	for _, v := range r.project.Services[service].Volumes {
+		if volumes.Type(v.Type) == volumes.TypeImage && v.Source != "" {
+			refs = append(refs, v.Source)
+		}
+	}
+	return refs
 }
 
 func (e *Engine) observed(u *unit) plan.Container {
@@ -58,7 +70,7 @@ func (e *Engine) observed(u *unit) plan.Container {
 		o.Networks = append(o.Networks, n.Network)
 	}
 	for _, m := range c.Mounts {
-		if m.Type == volumes.TypeVolume && !m.Anonymous {
+		if m.Type == volumes.TypeVolume && !m.Anonymous && !m.Inherited {
 			o.Volumes = append(o.Volumes, m.Source)
 		}
 	}

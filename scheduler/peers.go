@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
+
 	"tutti/runtime"
 	"tutti/scheduler/container"
 )
@@ -40,4 +42,97 @@ func (e *Engine) peerProcess(c *container.Config, mode string) (*runtime.Contain
 		return nil, fmt.Errorf("the container %s does not run", u.config.Name)
 	}
 	return p, nil
+}
+
+// share adds to the options of a run what the container has in common with others: the pid and ipc namespaces, with the
+// latter /dev/shm, and the name of the one whose network it is on.
+func (e *Engine) share(c *container.Config, o *container.SpecOptions) error {
+	if strings.Contains(c.NetworkMode, ":") {
+		peer, err := e.peer(c, c.NetworkMode)
+		if err != nil {
+			return fmt.Errorf("network_mode: %w", err)
+		}
+		o.Hostname, o.Domainname = peer.hostname(), peer.config.Domainname
+	}
+	if strings.Contains(c.Pid, ":") {
+		p, err := e.peerProcess(c, c.Pid)
+		if err != nil {
+			return fmt.Errorf("pid: %w", err)
+		}
+		o.Join = append(o.Join, specs.LinuxNamespace{Type: specs.PIDNamespace, Path: fmt.Sprintf("/proc/%d/ns/pid", p.Pid())})
+	}
+	if strings.Contains(c.IPC, ":") {
+		u, err := e.peer(c, c.IPC)
+		if err == nil {
+			err = checkShareable(u.config.Name, u.config.IPC)
+		}
+		if err != nil {
+			return fmt.Errorf("ipc: %w", err)
+		}
+		p, err := e.peerProcess(c, c.IPC)
+		if err != nil {
+			return fmt.Errorf("ipc: %w", err)
+		}
+		o.Join = append(o.Join, specs.LinuxNamespace{Type: specs.IPCNamespace, Path: fmt.Sprintf("/proc/%d/ns/ipc", p.Pid())})
+		o.Shm = fmt.Sprintf("/proc/%d/root/dev/shm", p.Pid())
+	}
+	return nil
+}
+
+// checkShareable refuses to join an ipc namespace that its container keeps for itself, as docker does. mode is that
+// container's own.
+func checkShareable(name, mode string) error {
+	switch mode {
+	case "", "none", "private":
+		return fmt.Errorf("%s: non-shareable IPC: give that one `ipc: shareable`", name)
+	}
+	return nil
+}
+
+// checkPeers makes sure that a container whose namespaces or volumes are to be shared exists, when it is not one of this
+// project, and lets others share its ipc namespace.
+func (r *run) checkPeers(c *container.Config) error {
+	for key, mode := range map[string]string{"network_mode": c.NetworkMode, "pid": c.Pid, "ipc": c.IPC} {
+		name, isService := strings.CutPrefix(mode, "service:")
+		switch {
+		case isService && key == "ipc":
+			if err := checkShareable(name, r.project.Services[name].Ipc); err != nil {
+				return container.At(err, key)
+			}
+		case strings.HasPrefix(mode, "container:"):
+			u, err := r.e.peer(c, mode)
+			if err == nil && key == "ipc" {
+				err = checkShareable(name, u.config.IPC)
+			}
+			if err != nil {
+				return container.At(err, key)
+			}
+		}
+	}
+	service := r.project.Services[c.Service]
+	for _, from := range service.VolumesFrom {
+		mode, _, err := container.VolumesFrom(from)
+		if err == nil && strings.HasPrefix(mode, "container:") {
+			_, err = r.e.peer(c, mode)
+		}
+		if err != nil {
+			return container.At(err, "volumes_from")
+		}
+	}
+	return nil
+}
+
+// hostname is the container's name for itself: that of the one whose network it shares, if it does.
+func (u *unit) hostname() string {
+	if shared := u.snapshot().Hostname; shared != "" {
+		return shared
+	}
+	return u.config.Hostname
+}
+
+// newProcess is a further process in the container, see container.Config.Process.
+func (u *unit) newProcess(args []string, privileged bool) *specs.Process {
+	c := u.config
+	c.Hostname = u.hostname()
+	return c.Process(args, privileged)
 }

@@ -2,9 +2,9 @@ package scheduler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
-	"strings"
 
 	"tutti/netdriver"
 	"tutti/scheduler/container"
@@ -39,7 +39,7 @@ func (r *run) check(ctx context.Context, op plan.Op, wanted hostPorts, freed map
 	case plan.BuildImage:
 		return r.project.CheckBuild(op.Service)
 	case plan.CreateContainer:
-		c, err := container.FromService(r.project, r.project.Services[op.Service], container.Image{Cmd: []string{"true"}})
+		c, err := container.FromService(r.project, r.project.Services[op.Service], container.Image{Entrypoint: []string{"of the image"}})
 		if err != nil {
 			return r.at(err, op.Service)
 		}
@@ -47,7 +47,13 @@ func (r *run) check(ctx context.Context, op plan.Op, wanted hostPorts, freed map
 			return r.at(err, op.Service)
 		}
 		if err := r.checkPeers(&c); err != nil {
-			return r.at(err, op.Service, "network_mode")
+			return r.at(err, op.Service)
+		}
+		if _, err := ParseSignal(c.StopSignal); err != nil {
+			return r.at(container.At(err, "stop_signal"), op.Service)
+		}
+		if err := c.Check(); err != nil {
+			return r.at(err, op.Service)
 		}
 		return r.at(r.checkPorts(ctx, op.Container, c.Ports, wanted, freed), op.Service, "ports")
 	case plan.StartContainer:
@@ -66,6 +72,9 @@ func (r *run) check(ctx context.Context, op plan.Op, wanted hostPorts, freed map
 func (r *run) at(err error, service string, key ...string) error {
 	if err == nil {
 		return nil
+	}
+	if f, ok := errors.AsType[*container.Fault](err); ok {
+		key = f.Key
 	}
 	file, line := r.project.Position(append([]string{"services", service}, key...)...)
 	if line == 0 {
@@ -105,18 +114,6 @@ func (e *Engine) portOwner(port uint16, proto string) *unit {
 		for _, b := range u.snapshot().Bindings {
 			if b.HostPort == port && b.Proto == proto {
 				return u
-			}
-		}
-	}
-	return nil
-}
-
-// checkPeers makes sure that a container whose namespaces are to be shared exists, when it is not one of this project.
-func (r *run) checkPeers(c *container.Config) error {
-	for key, mode := range map[string]string{"network_mode": c.NetworkMode, "pid": c.Pid, "ipc": c.IPC} {
-		if strings.HasPrefix(mode, "container:") {
-			if _, err := r.e.peer(c, mode); err != nil {
-				return fmt.Errorf("%s: %w", key, err)
 			}
 		}
 	}

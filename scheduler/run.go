@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -196,7 +197,7 @@ func (r *run) imageUser(ref string) string {
 	names := r.project.ServiceNames()
 	sort.Strings(names)
 	for _, n := range names {
-		if r.project.ImageName(n) == ref {
+		if slices.Contains(r.imagesOf(n), ref) {
 			return n
 		}
 	}

@@ -65,6 +65,7 @@ type starter struct {
 
 	ns        *netns.NS // nil: the host's
 	path      string    // of the network namespace, "" for the host's
+	hostname  string    // of the container whose network is shared
 	endpoints []container.Endpoint
 	bindings  []netdriver.PortBinding
 	pipes     *logs.Pipes
@@ -96,7 +97,11 @@ func (s *starter) namespace(context.Context) error {
 		if err != nil {
 			return fmt.Errorf("network_mode: %w", err)
 		}
-		s.path = p.NetNS()
+		peer, err := s.e.peer(&s.u.config, mode)
+		if err != nil {
+			return fmt.Errorf("network_mode: %w", err)
+		}
+		s.path, s.hostname = p.NetNS(), peer.hostname()
 		return nil
 	}
 	ns, err := netns.New()
@@ -252,7 +257,7 @@ func (s *starter) execute(ctx context.Context) error {
 	_, err := u.update(func(st *container.State) {
 		*st = container.State{
 			Status: container.Running, Pid: s.created.Pid(), Started: time.Now().UTC(), Finished: before.Finished,
-			Before: before.Ended(), Restarts: before.Restarts, Delay: s.delay, Endpoints: s.endpoints, Bindings: s.bindings,
+			Hostname: s.hostname, Before: before.Ended(), Restarts: before.Restarts, Delay: s.delay, Endpoints: s.endpoints, Bindings: s.bindings,
 			Output: output,
 			Seq:    s.e.starts.Add(1), Again: before.Again,
 		}
@@ -289,14 +294,8 @@ func (e *Engine) spec(ctx context.Context, u *unit, netNS string) (*specs.Spec, 
 		return nil, nil, err
 	}
 	o := container.SpecOptions{Root: e.paths.rootfs(), NetNS: netNS, Mounts: mounts, Etc: e.filesDir(u.id)}
-	for kind, mode := range map[specs.LinuxNamespaceType]string{specs.PIDNamespace: u.config.Pid, specs.IPCNamespace: u.config.IPC} {
-		if strings.HasPrefix(mode, "service:") || strings.HasPrefix(mode, "container:") {
-			p, err := e.peerProcess(&u.config, mode)
-			if err != nil {
-				return nil, nil, fmt.Errorf("%s: %w", kind, err)
-			}
-			o.Join = append(o.Join, specs.LinuxNamespace{Type: kind, Path: fmt.Sprintf("/proc/%d/ns/%s", p.Pid(), kind)})
-		}
+	if err := e.share(&u.config, &o); err != nil {
+		return nil, nil, err
 	}
 	// The host may have been booted with another kernel since the container was created.
 	config, _, err := e.fit(u.config)

@@ -209,7 +209,7 @@ func (e *Engine) remove(ctx context.Context, u *unit, force, withVolumes bool) e
 	}
 	var errs []error
 	for _, m := range u.config.Mounts {
-		if m.Anonymous {
+		if m.Anonymous && len(e.volumeUsers(m.Source)) == 0 {
 			errs = append(errs, e.deleteVolume(m.Source))
 		}
 	}

@@ -20,6 +20,7 @@ const (
 	TypeVolume Type = "volume"
 	TypeBind   Type = "bind"
 	TypeTmpfs  Type = "tmpfs"
+	TypeImage  Type = "image" // the caller's to mount
 )
 
 // Mount is what a container wants mounted.

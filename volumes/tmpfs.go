@@ -2,6 +2,7 @@ package volumes
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -16,10 +17,16 @@ var tmpfsFlags = map[string]string{
 	"relatime": "norelatime", "norelatime": "relatime", "strictatime": "nostrictatime", "nostrictatime": "strictatime",
 }
 
-// tmpfsValues are the options with a value (tmpfs(5)).
-var tmpfsValues = map[string]bool{
-	"size": true, "mode": true, "uid": true, "gid": true, "nr_inodes": true, "nr_blocks": true, "mpol": true,
+// tmpfsValues are the options with a value (tmpfs(5)) and what their values look like.
+var tmpfsValues = map[string]*regexp.Regexp{
+	"size": regexp.MustCompile(`^[0-9]+[kKmMgGtTpPeE%]?$`), "nr_inodes": tmpfsCount, "nr_blocks": tmpfsCount,
+	"mode": regexp.MustCompile(`^[0-7]{1,5}$`), "uid": tmpfsID, "gid": tmpfsID, "mpol": regexp.MustCompile(`^[a-z0-9:,=-]+$`),
 }
+
+var (
+	tmpfsCount = regexp.MustCompile(`^[0-9]+[kKmMgGtTpPeE]?$`)
+	tmpfsID    = regexp.MustCompile(`^[0-9]{1,10}$`)
+)
 
 // tmpfsMount makes a tmpfs with docker's defaults: noexec, nosuid and nodev unless the
 // opposite is given. A later option replaces an earlier one.
@@ -39,12 +46,14 @@ func tmpfsMount(w Mount) (specs.Mount, error) {
 		given = append(given, "ro")
 	}
 	for _, o := range given {
-		key, _, hasValue := strings.Cut(o, "=")
+		key, value, hasValue := strings.Cut(o, "=")
 		opposite, isFlag := tmpfsFlags[o]
 		switch {
 		case o == "" || o == "defaults":
 			continue
-		case !isFlag && (!hasValue || !tmpfsValues[key]):
+		case hasValue && tmpfsValues[key] != nil && !tmpfsValues[key].MatchString(value):
+			return specs.Mount{}, fmt.Errorf("%w on %s: the option %q of a tmpfs has no value that makes sense", ErrMount, w.Target, o)
+		case !isFlag && (!hasValue || tmpfsValues[key] == nil):
 			return specs.Mount{}, fmt.Errorf("%w on %s: unknown option %q of a tmpfs", ErrMount, w.Target, o)
 		}
 		kept := options[:0]
@@ -57,4 +66,13 @@ func tmpfsMount(w Mount) (specs.Mount, error) {
 		options = append(kept, o)
 	}
 	return specs.Mount{Destination: w.Target, Type: "tmpfs", Source: "tmpfs", Options: options}, nil
+}
+
+// CheckTmpfs says what is wrong with the options or the target of a tmpfs.
+func CheckTmpfs(m Mount) error {
+	if _, err := cleanTarget(m.Target); err != nil {
+		return err
+	}
+	_, err := tmpfsMount(m)
+	return err
 }

@@ -30,10 +30,7 @@ func (r *rootfs) mountAll(mounts []wire.Mount) error {
 // whatever this mount namespace sees) at a path inside.
 func (r *rootfs) bind(m *wire.Mount) error {
 	step := "mount " + m.Source + " on " + m.Dest
-	tree, err := int(m.Tree), error(nil)
-	if tree == 0 {
-		tree, err = cloneTree(unix.AT_FDCWD, m.Source, m.Flags&unix.MS_REC != 0)
-	}
+	tree, err := sourceTree(m)
 	if err != nil {
 		return failed(step, err)
 	}
@@ -73,10 +70,8 @@ func (r *rootfs) mountType(m *wire.Mount) error {
 	}
 	if m.Propagation != 0 && fitsConfig(data) {
 		err = attachFilesystem(m, data, dst)
-	} else if err = unix.Fchdir(dst); err == nil {
-		// mount(2) takes no descriptor; "." is as good and cannot be swapped. How this mount shares events is the
-		// parent's way: nothing is passed on.
-		err = unix.Mount(m.Source, ".", m.Type, uintptr(m.Flags), data)
+	} else {
+		err = mountAt(dst, m, data)
 	}
 	if err != nil {
 		return failed(step, err)
@@ -85,6 +80,19 @@ func (r *rootfs) mountType(m *wire.Mount) error {
 		return r.copyUp(dst, m)
 	}
 	return nil
+}
+
+// mountAt mounts a new file system on an open folder. How the mount shares events is
+// its parent's way: nothing is passed on.
+func mountAt(dst int, m *wire.Mount, data string) error {
+	if m.Type == "overlay" && len(data) >= pageSize {
+		return mountLongOverlay("/proc/self/fd/"+itoa(dst), m)
+	}
+	// mount(2) takes no descriptor; "." is as good and cannot be swapped.
+	if err := unix.Fchdir(dst); err != nil {
+		return err
+	}
+	return unix.Mount(m.Source, ".", m.Type, uintptr(m.Flags), data)
 }
 
 // maxConfig is the longest value that fsconfig(2) takes.
@@ -185,6 +193,43 @@ func cloneTree(dir int, path string, recursive bool) (int, error) {
 		flags |= unix.AT_EMPTY_PATH
 	}
 	return unix.OpenTree(dir, path, flags)
+}
+
+// sourceTree is a copy of what a bind mounts, attached nowhere yet.
+func sourceTree(m *wire.Mount) (int, error) {
+	recursive := m.Flags&unix.MS_REC != 0
+	if m.Tree != 0 {
+		return int(m.Tree), nil
+	}
+	if m.Namespace == "" {
+		return cloneTree(unix.AT_FDCWD, m.Source, recursive)
+	}
+	own, err := unix.Open("/proc/thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(own) //nolint:errcheck // opened for reading
+	other, err := unix.Open(m.Namespace, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(other) //nolint:errcheck // opened for reading
+	if err := unix.Setns(other, unix.CLONE_NEWNS); err != nil {
+		return -1, err
+	}
+	tree := -1
+	source, err := openIn(unix.AT_FDCWD, m.Source, unix.O_PATH, inRoot|unix.RESOLVE_NO_SYMLINKS)
+	if err == nil {
+		tree, err = cloneTree(source, "", recursive)
+		_ = unix.Close(source)
+	}
+	if back := unix.Setns(own, unix.CLONE_NEWNS); back != nil {
+		err = back
+	}
+	if err != nil && tree >= 0 {
+		_ = unix.Close(tree)
+	}
+	return tree, err
 }
 
 // attachBind sets the attributes of a detached tree, puts it on target and

@@ -70,10 +70,20 @@ func setRlimits(limits []wire.Rlimit) error {
 	for _, l := range limits {
 		limit := unix.Rlimit{Cur: l.Soft, Max: l.Hard}
 		if err := unix.Prlimit(0, int(l.Resource), &limit, nil); err != nil {
-			return failed("set resource limit "+itoa(int(l.Resource)), err)
+			return failed("set ulimit "+limitName(l.Resource), err)
 		}
 	}
 	return nil
+}
+
+// limitNames are the resources of setrlimit(2) by their numbers.
+const limitNames = "cpu fsize data stack core rss nproc nofile memlock as locks sigpending msgqueue nice rtprio rttime"
+
+func limitName(resource uint32) string {
+	if names := strings.Fields(limitNames); int(resource) < len(names) {
+		return names[resource]
+	}
+	return itoa(int(resource))
 }
 
 // enterCwd enters the working directory, making it for the user if it is missing.

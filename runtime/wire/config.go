@@ -62,6 +62,7 @@ type Mount struct {
 	Tree        uint32 // descriptor of the bind's mount, detached; 0: of Source
 	CopyUp      bool   // fill a new tmpfs with what its mount point holds
 	Propagation uint64 // MS_PRIVATE, MS_SLAVE ... with MS_REC; 0: as it comes
+	Namespace   string // path of the mount namespace that Source is in; empty: init's
 }
 
 // Link is a symbolic link to make, if its path is free.
@@ -189,6 +190,7 @@ func mountFields(x *codec, m *Mount) {
 	x.u32(&m.Tree)
 	x.boolean(&m.CopyUp)
 	x.u64(&m.Propagation)
+	x.str(&m.Namespace)
 }
 
 func (p *Process) fields(x *codec) {

@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,6 +45,7 @@ func FromService(p *project.Project, s types.ServiceConfig, img Image) (Config, 
 		StopSignal: firstOf(s.StopSignal, img.StopSignal), StopGrace: defaultGrace,
 		Annotations: s.Annotations, Sysctls: s.Sysctls, OOMScore: int(s.OomScoreAdj),
 		Pid: s.Pid, IPC: s.Ipc, UTS: s.Uts, Cgroup: s.Cgroup, ShmSize: int64(s.ShmSize),
+		Umask: s.Umask, APISocket: s.UseAPISocket,
 		DNS: s.DNS, DNSSearch: s.DNSSearch, DNSOptions: s.DNSOpts, ExtraHosts: s.ExtraHosts.AsList("="),
 	}
 	if s.StopGracePeriod != nil {
@@ -57,19 +59,19 @@ func FromService(p *project.Project, s types.ServiceConfig, img Image) (Config, 
 	c.Labels = labels(s, img)
 	c.Restart = restartPolicy(s)
 	c.Health = healthCheck(s, img, p.HealthExtensions(s.Name))
-	c.Rlimits = rlimits(s)
-	for _, d := range s.Devices {
-		c.Devices = append(c.Devices, Device{Source: d.Source, Target: firstOf(d.Target, d.Source), Permissions: firstOf(d.Permissions, "rwm")})
-	}
 	return c, firstError(
 		func() (err error) { c.Log, err = logging(s); return },
-		func() (err error) { c.Security, err = security(s); return },
+		func() (err error) { c.Security, err = security(p, s); return },
+		func() (err error) { c.Rlimits, err = rlimits(s); return },
+		func() (err error) { c.Devices, c.DeviceRequests, err = devices(s); return },
 		func() (err error) { c.Resources, err = resources(s); return },
 		func() error { c.CPUs = cpuCount(s); return nil },
 		func() (err error) { c.BlockIO, err = blockIO(s); return },
 		func() (err error) { c.CgroupParent, err = cgroupParent(s); return },
 		func() (err error) { c.Ports, c.Exposed, err = ports(s, img); return },
 		func() error { return c.network(p, s) },
+		func() error { return c.checkModes(s) },
+		func() error { return checkStorage(s) },
 		func() (err error) { c.Mounts, err = mounts(p, s, img); return },
 		func() (err error) { c.Files, err = files(p, s); return },
 	)
@@ -193,6 +195,13 @@ func (c *Config) network(p *project.Project, s types.ServiceConfig) error {
 		}
 		c.Links = append(c.Links, Link{Service: service, Alias: alias})
 	}
+	for _, l := range s.ExternalLinks {
+		name, alias, ok := strings.Cut(l, ":")
+		if !ok {
+			alias = name
+		}
+		c.Links = append(c.Links, Link{Container: name, Alias: alias})
+	}
 	switch mode := s.NetworkMode; {
 	case mode == "", mode == "bridge", mode == "default":
 	case mode == "host", mode == "none", strings.HasPrefix(mode, "service:"), strings.HasPrefix(mode, "container:"):
@@ -278,12 +287,17 @@ func mounts(p *project.Project, s types.ServiceConfig, img Image) ([]Mount, erro
 			all = append(all, m)
 		}
 	}
-	for _, v := range s.Volumes {
+	for i, v := range s.Volumes {
 		m, err := mount(p, v)
 		if err != nil {
-			return nil, err
+			return nil, At(err, "volumes", strconv.Itoa(i))
 		}
 		add(m)
+	}
+	for i, from := range s.VolumesFrom {
+		if _, _, err := VolumesFrom(from); err != nil {
+			return nil, At(err, "volumes_from", strconv.Itoa(i))
+		}
 	}
 	for _, t := range s.Tmpfs {
 		target, options, _ := strings.Cut(t, ":")
@@ -302,7 +316,7 @@ func mounts(p *project.Project, s types.ServiceConfig, img Image) ([]Mount, erro
 func mount(p *project.Project, v types.ServiceVolumeConfig) (Mount, error) {
 	m := Mount{Mount: volumes.Mount{Type: volumes.Type(v.Type), Target: v.Target, ReadOnly: v.ReadOnly}}
 	if !path.IsAbs(v.Target) {
-		return m, fmt.Errorf("volumes: the target %q must be an absolute path", v.Target)
+		return m, fmt.Errorf("the target %q must be an absolute path", v.Target)
 	}
 	switch m.Type {
 	case volumes.TypeVolume:
@@ -322,8 +336,13 @@ func mount(p *project.Project, v types.ServiceVolumeConfig) (Mount, error) {
 		if o := v.Tmpfs; o != nil {
 			m.Size, m.Mode = int64(o.Size), o.Mode
 		}
+	case volumes.TypeImage:
+		m.Source = v.Source
+		if v.Image != nil && v.Image.SubPath != "" {
+			return m, fmt.Errorf("the subpath of an image cannot be mounted: mount all of %s", v.Source)
+		}
 	default:
-		return m, fmt.Errorf("volumes: type %q is not supported yet: use bind, volume or tmpfs", v.Type)
+		return m, fmt.Errorf("type %q is not supported: use bind, volume, tmpfs or image", v.Type)
 	}
 	return m, nil
 }

@@ -113,7 +113,7 @@ func TestFromServiceRefusesByName(t *testing.T) {
 	tests := []struct{ name, body, want string }{
 		{"a log driver", "    logging: {driver: fluentd}\n", `logging driver "fluentd" is not supported yet`},
 		{"a log option", "    logging: {options: {nonsense: x}}\n", "logging option nonsense=x"},
-		{"a security option", "    security_opt: ['apparmor=mine']\n", `security_opt "apparmor=mine" is not supported yet`},
+		{"a security option", "    security_opt: ['selinux=mine']\n", `invalid security option "selinux=mine"`},
 		{"an external secret", "    secrets: [t]\nsecrets: {t: {external: true}}\n", `secret "t" is external`},
 		{"both cpu limits", "    cpus: 1\n    cpu_quota: 50000\n", "cpus and cpu_quota"},
 		{"a network mode", "    network_mode: wormhole\n", `network_mode "wormhole"`},

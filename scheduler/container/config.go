@@ -4,10 +4,13 @@ package container
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"tutti/runtime/cdi"
 	"tutti/scheduler/plan"
 	"tutti/scheduler/supervise"
 	"tutti/volumes"
@@ -57,6 +60,7 @@ type Config struct {
 	Sysctls      map[string]string    `json:"sysctls,omitempty"`
 	Rlimits      []specs.POSIXRlimit  `json:"rlimits,omitempty"`
 	Devices      []Device             `json:"devices,omitempty"`
+	Umask        *uint32              `json:"umask,omitempty"` // nil: 0022
 	OOMScore     int                  `json:"oomScore,omitempty"`
 	Pid          string               `json:"pid,omitempty"` // "", host, container:<id>, service:<name>
 	IPC          string               `json:"ipc,omitempty"` // "", host, none, private, shareable, container:<id>, service:<name>
@@ -74,8 +78,12 @@ type Config struct {
 	ExtraHosts  []string     `json:"extraHosts,omitempty"` // name=address
 	Links       []Link       `json:"links,omitempty"`
 
+	DeviceRequests []cdi.Request `json:"deviceRequests,omitempty"` // CDI devices, found at every start
+
 	Mounts []Mount        `json:"mounts,omitempty"`
 	Files  []volumes.File `json:"files,omitempty"` // configs and secrets
+	// APISocket mounts the engine's socket at /var/run/docker.sock.
+	APISocket bool `json:"apiSocket,omitempty"`
 }
 
 // Security is what widens or narrows the default confinement.
@@ -85,7 +93,10 @@ type Security struct {
 	CapAdd          []string `json:"capAdd,omitempty"`
 	CapDrop         []string `json:"capDrop,omitempty"`
 	NoNewPrivileges bool     `json:"noNewPrivileges,omitempty"`
-	Seccomp         string   `json:"seccomp,omitempty"` // "" = default profile, unconfined, or the path of a profile in docker's format
+	Seccomp         string   `json:"seccomp,omitempty"`  // "" = default profile, unconfined, or a profile in docker's format
+	AppArmor        string   `json:"appArmor,omitempty"` // "" = default profile where the host has AppArmor, unconfined, or a profile's name
+	Unmasked        bool     `json:"unmasked,omitempty"` // nothing of /proc and /sys is masked or read-only
+	WritableCgroups bool     `json:"writableCgroups,omitempty"`
 	DeviceRules     []string `json:"deviceRules,omitempty"`
 }
 
@@ -116,10 +127,19 @@ type Port struct {
 	Published string `json:"published,omitempty"` // "", "8080" or "8080-8090"
 }
 
-// Link makes Service known as Alias to this container alone.
+// Link makes the containers of a service of the project, or one container by its name, known as Alias to this container alone.
 type Link struct {
-	Service string `json:"service"`
-	Alias   string `json:"alias"`
+	Service   string `json:"service,omitempty"`
+	Container string `json:"container,omitempty"`
+	Alias     string `json:"alias"`
+}
+
+// To tells whether the link of a container of a project leads to another container.
+func (l Link) To(c *Config, project string) bool {
+	if l.Container != "" {
+		return c.Name == l.Container || strings.HasPrefix(c.ID, l.Container) && len(l.Container) >= 12
+	}
+	return c.Project == project && c.Service == l.Service
 }
 
 // Mount is something mounted into the container.
@@ -127,6 +147,13 @@ type Mount struct {
 	volumes.Mount
 	// Anonymous volumes belong to this container, or the one that replaces it, alone.
 	Anonymous bool `json:"anonymous,omitempty"`
+	// Inherited mounts are another container's, by volumes_from.
+	Inherited bool `json:"inherited,omitempty"`
+}
+
+// Mounted tells whether the container mounts that volume or image.
+func (c *Config) Mounted(kind volumes.Type, source string) bool {
+	return slices.ContainsFunc(c.Mounts, func(m Mount) bool { return m.Type == kind && m.Source == source })
 }
 
 // Args is the whole argument vector of the container's process.

@@ -2,9 +2,7 @@ package container
 
 import (
 	"fmt"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -14,65 +12,106 @@ import (
 
 // confine widens or narrows the default confinement as docker's flags of the same names do.
 func (c *Config) confine(s *specs.Spec) error {
+	if err := runtime.SetCapabilities(s, c.Security.CapAdd, nil); err != nil {
+		return At(err, "cap_add")
+	}
 	if err := runtime.SetCapabilities(s, c.Security.CapAdd, c.Security.CapDrop); err != nil {
-		return fmt.Errorf("cap_add, cap_drop: %w", err)
+		return At(err, "cap_drop")
 	}
-	switch c.Security.Seccomp {
-	case "":
-	case "unconfined":
-		s.Linux.Seccomp = nil
-	default:
-		profile, err := os.ReadFile(c.Security.Seccomp)
-		if err != nil {
-			return fmt.Errorf("security_opt seccomp: %w", err)
-		}
-		if err := runtime.LoadSeccomp(s, string(profile)); err != nil {
-			return fmt.Errorf("security_opt seccomp: %w", err)
-		}
+	if c.Security.Unmasked {
+		s.Linux.MaskedPaths, s.Linux.ReadonlyPaths = nil, nil
 	}
-	for _, d := range c.Devices {
-		if err := runtime.AddDevice(s, d.Source, d.Target, d.Permissions); err != nil {
-			return fmt.Errorf("devices: %w", err)
-		}
+	if c.Security.WritableCgroups {
+		writable(s, "cgroup")
 	}
-	for _, text := range c.Security.DeviceRules {
-		r, err := deviceRule(text)
-		if err != nil {
-			return err
-		}
-		s.Linux.Resources.Devices = append(s.Linux.Resources.Devices, r)
+	if c.Security.ReadOnly {
+		c.protect(s)
 	}
 	if c.Security.Privileged {
-		return runtime.SetPrivileged(s)
+		if err := runtime.SetPrivileged(s); err != nil {
+			return At(err, "privileged")
+		}
 	}
+	if err := c.seccomp(s); err != nil {
+		return At(err, "security_opt")
+	}
+	if err := c.addDevices(s); err != nil {
+		return err
+	}
+	return c.appArmor(s)
+}
+
+// seccomp replaces the filter of the default, or of a privileged container, by the one that was asked for. Which calls a
+// profile allows depends on the capabilities.
+func (c *Config) seccomp(s *specs.Spec) error {
+	switch c.Security.Seccomp {
+	case "":
+		return nil
+	case runtime.Unconfined:
+		s.Linux.Seccomp = nil
+		return nil
+	}
+	return runtime.LoadSeccomp(s, c.Security.Seccomp)
+}
+
+// protect makes the mounts of the kernel's read-only with the root, as docker does.
+func (c *Config) protect(s *specs.Spec) {
+	for i := range s.Mounts {
+		switch m := &s.Mounts[i]; m.Destination {
+		case "/proc", "/dev/pts", "/dev/shm", "/dev/mqueue", "/dev":
+		default:
+			if !slices.Contains(m.Options, "ro") {
+				m.Options = append(m.Options, "ro")
+			}
+		}
+	}
+}
+
+// writable takes the option "ro" from the mounts of a type.
+func writable(s *specs.Spec, kind string) {
+	for i := range s.Mounts {
+		if m := &s.Mounts[i]; m.Type == kind {
+			m.Options = slices.DeleteFunc(m.Options, func(o string) bool { return o == "ro" })
+		}
+	}
+}
+
+// appArmor chooses the profile as docker does where the host has AppArmor.
+func (c *Config) appArmor(s *specs.Spec) error {
+	if !runtime.AppArmorEnabled() {
+		return nil
+	}
+	profile := c.Security.AppArmor
+	switch {
+	case profile == "" && c.Security.Privileged:
+		profile = runtime.Unconfined
+	case profile == "":
+		profile = runtime.AppArmorDefault
+	}
+	if err := runtime.CheckAppArmor(profile); err != nil {
+		return At(err, "security_opt")
+	}
+	s.Process.ApparmorProfile = profile
 	return nil
 }
 
-// deviceRule reads a rule as in "c 13:* rmw" (devices.allow of cgroup v1).
-func deviceRule(text string) (specs.LinuxDeviceCgroup, error) {
-	bad := fmt.Errorf("device_cgroup_rules: %q is not of the form \"c 13:* rwm\"", text)
-	f := strings.Fields(text)
-	if len(f) != 3 || !slices.Contains([]string{"a", "b", "c"}, f[0]) || strings.Trim(f[2], "rwm") != "" {
-		return specs.LinuxDeviceCgroup{}, bad
+// etcOptions are the mount options of the files of /etc that the engine writes.
+func (c *Config) etcOptions() []string {
+	if c.Security.ReadOnly {
+		return []string{"rbind", "ro", "rprivate"}
 	}
-	r := specs.LinuxDeviceCgroup{Allow: true, Type: f[0], Access: f[2]}
-	major, minor, ok := strings.Cut(f[1], ":")
-	if !ok {
-		return r, bad
-	}
-	for _, n := range []struct {
-		text string
-		to   **int64
-	}{{major, &r.Major}, {minor, &r.Minor}} {
-		if n.text == "*" {
-			continue
+	return []string{"rbind", "rprivate"}
+}
+
+// checkSysctls refuses settings that are not of a namespace of the container's own.
+func checkSysctls(s *specs.Spec, all map[string]string) error {
+	for key, value := range all {
+		if strings.ContainsAny(key+value, "\n\x00") {
+			return At(fmt.Errorf("%q has a control character", key), "sysctls", key)
 		}
-		v, err := strconv.ParseUint(n.text, 10, 32)
-		if err != nil {
-			return r, bad
+		if err := runtime.CheckSysctl(s, key, value); err != nil {
+			return At(err, "sysctls", key)
 		}
-		i := int64(v) //nolint:gosec // 32 bits
-		*n.to = &i
 	}
-	return r, nil
+	return nil
 }

@@ -2,53 +2,13 @@ package container
 
 import (
 	"fmt"
-	"sort"
 	"strconv"
-	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
-	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"tutti/project"
 	"tutti/volumes"
 )
-
-// rlimits are the service's ulimits under their kernel names, sorted.
-func rlimits(s types.ServiceConfig) []specs.POSIXRlimit {
-	var all []specs.POSIXRlimit
-	for name, u := range s.Ulimits {
-		soft, hard := u.Soft, u.Hard
-		if u.Single != 0 {
-			soft, hard = u.Single, u.Single
-		}
-		all = append(all, specs.POSIXRlimit{Type: "RLIMIT_" + strings.ToUpper(name), Soft: uint64(soft), Hard: uint64(hard)}) //nolint:gosec // -1 is RLIM_INFINITY
-	}
-	sort.Slice(all, func(i, j int) bool { return all[i].Type < all[j].Type })
-	return all
-}
-
-// security reads the keys that widen or narrow the default confinement; what is not supported is an error by name.
-func security(s types.ServiceConfig) (Security, error) {
-	sec := Security{Privileged: s.Privileged, ReadOnly: s.ReadOnly, CapAdd: s.CapAdd, CapDrop: s.CapDrop, DeviceRules: s.DeviceCgroupRules}
-	for _, o := range s.SecurityOpt {
-		key, value, ok := strings.Cut(o, "=")
-		if !ok {
-			key, value, _ = strings.Cut(o, ":")
-		}
-		switch {
-		case key == "no-new-privileges" && (value == "" || value == "true"):
-			sec.NoNewPrivileges = true
-		case key == "no-new-privileges" && value == "false":
-		case key == "seccomp" && value != "":
-			sec.Seccomp = value
-		case key == "apparmor" && value == "unconfined", key == "label":
-			// Neither confines a container here: there is nothing to switch off.
-		default:
-			return sec, fmt.Errorf("security_opt %q is not supported yet", o)
-		}
-	}
-	return sec, nil
-}
 
 // files are the configs and secrets of the service as the files they appear as.
 func files(p *project.Project, s types.ServiceConfig) ([]volumes.File, error) {

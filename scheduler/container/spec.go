@@ -1,7 +1,7 @@
 package container
 
 import (
-	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,38 +18,42 @@ type SpecOptions struct {
 	Join   []specs.LinuxNamespace // namespaces of other containers
 	Mounts []specs.Mount          // volumes, binds, tmpfs, configs and secrets, parents first
 	Etc    string                 // the host's folder with hosts, hostname and resolv.conf
+	// Hostname and Domainname are those of the container whose network is shared; "" and "": the configuration's own.
+	Hostname, Domainname string
+	// Shm is the /dev/shm of the container whose ipc namespace is shared, a path of the host's; "": none is shared.
+	Shm string
 }
 
 // Spec is the OCI runtime spec of the container: docker's default, changed where the configuration says so.
 func (c *Config) Spec(o SpecOptions) (*specs.Spec, error) {
 	s := runtime.DefaultSpec()
 	s.Root = &specs.Root{Path: o.Root, Readonly: c.Security.ReadOnly}
-	s.Hostname, s.Domainname = c.Hostname, c.Domainname
+	own := *c
+	if o.Hostname != "" {
+		own.Hostname, own.Domainname = o.Hostname, o.Domainname
+	}
+	s.Hostname, s.Domainname = own.Hostname, own.Domainname
 	s.Annotations = c.Annotations
 	if err := c.confine(s); err != nil {
 		return nil, err
 	}
-	s.Process = c.process(s.Process, c.Args())
+	s.Process = own.process(s.Process, c.Args())
 	s.Process.Terminal = c.TTY
 	s.Process.Rlimits = c.Rlimits
 	s.Process.OOMScoreAdj = &c.OOMScore // also when 0: the engine's own is not for containers
 	if err := c.limit(s); err != nil {
 		return nil, err
 	}
-	if err := c.namespaces(s, o); err != nil {
+	c.namespaces(s, o)
+	c.mounts(s, o)
+	if err := checkSysctls(s, c.Sysctls); err != nil {
 		return nil, err
 	}
-	c.mounts(s, o)
-	for k, v := range c.Sysctls {
-		if strings.ContainsAny(k+v, "\n\x00") {
-			return nil, fmt.Errorf("sysctls: %q has a control character", k)
-		}
-		if s.Linux.Sysctl == nil {
-			s.Linux.Sysctl = map[string]string{}
-		}
-		s.Linux.Sysctl[k] = v
+	if s.Linux.Sysctl == nil {
+		s.Linux.Sysctl = map[string]string{}
 	}
-	return s, nil
+	maps.Copy(s.Linux.Sysctl, c.Sysctls)
+	return s, c.inject(s)
 }
 
 // Process is a further process (exec, health check, hook) with the container's own environment, user and rights, or all
@@ -84,6 +88,7 @@ func (c *Config) process(p *specs.Process, args []string) *specs.Process {
 		p.Env = append(p.Env, "TERM=xterm")
 	}
 	p.NoNewPrivileges = c.Security.NoNewPrivileges
+	p.User.Umask = c.Umask
 	return p
 }
 
@@ -99,50 +104,40 @@ func (c *Config) limit(s *specs.Spec) (err error) {
 	return err
 }
 
-// namespaces sets the network namespace and leaves out those that are shared with the host.
-func (c *Config) namespaces(s *specs.Spec, o SpecOptions) error {
-	runtime.ShareNamespace(s, specs.NetworkNamespace, o.NetNS)
-	for _, n := range o.Join {
-		runtime.ShareNamespace(s, n.Type, n.Path)
-	}
-	for _, m := range []struct {
-		key, mode string
-		kind      specs.LinuxNamespaceType
-	}{{"pid", c.Pid, specs.PIDNamespace}, {"ipc", c.IPC, specs.IPCNamespace}, {"uts", c.UTS, specs.UTSNamespace}, {"cgroup", c.Cgroup, specs.CgroupNamespace}} {
-		switch {
-		case m.mode == "host":
-			runtime.ShareNamespace(s, m.kind, "")
-		case m.mode == "", m.mode == "private", strings.Contains(m.mode, ":"),
-			m.kind == specs.IPCNamespace && (m.mode == "shareable" || m.mode == "none"):
-		default:
-			return fmt.Errorf("%s: %q is not known", m.key, m.mode)
-		}
-	}
-	return nil
-}
-
-// mounts adds the files of /etc and what the user wants mounted. A target of the user's replaces the default's.
+// mounts adds the files of /etc and what the user wants mounted. A target of the user's replaces the default's, and a /dev of
+// the user's everything below it, too, as docker does.
 func (c *Config) mounts(s *specs.Spec, o SpecOptions) {
-	if c.ShmSize > 0 {
-		for i := range s.Mounts {
-			if s.Mounts[i].Destination == "/dev/shm" {
-				s.Mounts[i].Options = append(slices.DeleteFunc(slices.Clone(s.Mounts[i].Options), func(o string) bool { return strings.HasPrefix(o, "size=") }),
-					"size="+strconv.FormatInt(c.ShmSize, 10))
-			}
-		}
-	}
-	if c.IPC == "host" {
-		for i := range s.Mounts {
-			if d := s.Mounts[i].Destination; d == "/dev/shm" || d == "/dev/mqueue" {
-				s.Mounts[i] = specs.Mount{Destination: d, Source: d, Type: "bind", Options: []string{"rbind", "nosuid", "noexec", "nodev"}}
-			}
-		}
-	}
+	c.sharedMemory(s, o.Shm)
 	for _, name := range []string{"resolv.conf", "hostname", "hosts"} {
-		s.Mounts = append(s.Mounts, specs.Mount{Destination: "/etc/" + name, Source: o.Etc + "/" + name, Type: "bind", Options: []string{"rbind", "rprivate"}})
+		s.Mounts = append(s.Mounts, specs.Mount{Destination: "/etc/" + name, Source: o.Etc + "/" + name, Type: "bind", Options: c.etcOptions()})
 	}
 	for _, m := range o.Mounts {
-		s.Mounts = slices.DeleteFunc(s.Mounts, func(d specs.Mount) bool { return d.Destination == m.Destination })
+		s.Mounts = slices.DeleteFunc(s.Mounts, func(d specs.Mount) bool {
+			return d.Destination == m.Destination || m.Destination == "/dev" && strings.HasPrefix(d.Destination, "/dev/")
+		})
 	}
 	s.Mounts = append(s.Mounts, o.Mounts...)
 }
+
+// sharedMemory makes /dev/shm what the ipc mode and shm_size say: of the size wanted, the host's, that of the container
+// whose namespace is shared, or not there.
+func (c *Config) sharedMemory(s *specs.Spec, shared string) {
+	if c.IPC == "none" {
+		s.Mounts = slices.DeleteFunc(s.Mounts, func(m specs.Mount) bool { return m.Destination == shmPath })
+	}
+	for i := range s.Mounts {
+		m := &s.Mounts[i]
+		switch { // /dev/mqueue shows whichever namespace it is mounted in
+		case m.Destination != shmPath:
+		case c.IPC == "host":
+			*m = specs.Mount{Destination: shmPath, Source: shmPath, Type: "bind", Options: []string{"rbind", "nosuid", "noexec", "nodev"}}
+		case shared != "":
+			*m = specs.Mount{Destination: shmPath, Source: shared, Type: "bind", Options: []string{"bind", "nosuid", "noexec", "nodev"}}
+		case c.ShmSize > 0:
+			m.Options = append(slices.DeleteFunc(slices.Clone(m.Options), func(o string) bool { return strings.HasPrefix(o, "size=") }),
+				"size="+strconv.FormatInt(c.ShmSize, 10))
+		}
+	}
+}
+
+const shmPath = "/dev/shm"

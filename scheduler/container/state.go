@@ -44,7 +44,8 @@ type State struct {
 	OOM       *OOM                    `json:"oom,omitempty"`
 	Lost      bool                    `json:"lost,omitempty"` // nobody saw how the last run ended
 	Asked     *Asked                  `json:"asked,omitempty"`
-	Before    *Exit                   `json:"before,omitempty"` // how the run before this one ended
+	Before    *Exit                   `json:"before,omitempty"`   // how the run before this one ended
+	Hostname  string                  `json:"hostname,omitempty"` // of the container whose network is shared
 	Endpoints []Endpoint              `json:"endpoints,omitempty"`
 	Bindings  []netdriver.PortBinding `json:"bindings,omitempty"`
 	Output    [2]uint64               `json:"output,omitzero"` // inodes of the pipes of stdout and stderr

@@ -1,0 +1,85 @@
+package scheduler
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	dockerconfig "github.com/docker/cli/cli/config"
+	"github.com/docker/cli/cli/config/configfile"
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"tutti/scheduler/container"
+	"tutti/volumes"
+)
+
+// inherited are the mounts that a container takes over from those that volumes_from names. Of two with the same target the
+// later one counts, as with docker.
+func (e *Engine) inherited(project string, from []string) ([]container.Mount, error) {
+	var all []container.Mount
+	for _, entry := range from {
+		mode, readOnly, err := container.VolumesFrom(entry)
+		if err != nil {
+			return nil, err
+		}
+		peer, err := e.peer(&container.Config{Project: project}, mode)
+		if err != nil {
+			return nil, fmt.Errorf("volumes_from: %w", err)
+		}
+		for _, m := range peer.config.Bequeath(readOnly) {
+			all = slices.DeleteFunc(all, func(have container.Mount) bool { return have.Target == m.Target })
+			all = append(all, m)
+		}
+	}
+	return all, nil
+}
+
+// imageMount is the root of an image as a read-only mount: its layers as an overlay, a single one as it is.
+func (e *Engine) imageMount(ctx context.Context, m volumes.Mount) (specs.Mount, error) {
+	lowers, err := e.lowers(ctx, m.Source)
+	if err != nil {
+		return specs.Mount{}, fmt.Errorf("mount the image on %s: %w", m.Target, err)
+	}
+	s := specs.Mount{Destination: path.Clean(m.Target), Type: "overlay", Source: "overlay", Options: []string{"ro", "lowerdir=" + strings.Join(lowers, ":")}}
+	if len(lowers) == 1 { // overlayfs wants two
+		s.Type, s.Source, s.Options = "bind", lowers[0], []string{"bind", "ro", "rprivate"}
+	}
+	return s, nil
+}
+
+// apiSocket is where clients of docker's API look for it.
+const apiSocket = "/var/run/docker.sock"
+
+// dockerConfigDir is where docker compose puts the credentials of a service with use_api_socket.
+const dockerConfigDir = "/run/secrets/docker"
+
+// giveCredentials hands the user's registry credentials to a container with use_api_socket, unless it has a configuration
+// of its own: for its root alone, as docker compose does.
+func (r *run) giveCredentials(c *container.Config) error {
+	own := slices.ContainsFunc(c.Env, func(v string) bool { return strings.HasPrefix(v, "DOCKER_CONFIG=") })
+	if !c.APISocket || own || r.client.DockerConfig == "" {
+		return nil
+	}
+	file, err := dockerconfig.Load(r.client.DockerConfig)
+	if err != nil {
+		return fmt.Errorf("read the docker configuration in %s: %w", r.client.DockerConfig, err)
+	}
+	all, err := file.GetAllCredentials()
+	if err != nil {
+		return fmt.Errorf("resolving credentials failed: %w", err)
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	var b bytes.Buffer
+	if err := (&configfile.ConfigFile{AuthConfigs: all}).SaveToWriter(&b); err != nil {
+		return fmt.Errorf("write the credentials: %w", err)
+	}
+	mode := uint32(0o600)
+	c.Files = append(c.Files, volumes.File{Name: "registry credentials", Target: dockerConfigDir + "/config.json", Content: b.Bytes(), Mode: &mode})
+	c.Env = append(c.Env, "DOCKER_CONFIG="+dockerConfigDir)
+	return nil
+}
