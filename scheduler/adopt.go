@@ -162,7 +162,7 @@ func (e *Engine) resume(u *unit, p *runtime.Container, out output) error {
 		return fmt.Errorf("record whether it is paused: %w", err)
 	}
 	if len(u.state.Endpoints) > 0 && p.State().Status != runtime.StatusStopped {
-		udp, tcp, err := e.takeDNS(u.id, p.NetNS())
+		udp, tcp, err := e.takeDNS(e.ctx, &u.config, p.NetNS())
 		if err != nil {
 			return fmt.Errorf("take over the resolver: %w", err)
 		}

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"tutti/dns"
-	"tutti/netdriver/netns"
 	"tutti/scheduler/container"
 )
 
@@ -161,85 +159,4 @@ func (e *Engine) nameEntry(c *container.Config, endpoints []container.Endpoint) 
 	n.upstreams = dns.ClientUpstreams(servers)
 	_, n.localSingle = dns.ResolvConf(dns.ResolvConfSpec{Host: e.upstreams.Config(), Search: c.DNSSearch, Options: c.DNSOptions})
 	return n
-}
-
-// dnsHolder is the name under which the keeper holds the sockets of a container's resolver: while there is no engine,
-// queries wait in them.
-func dnsHolder(id string) string { return "dns/" + id }
-
-// listenDNS opens the resolver's sockets inside a container's namespace.
-func listenDNS(ns *netns.NS) (*net.UDPConn, *net.TCPListener, error) {
-	udp, err := ns.ListenUDP(dns.Listen)
-	if err != nil {
-		return nil, nil, err
-	}
-	tcp, err := ns.ListenTCP(dns.Listen)
-	if err != nil {
-		return nil, nil, errors.Join(err, udp.Close())
-	}
-	return udp, tcp, nil
-}
-
-func (e *Engine) holdDNS(id string, udp *net.UDPConn, tcp *net.TCPListener) error {
-	u, err := udp.File()
-	if err != nil {
-		return err
-	}
-	defer u.Close()
-	t, err := tcp.File()
-	if err != nil {
-		return err
-	}
-	defer t.Close()
-	return e.keeper.Hold(dnsHolder(id), map[string]*os.File{"udp": u, "tcp": t})
-}
-
-// takeDNS finds the sockets that an earlier engine opened, or opens new ones in the namespace at path.
-func (e *Engine) takeDNS(id, path string) (*net.UDPConn, *net.TCPListener, error) {
-	held, err := e.keeper.Take(dnsHolder(id))
-	if err == nil && held["udp"] != nil && held["tcp"] != nil {
-		defer held["udp"].Close()
-		defer held["tcp"].Close()
-		udp, err1 := net.FilePacketConn(held["udp"])
-		tcp, err2 := net.FileListener(held["tcp"])
-		if err := errors.Join(err1, err2); err != nil {
-			return nil, nil, err
-		}
-		return udp.(*net.UDPConn), tcp.(*net.TCPListener), nil
-	}
-	ns, err := netns.Open(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer ns.Close()
-	udp, tcp, err := listenDNS(ns)
-	if err != nil {
-		return nil, nil, err
-	}
-	return udp, tcp, e.holdDNS(id, udp, tcp)
-}
-
-// unresolve takes a container out of the resolver and closes its sockets, which would keep its namespace alive.
-func (e *Engine) unresolve(id string) {
-	e.dns.Remove(id)
-	e.names.drop(id)
-	if err := e.keeper.Release(dnsHolder(id)); err != nil {
-		e.log.Error("release the resolver's sockets", "container", id[:12], "error", err)
-	}
-}
-
-// dialInside connects to a container's own DNS servers from inside its network namespace.
-func (e *Engine) dialInside(ctx context.Context, id, network string, server netip.AddrPort) (net.Conn, error) {
-	e.mu.Lock()
-	u := e.units[id]
-	e.mu.Unlock()
-	if u == nil || u.running() == nil {
-		return nil, fmt.Errorf("container %s does not run", id)
-	}
-	ns, err := netns.Open(u.running().NetNS())
-	if err != nil {
-		return nil, err
-	}
-	defer ns.Close()
-	return ns.Dial(ctx, network, server)
 }

@@ -87,5 +87,5 @@ func listeners(seed maphash.Seed, pid int) uint64 {
 	return sum
 }
 
-// ours tells whether an address is that of the resolver, 127.0.0.11:53, as /proc has it on a little-endian machine.
-func ours(local []byte) bool { return string(local) == "0B00007F:0035" }
+// ours tells whether an address is that of the resolver, 127.0.0.11 with any port, as /proc has it on a little-endian machine.
+func ours(local []byte) bool { return bytes.HasPrefix(local, []byte("0B00007F:")) }

@@ -227,11 +227,11 @@ func (s *starter) publish(ctx context.Context) error {
 }
 
 // resolve starts the resolver in the container's namespace and makes the container's names known.
-func (s *starter) resolve(context.Context) error {
+func (s *starter) resolve(ctx context.Context) error {
 	if s.ns == nil || len(s.endpoints) == 0 {
 		return nil
 	}
-	udp, tcp, err := listenDNS(s.ns)
+	udp, tcp, err := s.e.listenDNS(ctx, s.ns, &s.u.config)
 	if err != nil {
 		return fmt.Errorf("start the resolver: %w", err)
 	}

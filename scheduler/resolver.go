@@ -1,0 +1,119 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+
+	"tutti/dns"
+	"tutti/netdriver/netns"
+	"tutti/netdriver/portmap"
+	"tutti/scheduler/container"
+)
+
+// dnsHolder is the name under which the keeper holds the sockets of a container's resolver: while there is no engine,
+// queries wait in them.
+func dnsHolder(id string) string { return "dns/" + id }
+
+// servesDNS tells whether a container wants port 53 for itself: it exposes or publishes it.
+func servesDNS(c *container.Config) bool {
+	port := func(p container.Port) bool { return p.Target == dns.Listen.Port() }
+	return slices.ContainsFunc(c.Ports, port) || slices.ContainsFunc(c.Exposed, port)
+}
+
+// listenDNS opens the resolver's sockets inside a container's namespace. Where the container is a DNS server itself they
+// leave the port to it: on another one, to which the resolver's address is redirected.
+func (e *Engine) listenDNS(ctx context.Context, ns *netns.NS, c *container.Config) (*net.UDPConn, *net.TCPListener, error) {
+	at := dns.Listen
+	redirected := servesDNS(c)
+	if redirected {
+		at = netip.AddrPortFrom(at.Addr(), 0)
+	}
+	udp, err := ns.ListenUDP(at)
+	if err != nil {
+		return nil, nil, err
+	}
+	tcp, err := ns.ListenTCP(at)
+	if err != nil {
+		return nil, nil, errors.Join(err, udp.Close())
+	}
+	if redirected {
+		if err := portmap.Redirect(ctx, ns, dns.Listen, addrPort(udp.LocalAddr()), addrPort(tcp.Addr())); err != nil {
+			return nil, nil, errors.Join(err, udp.Close(), tcp.Close())
+		}
+	}
+	return udp, tcp, nil
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	p, _ := netip.ParseAddrPort(a.String()) // the kernel wrote it
+	return p
+}
+
+func (e *Engine) holdDNS(id string, udp *net.UDPConn, tcp *net.TCPListener) error {
+	u, err := udp.File()
+	if err != nil {
+		return err
+	}
+	defer u.Close()
+	t, err := tcp.File()
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	return e.keeper.Hold(dnsHolder(id), map[string]*os.File{"udp": u, "tcp": t})
+}
+
+// takeDNS finds the sockets that an earlier engine opened, or opens new ones in the namespace at path.
+func (e *Engine) takeDNS(ctx context.Context, c *container.Config, path string) (*net.UDPConn, *net.TCPListener, error) {
+	held, err := e.keeper.Take(dnsHolder(c.ID))
+	if err == nil && held["udp"] != nil && held["tcp"] != nil {
+		defer held["udp"].Close()
+		defer held["tcp"].Close()
+		udp, err1 := net.FilePacketConn(held["udp"])
+		tcp, err2 := net.FileListener(held["tcp"])
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, nil, err
+		}
+		return udp.(*net.UDPConn), tcp.(*net.TCPListener), nil
+	}
+	ns, err := netns.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer ns.Close()
+	udp, tcp, err := e.listenDNS(ctx, ns, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	return udp, tcp, e.holdDNS(c.ID, udp, tcp)
+}
+
+// unresolve takes a container out of the resolver and closes its sockets, which would keep its namespace alive.
+func (e *Engine) unresolve(id string) {
+	e.dns.Remove(id)
+	e.names.drop(id)
+	if err := e.keeper.Release(dnsHolder(id)); err != nil {
+		e.log.Error("release the resolver's sockets", "container", id[:12], "error", err)
+	}
+}
+
+// dialInside connects to a container's own DNS servers from inside its network namespace.
+func (e *Engine) dialInside(ctx context.Context, id, network string, server netip.AddrPort) (net.Conn, error) {
+	e.mu.Lock()
+	u := e.units[id]
+	e.mu.Unlock()
+	if u == nil || u.running() == nil {
+		return nil, fmt.Errorf("container %s does not run", id)
+	}
+	ns, err := netns.Open(u.running().NetNS())
+	if err != nil {
+		return nil, err
+	}
+	defer ns.Close()
+	return ns.Dial(ctx, network, server)
+}
