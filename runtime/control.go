@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +21,9 @@ type control struct {
 	f       *os.File
 	pending []byte
 	console *os.File // received and not taken yet
+
+	received []*os.File // descriptors whose frames have not been read yet
+	entered  child      // of an exec: the program's process
 }
 
 // newControl returns the engine's end and the descriptor for init.
@@ -66,12 +70,35 @@ func (c *control) next() (kind byte, err error) {
 			if kind == wire.FrameError {
 				return 0, initFailure(payload)
 			}
-			return kind, nil
+			return kind, c.accompany(kind, payload)
 		}
 		if err := c.receive(); err != nil {
 			return 0, err
 		}
 	}
+}
+
+// accompany takes the descriptor that came with a frame.
+func (c *control) accompany(kind byte, payload []byte) error {
+	if kind != wire.FrameConsole && kind != wire.FrameEntered {
+		return nil
+	}
+	if len(c.received) == 0 {
+		return errors.New("init sent no descriptor")
+	}
+	f := c.received[0]
+	c.received = c.received[1:]
+	if kind == wire.FrameConsole {
+		conn, err := pollable(f)
+		c.console = conn
+		return err
+	}
+	if len(payload) != 4 {
+		_ = f.Close()
+		return errors.New("init sent a malformed message")
+	}
+	c.entered = child{pid: int(binary.LittleEndian.Uint32(payload)), pidfd: f}
+	return nil
 }
 
 // take removes one whole frame from what was received.
@@ -113,7 +140,7 @@ func (c *control) receive() error {
 		return fmt.Errorf("read from init: %w", err)
 	}
 	if oobn > 0 {
-		if err := c.receiveConsole(oob[:oobn]); err != nil {
+		if err := c.receiveFiles(oob[:oobn]); err != nil {
 			return err
 		}
 	}
@@ -124,24 +151,35 @@ func (c *control) receive() error {
 	return nil
 }
 
-func (c *control) receiveConsole(oob []byte) error {
+func (c *control) receiveFiles(oob []byte) error {
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
-		return fmt.Errorf("read terminal from init: %w", err)
+		return fmt.Errorf("read descriptor from init: %w", err)
 	}
 	for i := range messages {
 		fds, err := unix.ParseUnixRights(&messages[i])
 		if err != nil {
-			return fmt.Errorf("read terminal from init: %w", err)
+			return fmt.Errorf("read descriptor from init: %w", err)
 		}
 		for _, fd := range fds {
-			if err := unix.SetNonblock(fd, true); err != nil { // so that reads go through the poller
-				return fmt.Errorf("read terminal from init: %w", err)
-			}
-			c.console = os.NewFile(uintptr(fd), "console")
+			c.received = append(c.received, os.NewFile(uintptr(fd), "from init"))
 		}
 	}
 	return nil
+}
+
+// pollable makes reads of a descriptor go through the poller: a blocked one ends when the file is closed.
+func pollable(f *os.File) (*os.File, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	_ = f.Close()
+	if err != nil {
+		return nil, fmt.Errorf("read terminal from init: %w", err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("read terminal from init: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "console"), nil
 }
 
 // takeConsole hands over the terminal's master, if one came.
@@ -153,8 +191,10 @@ func (c *control) takeConsole() *os.File {
 
 func (c *control) close() {
 	_ = c.f.Close()
-	if c.console != nil {
-		_ = c.console.Close()
+	for _, f := range append(c.received, c.console, c.entered.pidfd) {
+		if f != nil {
+			_ = f.Close()
+		}
 	}
 }
 

@@ -174,7 +174,7 @@ type launched struct {
 	ctl *control
 }
 
-// launch clones an init and registers it with the reaper under key. After an
+// launch clones an init and registers it with the reaper under key, if any. After an
 // error a pidfd in the result means that the process was cloned; the caller then
 // has to get rid of it.
 func (r *Runtime) launch(key string, cg cgroup.Manager, s spawnOptions, stdio Stdio, terminal bool, extra ...*os.File) (launched, error) {
@@ -206,8 +206,10 @@ func (r *Runtime) launch(key string, cg cgroup.Manager, s spawnOptions, stdio St
 		return launched{}, err
 	}
 	l := launched{ch, ctl}
-	if err := r.cfg.Reaper.Register(key, ch.pid); err != nil {
-		return l, err
+	if key != "" {
+		if err := r.cfg.Reaper.Register(key, ch.pid); err != nil {
+			return l, err
+		}
 	}
 	if cg.Dir() != "" && !into {
 		if err := cg.Add(ch.pid); err != nil {

@@ -246,3 +246,27 @@ echo ran >> /ran`)
 		t.Errorf("of %d containers that were made %d ran", ran, strings.Count(string(b), "ran"))
 	}
 }
+
+// What enters a container holds the engine's rights until it becomes the container's program. A process in the
+// container that may trace others (cap_add: SYS_PTRACE) must get neither at it nor through it at the host's files
+// (CVE-2016-9962).
+func TestExecAmongTracers(t *testing.T) {
+	t.Parallel()
+	r, root, canary := newRuntime(t), rootfs(t), t.TempDir()
+	put(t, canary+"/canary", "", 0o644)
+	s := testSpec(root, "sh", "-c", `while :; do for p in /proc/[0-9]*; do
+	[ -e $p/root`+canary+`/canary ] && echo "$p reaches the host" >> /tmp/seen
+	[ -e $p/cwd/`+canary+`/canary ] && echo "$p reaches the host by its cwd" >> /tmp/seen
+	l=$(readlink $p/fd/3 $p/fd/4 2>/dev/null) && case "$l" in *memfd*|*socket*|*pidfd*) echo "$p $l" >> /tmp/seen;; esac
+	done; done`)
+	if err := SetCapabilities(s, []string{"SYS_PTRACE"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	c := start(t, r, s, CreateOptions{})
+	for range *swaps {
+		execute(t, c, process("true"))
+	}
+	if seen, err := os.ReadFile(root + "/tmp/seen"); err == nil {
+		t.Fatalf("seen from inside: %s", seen)
+	}
+}

@@ -26,7 +26,7 @@ type Process struct {
 	pidfd *os.File
 }
 
-// enterNamespaces are what a further process joins; the pid namespace it is born in.
+// enterNamespaces are what a further process joins, beside the pid namespace.
 const enterNamespaces = unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
 
 // Exec runs a further process in the running container and returns when its
@@ -50,20 +50,57 @@ func (c *Container) exec(ctx context.Context, execID string, p *specs.Process, s
 		return nil, err
 	}
 	proc := &Process{c: c, key: c.id + "/" + execID}
-	l, err := c.launchExec(proc.key, cfg, stdio, p.Terminal)
-	proc.pid, proc.pidfd = l.pid, l.pidfd
+	l, err := c.launchExec(c.enteringKey(proc.key), cfg, stdio, p.Terminal)
 	if l.ctl != nil {
 		defer l.ctl.close()
 	}
 	if err == nil {
 		err = l.ctl.start(ctx, append(frame(wire.FrameConfig, cfg.Marshal()), frame(wire.FrameStart, nil)...))
 	}
+	if l.pidfd != nil {
+		err = errors.Join(err, c.settle(ctx, proc, &l, err != nil))
+	}
 	if err != nil {
-		proc.abandon(ctx)
 		return nil, err
 	}
 	proc.Console = l.ctl.takeConsole()
 	return proc, nil
+}
+
+// enteringKey is the key of what makes the program's process and ends then. The
+// keeper, which reaps everything, need not know it.
+func (c *Container) enteringKey(key string) string {
+	if c.rt.cfg.Reaper.CloneFlags() != 0 {
+		return ""
+	}
+	return key + ".entering"
+}
+
+// settle takes over the program's process, which init made, and lets go of init; or of both when something failed.
+func (c *Container) settle(ctx context.Context, proc *Process, l *launched, failed bool) error {
+	var err error
+	if l.ctl.entered.pidfd != nil {
+		proc.pid, proc.pidfd = l.ctl.entered.pid, l.ctl.entered.pidfd
+		l.ctl.entered = child{}
+		if err = c.rt.cfg.Reaper.Register(proc.key, proc.pid); err == nil {
+			c.mu.Lock()
+			if c.execs == nil {
+				c.execs = map[string]struct{}{}
+			}
+			c.execs[proc.key] = struct{}{}
+			c.mu.Unlock()
+		}
+	} else if !failed {
+		err = errors.New("init ended without a word")
+	}
+	if failed || err != nil {
+		_ = signalProcess(l.pidfd, syscall.SIGKILL)
+		proc.abandon(ctx)
+	}
+	if key := c.enteringKey(proc.key); key != "" {
+		err = errors.Join(err, c.rt.cfg.Reaper.Release(key)) // it is reaped nevertheless
+	}
+	return errors.Join(err, l.pidfd.Close())
 }
 
 func (c *Container) execConfig(p *specs.Process) (*wire.Config, error) {
@@ -115,19 +152,13 @@ func (c *Container) launchExec(key string, cfg *wire.Config, stdio Stdio, termin
 	}
 	cfg.Preserve = uint32(len(stdio.Preserve))
 	l, err := c.rt.launch(key, c.cg, s, stdio, terminal, extras...)
-	if l.pidfd != nil {
-		if c.execs == nil {
-			c.execs = map[string]struct{}{}
-		}
-		c.execs[key] = struct{}{}
-	}
 	if err == nil && s.userNS != nil {
 		err = c.placeForInit(l.pid, cfg)
 	}
 	return l, err
 }
 
-// birth opens the namespaces that a further process is born in.
+// birth opens the namespaces that init is born in; into the pid namespace goes only what it makes at last.
 func (c *Container) birth(cfg *wire.Config) (s spawnOptions, closeAll func(), err error) {
 	var opened []*os.File
 	closeAll = func() {
@@ -141,7 +172,6 @@ func (c *Container) birth(cfg *wire.Config) (s spawnOptions, closeAll func(), er
 		wanted bool
 		file   **os.File
 	}{
-		{"pid", true, &s.pidNS},
 		{"user", c.state.Join&unix.CLONE_NEWUSER != 0, &s.userNS},
 		{"time", c.state.Join&unix.CLONE_NEWTIME != 0, &s.timeNS},
 	} {

@@ -10,7 +10,10 @@ import (
 const devptsMagic = 0x1cd1
 
 // console is the program's terminal; slave is -1 or 0 when there is none.
-type console struct{ slave int }
+type console struct {
+	slave int
+	later bool // the program's process, not this one, makes it its controlling terminal
+}
 
 // open makes a terminal in the devpts inside root and hands its master to the
 // engine. The file system behind the path is verified, the slave comes from the
@@ -69,9 +72,11 @@ func (r *rootfs) bindConsole(t *console) error {
 
 // attach makes the terminal the controlling one and the standard streams.
 func (t *console) attach() error {
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(t.slave), unix.TIOCSCTTY, 0)
-	if errno != 0 {
-		return failed("take the controlling terminal", errno)
+	if !t.later {
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(t.slave), unix.TIOCSCTTY, 0)
+		if errno != 0 {
+			return failed("take the controlling terminal", errno)
+		}
 	}
 	for fd := range 3 {
 		if err := unix.Dup3(t.slave, fd, 0); err != nil {

@@ -6,10 +6,9 @@ import (
 	"tutti/runtime/wire"
 )
 
-// enter runs a further program in a container that is running. The container's
-// processes may be hostile and see this one from its first moment: it is not
-// dumpable, and its capabilities exceed theirs, so they can neither trace it nor
-// open its descriptors. It only returns with an error.
+// enter runs a further program in a container that is running, whose processes may
+// be hostile: this one is not in their pid namespace, only what leave makes is. It
+// returns nil when the program runs.
 func enter(c *control, cfg *wire.Config) error {
 	if err := setAffinity(cfg.Process.InitialAffinity); err != nil {
 		return err
@@ -25,7 +24,7 @@ func enter(c *control, cfg *wire.Config) error {
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return failed("leave the host's root", err)
 	}
-	if err := unix.Setns(wire.PidFD, int(cfg.Unshare)); err != nil {
+	if err := unix.Setns(wire.PidFD, int(cfg.Unshare|unix.CLONE_NEWPID)); err != nil {
 		return failed("enter the container's namespaces", err)
 	}
 	_ = unix.Close(wire.PidFD)
@@ -34,7 +33,7 @@ func enter(c *control, cfg *wire.Config) error {
 			return err
 		}
 	}
-	var t console
+	t := console{later: true}
 	if cfg.Process.Terminal {
 		root, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
@@ -56,5 +55,5 @@ func enter(c *control, cfg *wire.Config) error {
 	if err := c.preserve(cfg); err != nil {
 		return err
 	}
-	return p.execute()
+	return p.leave(c, int(cfg.Preserve))
 }

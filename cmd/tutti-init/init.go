@@ -36,6 +36,9 @@ func initMain() int {
 		return exitSetup // the engine is gone: nobody to tell
 	}
 	err := run(&c, &cfg)
+	if err == nil {
+		return 0 // another process is the program
+	}
 	c.fail(err)
 	return exitStatus(err)
 }

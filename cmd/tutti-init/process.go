@@ -198,6 +198,8 @@ func (p *program) confine() error {
 	return setCaps(&p.Caps)
 }
 
+const notInPath = "executable file not found in $PATH"
+
 // search calls exec with the paths that Args[0] may mean, as execvp(3) does.
 func (p *program) search(exec func(path string) error) error {
 	name := p.Args[0]
@@ -229,7 +231,7 @@ func (p *program) search(exec func(path string) error) error {
 	if denied {
 		return fail(unix.EACCES, "")
 	}
-	return fail(unix.ENOENT, "executable file not found in $PATH")
+	return fail(unix.ENOENT, notInPath)
 }
 
 func (p *program) path() string {

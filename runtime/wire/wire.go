@@ -8,6 +8,7 @@
 //	  | -- FrameGoOn ---------------> |   the root is mounted and not entered yet
 //	  | <- FrameReady --------------- |   create only: blocked before exec
 //	  | -- FrameStart --------------> |   exec: sent together with the Config
+//	  | <- FrameEntered + descriptor  |   exec only: the program's pid (4 bytes, little endian) and pidfd
 //	  | <- end of stream ------------ |   the program runs (the socket is close-on-exec)
 //	  | <- FrameError --------------- |   at any time: a step failed, init exits
 //
@@ -27,6 +28,7 @@ const (
 	FrameGoOn    = 'G'
 	FrameReady   = 'R'
 	FrameStart   = 'S'
+	FrameEntered = 'P'
 	FrameError   = 'E'
 )
 
