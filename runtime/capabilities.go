@@ -20,16 +20,17 @@ var capNames = strings.Fields(`CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CA
 	CAP_MKNOD CAP_LEASE CAP_AUDIT_WRITE CAP_AUDIT_CONTROL CAP_SETFCAP CAP_MAC_OVERRIDE CAP_MAC_ADMIN
 	CAP_SYSLOG CAP_WAKE_ALARM CAP_BLOCK_SUSPEND CAP_AUDIT_READ CAP_PERFMON CAP_BPF CAP_CHECKPOINT_RESTORE`)
 
-func capMask(names []string) (uint64, error) {
-	var mask uint64
+// capMask is the mask of a set; names that are no capabilities are returned.
+func capMask(names []string) (mask uint64, unknown []string) {
 	for _, name := range names {
 		bit := capNumber(name)
 		if bit < 0 {
-			return 0, fmt.Errorf("unknown capability %q", name)
+			unknown = append(unknown, name)
+			continue
 		}
 		mask |= 1 << bit
 	}
-	return mask, nil
+	return mask, unknown
 }
 
 // capNumber is -1 for a name that is no capability.
@@ -44,12 +45,15 @@ func capNumber(name string) int {
 
 // wireCaps translates sets of names to masks. What this process does not have
 // itself cannot be given: such capabilities are left out, as a container of
-// "all" capabilities on a confined host would otherwise not start at all.
-func wireCaps(c *specs.LinuxCapabilities, own uint64) (wire.Caps, error) {
+// "all" capabilities on a confined host would otherwise not start at all, or with
+// Config.StrictCapabilities refused. Unknown names are a warning to the spec
+// (config.md, "Linux Process"), where there is somebody to warn.
+func (r *Runtime) wireCaps(c *specs.LinuxCapabilities) (wire.Caps, error) {
 	var w wire.Caps
 	if c == nil {
 		return w, nil
 	}
+	var missing uint64
 	for _, set := range []struct {
 		names []string
 		mask  *uint64
@@ -60,11 +64,21 @@ func wireCaps(c *specs.LinuxCapabilities, own uint64) (wire.Caps, error) {
 		{c.Inheritable, &w.Inheritable},
 		{c.Ambient, &w.Ambient},
 	} {
-		mask, err := capMask(set.names)
-		if err != nil {
-			return w, err
+		mask, unknown := capMask(set.names)
+		if len(unknown) > 0 {
+			err := fmt.Errorf("unknown capability %q", strings.Join(unknown, " "))
+			if r.cfg.Warn == nil {
+				return w, err
+			}
+			r.warn(err)
 		}
-		*set.mask = mask & own
+		missing |= mask &^ r.ownCaps
+		*set.mask = mask & r.ownCaps
+	}
+	for bit, name := range capNames {
+		if missing&(1<<bit) != 0 && r.cfg.StrictCapabilities {
+			return w, fmt.Errorf("%s cannot be given: this process does not have it itself", name)
+		}
 	}
 	return w, nil
 }

@@ -61,6 +61,7 @@ type state struct {
 	Personality uint64 // as in wire.Process
 	NoKeyring   bool
 	Join        uint64            // CLONE_NEW* that a further process has to join besides enterNamespaces
+	Outer       *outerMount       // with a mount namespace that is not its own
 	Detached    bool              // it listens on the socket of startSocket until it is started
 	Bundle      string            // see CreateOptions
 	Root        string            // of the spec
@@ -171,7 +172,11 @@ func (c *control) start(ctx context.Context, word []byte) error {
 
 // Kill sends sig to the container's first process.
 func (c *Container) Kill(sig syscall.Signal) error {
-	if err := signalProcess(c.pidfd, sig); err != nil {
+	err := ErrNotRunning // also of one that nobody has reaped yet, which takes signals
+	if c.alive() {
+		err = signalProcess(c.pidfd, sig)
+	}
+	if err != nil {
 		return fmt.Errorf("kill container %s: %w", c.id, err)
 	}
 	return nil
@@ -347,6 +352,7 @@ func (c *Container) Delete(ctx context.Context) error {
 	if c.madeCgroup {
 		errs = append(errs, c.cg.Remove(ctx))
 	}
+	errs = append(errs, c.removeOuter())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("delete container %s: %w", c.id, err)
 	}

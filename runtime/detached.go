@@ -29,6 +29,9 @@ func (c *Container) prepareExtras(p *plan, o CreateOptions) error {
 	if err := p.openNamespaces(); err != nil {
 		return err
 	}
+	if err := c.makeOuter(p, len(o.Rootfs) > 0); err != nil {
+		return err
+	}
 	if err := c.rt.openTrees(p, len(o.Rootfs) > 0); err != nil {
 		return err
 	}

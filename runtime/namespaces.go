@@ -66,6 +66,8 @@ func (p *plan) namespaces(l *specs.Linux) error {
 			p.newUser = true
 		case n.Type == specs.TimeNamespace:
 			p.spawn.newTime = true
+		case n.Type == specs.MountNamespace && n.Path != "":
+			p.mountNS = n.Path
 		case n.Path == "":
 			p.config.Unshare |= flag
 		default:
@@ -73,8 +75,9 @@ func (p *plan) namespaces(l *specs.Linux) error {
 		}
 		seen[n.Type] = true
 	}
-	if p.config.Unshare&unix.CLONE_NEWNS == 0 {
-		return fmt.Errorf("spec: a mount namespace of its own is required")
+	p.sharesMounts = p.config.Unshare&unix.CLONE_NEWNS == 0
+	if p.mountNS != "" { // the last: what the others' paths mean changes with it
+		p.config.Join = append(p.config.Join, wire.Namespace{Flag: unix.CLONE_NEWNS, Path: p.mountNS})
 	}
 	if p.newPID {
 		p.spawn.flags |= unix.CLONE_NEWPID

@@ -21,6 +21,9 @@ type Config struct {
 	Dir          string // run state, one folder per container: <run>/containers
 	CgroupParent string // absolute path inside every cgroup hierarchy, "/tutti-ab12"
 	Reaper       Reaper
+	// StrictCapabilities refuses to run a program with fewer capabilities than it is to
+	// have, because this process lacks them. Otherwise it goes without.
+	StrictCapabilities bool
 	// Warn is told of what went wrong without being an error of the operation, such
 	// as a poststop hook that failed; nil: nobody is.
 	Warn func(error)

@@ -23,9 +23,12 @@ type plan struct {
 	paths  [3]string // of the pid, user and time namespace of somebody else
 
 	newUser bool // a user namespace of its own
-	trees   []mountTree
-	extras  []*os.File // what init is started with besides its socket
-	owned   []*os.File // what to close once init has it
+
+	sharesMounts bool   // no mount namespace of its own
+	mountNS      string // but somebody else's, if not this process's
+	trees        []mountTree
+	extras       []*os.File // what init is started with besides its socket
+	owned        []*os.File // what to close once init has it
 }
 
 // translate turns a spec into init's instructions.
@@ -220,7 +223,7 @@ func (r *Runtime) wireProcess(p *specs.Process, groups []string) (wire.Process, 
 		return w, err
 	}
 	var err error
-	w.Caps, err = wireCaps(p.Capabilities, r.ownCaps)
+	w.Caps, err = r.wireCaps(p.Capabilities)
 	return w, err
 }
 

@@ -143,6 +143,9 @@ func buildRoot(c *control, cfg *wire.Config, con *console) error {
 	if err := r.protect(cfg); err != nil {
 		return err
 	}
+	if cfg.Outer {
+		return r.changeRoot()
+	}
 	if cfg.NoPivot {
 		return r.moveRoot()
 	}

@@ -36,7 +36,12 @@ func joinNamespaces(join []wire.Namespace) error {
 		if err != nil {
 			return failed("open namespace "+n.Path, err)
 		}
-		err = unix.Setns(fd, int(n.Flag))
+		if n.Flag == unix.CLONE_NEWNS { // entered by a thread that shares its root with no other
+			err = unix.Unshare(unix.CLONE_FS)
+		}
+		if err == nil {
+			err = unix.Setns(fd, int(n.Flag))
+		}
 		_ = unix.Close(fd)
 		if err != nil {
 			return failed("join namespace "+n.Path, err)

@@ -19,6 +19,13 @@ const pageSize = 4096
 
 // mountRoot makes the root file system on cfg.Root and returns its descriptor.
 func mountRoot(cfg *wire.Config) (int, error) {
+	if cfg.Outer {
+		fd, err := unix.Open(cfg.Root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return -1, failed("open root "+cfg.Root, err)
+		}
+		return fd, nil
+	}
 	if err := unix.Mount("", "/", "", uintptr(cfg.RootPropagation), ""); err != nil {
 		return -1, failed("set propagation of the host's mounts", err)
 	}
@@ -149,6 +156,14 @@ func (r *rootfs) moveRoot() error {
 	}
 	if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
 		return failed("move root", err)
+	}
+	return r.changeRoot()
+}
+
+// changeRoot only enters the root.
+func (r *rootfs) changeRoot() error {
+	if err := unix.Fchdir(r.fd); err != nil {
+		return failed("enter root", err)
 	}
 	_ = unix.Close(r.fd)
 	if err := unix.Chroot("."); err != nil {

@@ -33,6 +33,9 @@ func (g *v1) Set(res *specs.LinuxResources) error {
 			return err
 		}
 	}
+	if len(res.Rdma) > 0 {
+		return fmt.Errorf("set limits of RDMA devices: %w", ErrUnsupported)
+	}
 	if len(res.Unified) > 0 {
 		return fmt.Errorf("set unified cgroup values: %w", ErrUnsupported)
 	}

@@ -16,7 +16,7 @@ func (g *v2) Set(res *specs.LinuxResources) error {
 		return nil
 	}
 	for _, step := range []func(*specs.LinuxResources) error{
-		g.setDevices, g.setMemory, g.setCPU, g.setPids, g.setIO, g.setHugetlb, g.setUnified,
+		refuseV1Only, g.setDevices, g.setMemory, g.setCPU, g.setPids, g.setIO, g.setHugetlb, g.setUnified,
 	} {
 		if err := step(res); err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"tutti/runtime"
@@ -39,6 +40,7 @@ func (r *Runtime) Create(ctx context.Context, id string, o CreateOptions) (*runt
 	if spec.Linux.CgroupsPath, err = cgroupsPath(spec.Linux.CgroupsPath, cgroupParent(r.root), id); err != nil {
 		return nil, err
 	}
+	r.warnOfKernelMemory(spec.Linux.Resources)
 	var listening []string
 	if o.Stdio.Preserve, listening, err = preserved(o.PreserveFDs); err != nil {
 		return nil, err
@@ -62,6 +64,15 @@ func (r *Runtime) Create(ctx context.Context, id string, o CreateOptions) (*runt
 		return nil, errors.Join(err, c.Delete(context.WithoutCancel(ctx)))
 	}
 	return c, nil
+}
+
+// warnOfKernelMemory tells of the one limit that is ignored, as all runtimes do:
+// kernels from 5.16 on have none for memory of the kernel alone.
+func (r *Runtime) warnOfKernelMemory(res *specs.LinuxResources) {
+	if res == nil || res.Memory == nil || res.Memory.Kernel == nil { //nolint:staticcheck // deprecated, and still asked for
+		return
+	}
+	r.warn(errors.New("linux.resources.memory.kernel is ignored: it is deprecated, and kernels do not limit it"))
 }
 
 // checkTerminal makes sure that somebody will hold the terminal.

@@ -36,6 +36,7 @@ var (
 type Runtime struct {
 	rt   *runtime.Runtime
 	root string
+	warn func(error)
 }
 
 // Open prepares the root folder. warn is told what is no error of an operation.
@@ -45,12 +46,12 @@ func Open(root string, warn func(error)) (*Runtime, error) {
 		return nil, fmt.Errorf("root folder: %w", err)
 	}
 	rt, err := runtime.New(runtime.Config{
-		Dir: root, CgroupParent: cgroupParent(root), Reaper: runtime.NewLocalReaper(), Warn: warn,
+		Dir: root, CgroupParent: cgroupParent(root), Reaper: runtime.NewLocalReaper(), StrictCapabilities: true, Warn: warn,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &Runtime{rt: rt, root: root}, nil
+	return &Runtime{rt: rt, root: root, warn: warn}, nil
 }
 
 // cgroupParent is what relative cgroup paths are relative to. Containers of the same
@@ -227,6 +228,7 @@ func (r *Runtime) Resume(ctx context.Context, id string) error {
 
 // Update changes limits; what is not said stays.
 func (r *Runtime) Update(id string, res *specs.LinuxResources) error {
+	r.warnOfKernelMemory(res)
 	c, err := r.load(id)
 	if err != nil {
 		return err

@@ -33,6 +33,7 @@ type Config struct {
 
 	StartFD    uint32 // a listening socket that the start comes over; 0: ControlFD
 	RootTree   uint32 // descriptor of the root's mount, detached; 0: Root is bound
+	Outer      bool   // the root is mounted already in a namespace that others use: chroot(2) into it
 	NoPivot    bool   // move the root and chroot(2) instead of pivot_root(2)
 	NoKeyring  bool   // keep the caller's session keyring
 	Preserve   uint32 // how many descriptors from PreserveFD on the program gets as 3, 4 ...
@@ -162,6 +163,7 @@ func (c *Config) fields(x *codec) {
 	x.boolean(&c.Init)
 	x.u32(&c.StartFD)
 	x.u32(&c.RootTree)
+	x.boolean(&c.Outer)
 	x.boolean(&c.NoPivot)
 	x.boolean(&c.NoKeyring)
 	x.u32(&c.Preserve)
