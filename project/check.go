@@ -74,7 +74,7 @@ func (in *input) place(service string, f *fault) error {
 
 var serviceRules = []func(*types.Project, *types.ServiceConfig) *fault{
 	checkSource, checkBuild, checkNetworks, checkHealth, checkHealthExtensions, checkDependencies, checkNamespaces,
-	checkVolumes, checkFiles, checkScale, checkLimits, checkWatch, checkMounts, checkPorts,
+	checkVolumes, checkFiles, checkHooks, checkRestart, checkScale, checkLimits, checkWatch, checkMounts, checkPorts,
 }
 
 func checkSource(_ *types.Project, s *types.ServiceConfig) *fault {

@@ -86,3 +86,24 @@ func TestHealthExtensionsRefused(t *testing.T) {
 		}
 	}
 }
+
+// Hooks and restart policies that nobody could act upon are refused with their place.
+func TestLifecycleRefused(t *testing.T) {
+	t.Parallel()
+	const web = "services:\n  web:\n    image: a\n"
+	for _, tt := range []struct{ file, want string }{
+		{"    post_start:\n      - command: []\n", `f.yaml:5: service "web": its post_start hook has no command`},
+		{"    pre_stop:\n      - command: \"\"\n", `f.yaml:5: service "web": its pre_stop hook has no command`},
+		{"    pre_start:\n      - command: a\n        per_replica: true\n", "f.yaml:5: service \"web\": `per_replica` is not implemented"},
+		{"    deploy:\n      restart_policy: {condition: sometimes}\n", `f.yaml:5: service "web": "sometimes" is no condition to restart on`},
+	} {
+		_, err := loadProbed(t, web+tt.file)
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want %s", strings.TrimSpace(tt.file), err, tt.want)
+		}
+	}
+	p, err := loadProbed(t, web+"    post_start: [{command: a}]\n    pre_stop: [{command: a}]\n")
+	if err != nil || len(p.Warnings()) > 0 {
+		t.Errorf("%v %v", err, p.Warnings())
+	}
+}

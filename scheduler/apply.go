@@ -79,10 +79,14 @@ func (r *run) act(ctx context.Context, op plan.Op) error {
 		r.restarted(ctx, op, u)
 		return nil
 	case plan.StopContainer:
-		if u, err := r.unit(op); err == nil { // gone is stopped
-			return r.e.stop(ctx, u, op.Timeout)
+		u, err := r.unit(op)
+		if err != nil {
+			return nil //nolint:nilerr // gone is stopped
 		}
-		return nil
+		if err := r.e.preStop(ctx, u); err != nil {
+			return err
+		}
+		return r.e.stop(ctx, u, op.Timeout)
 	case plan.RemoveContainer:
 		return r.removeContainer(ctx, op)
 	case plan.AwaitCondition, plan.AwaitHealthy:

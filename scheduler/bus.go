@@ -11,6 +11,7 @@ const (
 	changeExited  changeKind = "exit"
 	changeHealth  changeKind = "health"
 	changeRemoved changeKind = "removed"
+	changeHook    changeKind = "hook" // a hook has printed a line
 )
 
 // change is one thing that happened to a container. For an exit, code and restart say how and whether it starts again.
@@ -21,6 +22,8 @@ type change struct {
 	restart bool
 	health  string
 	why     string // the engine's reason for an exit that it brought about
+	stream  string // of a hook's line
+	line    []byte
 }
 
 // bus hands every change to everybody who listens. A listener that does not keep up loses nothing: its queue grows.

@@ -44,16 +44,20 @@ func (e *Engine) RestartContainer(ctx context.Context, name string, timeout *tim
 	if err != nil {
 		return err
 	}
+	if err := e.restartOnce(ctx, u, timeout); err != nil {
+		return err
+	}
+	e.containerEvent(u, "restart")
+	return e.postStart(ctx, u)
+}
+
+func (e *Engine) restartOnce(ctx context.Context, u *unit, timeout *time.Duration) error {
 	u.op.Lock()
 	defer u.op.Unlock()
 	if err := e.stopLocked(ctx, u, timeout); err != nil {
 		return err
 	}
-	if err := e.startLocked(ctx, u, byRequest, 0); err != nil {
-		return err
-	}
-	e.containerEvent(u, "restart")
-	return nil
+	return e.startLocked(ctx, u, byRequest, 0)
 }
 
 // KillContainer sends a signal to a container; "" is SIGKILL.

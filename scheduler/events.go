@@ -88,6 +88,7 @@ func (e *Engine) noteChange(c change) {
 		}
 	case changeRemoved:
 		e.containerEvent(c.unit, events.ActionDestroy)
+	case changeHook: // what it prints is no event
 	}
 }
 

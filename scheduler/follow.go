@@ -96,6 +96,9 @@ func (e *Engine) endRun(ctx context.Context, u *unit, seq uint64, why supervise.
 	if _, err := u.update(func(s *container.State) { s.Ending, s.Why = why, text }); err != nil {
 		return err
 	}
+	if err := e.preStop(ctx, u); err != nil {
+		e.log.Warn("restart all the same", "container", u.config.Name, "error", err)
+	}
 	sig, err := ParseSignal(u.config.StopSignal)
 	if err != nil {
 		return err

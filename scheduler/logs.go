@@ -227,6 +227,8 @@ func (s *logStream) lifecycle(ctx context.Context, changes *listener) {
 				if !c.restart {
 					s.rest(ctx, c.unit)
 				}
+			case changeHook:
+				f.Stream, f.Line, f.Time = c.stream, c.line, time.Now()
 			case changeHealth, changeRemoved:
 			}
 			s.send(f)

@@ -56,7 +56,13 @@ func (e *Engine) restartAfter(u *unit, delay time.Duration, cause startCause) {
 			return
 		}
 		for e.awaitDependencies(u) {
-			if e.restartNow(u, cause) {
+			done, started := e.restartNow(u, cause)
+			if started {
+				if err := e.postStart(e.ctx, u); err != nil && e.ctx.Err() == nil {
+					e.log.Error("after the restart", "container", u.config.Name, "error", err)
+				}
+			}
+			if done {
 				return
 			}
 		}
@@ -74,15 +80,15 @@ func (e *Engine) waitDelay(u *unit, delay time.Duration) bool {
 }
 
 // restartNow starts a container that is restarting. It says false when it has to wait once more for what it depends on.
-func (e *Engine) restartNow(u *unit, cause startCause) (done bool) {
+func (e *Engine) restartNow(u *unit, cause startCause) (done, started bool) {
 	u.op.Lock()
 	defer u.op.Unlock()
 	before := u.snapshot()
 	if !isRestarting(before) || u.isRemoved() {
-		return true
+		return true, false
 	}
 	if len(e.unmet(u)) > 0 {
-		return false
+		return false, false
 	}
 	delay := before.Pending
 	if cause == byCommand {
@@ -90,11 +96,11 @@ func (e *Engine) restartNow(u *unit, cause startCause) (done bool) {
 	}
 	err := e.startLocked(e.ctx, u, cause, delay)
 	if err == nil || e.ctx.Err() != nil {
-		return true
+		return true, err == nil
 	}
 	e.log.Error("restart", "container", u.config.Name, "error", err)
 	e.failedToStart(u, before, cause, runtime.ExitCode(err))
-	return true
+	return true, false
 }
 
 // failedToStart treats a start by the engine itself that did not succeed as a run that failed at once: the cause may go away

@@ -22,9 +22,20 @@ import (
 // start runs a container. One that runs already is left alone. The order of the steps is the order in which they depend on
 // one another; when one fails, those before it are undone.
 func (e *Engine) start(ctx context.Context, u *unit) error {
+	started, err := e.startOnce(ctx, u)
+	if err != nil || !started {
+		return err
+	}
+	return e.postStart(ctx, u) // whoever wants to stop it need not wait for its hooks
+}
+
+func (e *Engine) startOnce(ctx context.Context, u *unit) (started bool, err error) {
 	u.op.Lock()
 	defer u.op.Unlock()
-	return e.startLocked(ctx, u, byCommand, 0)
+	if u.snapshot().Alive() {
+		return false, nil
+	}
+	return true, e.startLocked(ctx, u, byCommand, 0)
 }
 
 // startLocked is start for who holds u.op. delay is what the restart policy made it wait.

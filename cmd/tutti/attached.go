@@ -180,6 +180,10 @@ func (s *session) frame(ctx context.Context, f api.LogFrame) {
 		if s.shown[f.Service] {
 			s.print(func() { s.printer.Line(f) })
 		}
+	case "hook":
+		if s.shown[f.Service] {
+			s.print(func() { s.printer.Hook(f) })
+		}
 	case "start":
 		if s.watched[f.Service] && s.alive != nil {
 			s.alive[f.Container] = true

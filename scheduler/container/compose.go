@@ -59,6 +59,7 @@ func FromService(p *project.Project, s types.ServiceConfig, img Image) (Config, 
 	c.Labels = labels(s, img)
 	c.Restart = restartPolicy(s)
 	c.Health = healthCheck(s, img, p.HealthExtensions(s.Name))
+	c.PostStart, c.PreStop = hooks(s.PostStart), hooks(s.PreStop)
 	return c, firstError(
 		func() (err error) { c.Log, err = logging(s); return },
 		func() (err error) { c.Security, err = security(p, s); return },

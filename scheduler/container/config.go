@@ -50,6 +50,8 @@ type Config struct {
 	Health     *supervise.HealthCheck  `json:"health,omitempty"`
 	StopSignal string                  `json:"stopSignal,omitempty"` // name or number; SIGTERM when empty
 	StopGrace  time.Duration           `json:"stopGrace"`
+	PostStart  []Hook                  `json:"postStart,omitempty"`
+	PreStop    []Hook                  `json:"preStop,omitempty"`
 	Log        Log                     `json:"log"`
 
 	Security     Security             `json:"security"`

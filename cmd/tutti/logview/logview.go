@@ -70,6 +70,11 @@ func Name(project, service, container string, number int) string {
 	return container
 }
 
+// Hook prints a line of a hook in a container, as docker compose marks it.
+func (p *Printer) Hook(f api.LogFrame) {
+	p.print(p.source(Name(p.o.Project, f.Service, f.Container, f.Number)+" ->"), f.Stream, f.Time, f.Line)
+}
+
 // Line prints a log line. What has no newline is held until its end comes, the container exits, or Flush.
 func (p *Printer) Line(f api.LogFrame) {
 	s := p.source(Name(p.o.Project, f.Service, f.Container, f.Number))
