@@ -154,7 +154,11 @@ func (d *differ) awaitServices() {
 			settled = settled && c.Status == Running && (c.Health == "" || c.Health == HealthHealthy)
 		}
 		if !settled && !f.done {
-			d.build.add(Op{Kind: AwaitHealthy, Service: name, Cause: "--wait"}, f.starts...)
+			op := Op{Kind: AwaitHealthy, Service: name, Cause: "--wait"}
+			if d.isJob(name) {
+				op.Condition = Completed
+			}
+			d.build.add(op, f.starts...)
 		}
 	}
 }

@@ -27,7 +27,7 @@ const (
 	StopContainer   Kind = "stop container"   // Service, Container, Number, ContainerID, Timeout
 	RemoveContainer Kind = "remove container" // Service, Container, Number, ContainerID, Volumes
 	AwaitCondition  Kind = "await condition"  // Service: the one that is waited for, For: the one that waits, Condition
-	AwaitHealthy    Kind = "await healthy"    // Service; running when it has no health check, exit 0 counts too
+	AwaitHealthy    Kind = "await healthy"    // Service; running when it has no health check, exit 0 counts too; with Condition Completed that alone
 )
 
 // Waits tells whether operations of this kind only wait for something else to
