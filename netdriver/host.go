@@ -141,14 +141,19 @@ func setSysctl(name, value string) error {
 	return errors.Join(err, f.Close())
 }
 
-// writeJSON replaces a file in one step.
+// writeJSON replaces a file in one step, also in front of a power cut.
 func writeJSON(path string, v any) error {
 	b, err := json.MarshalIndent(v, "", "\t")
 	if err != nil {
 		return err
 	}
 	next := path + ".next"
-	if err := os.WriteFile(next, b, 0o600); err != nil {
+	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(next, path)

@@ -191,12 +191,20 @@ func (d *Driver) load() error {
 			return err
 		}
 		var r record
-		if err := json.Unmarshal(b, &r); err != nil {
-			return fmt.Errorf("read %s: %w", f, err)
+		err = json.Unmarshal(b, &r)
+		var n *network
+		if err == nil {
+			n, err = newNetwork(r.Network)
 		}
-		n, err := newNetwork(r.Network)
-		if err != nil {
-			return fmt.Errorf("read %s: %w", f, err)
+		if err == nil && d.file(n.ID) != f {
+			err = fmt.Errorf("it is the record of network %q", n.ID)
+		}
+		if err != nil { // nobody knows what it was: what the kernel has of it is swept
+			d.log.Error("forget a network whose record is damaged", "file", f, "error", err)
+			if err := os.Remove(f); err != nil {
+				return err
+			}
+			continue
 		}
 		for _, p := range n.pools {
 			p.Remember(r.Memory)

@@ -14,7 +14,6 @@ import (
 	"tutti/netdriver"
 	"tutti/runtime"
 	"tutti/runtime/logs"
-	"tutti/runtime/statefile"
 	"tutti/scheduler/container"
 	"tutti/scheduler/plan"
 )
@@ -35,11 +34,12 @@ func (e *Engine) adopt(ctx context.Context) error {
 		switch {
 		case errors.Is(err, runtime.ErrNoContainer):
 			continue
-		case err != nil:
-			return fmt.Errorf("load container %s: %w", u.config.Name, err)
+		case err != nil: // what runs of it is an orphan then, and its end was not seen
+			e.log.Error("load the container's process", "container", u.config.Name, "error", err)
+			continue
 		case !u.state.Alive(): // the engine died between making the process and recording it
 			if err := p.Delete(ctx); err != nil {
-				return fmt.Errorf("remove the half-made process of %s: %w", u.config.Name, err)
+				e.log.Error("remove a half-made process", "container", u.config.Name, "error", err)
 			}
 			continue
 		}
@@ -51,10 +51,10 @@ func (e *Engine) adopt(ctx context.Context) error {
 		known = append(known, id)
 	}
 	if err := e.runtime.RemoveOrphans(ctx, known); err != nil {
-		return fmt.Errorf("remove orphaned processes: %w", err)
+		e.log.Error("remove orphaned processes", "error", err)
 	}
 	if err := e.restoreNetwork(ctx, alive); err != nil {
-		return fmt.Errorf("restore the networks: %w", err)
+		e.log.Error("restore the networks", "error", err) // what could be restored is
 	}
 	if err := e.removeBuildNetwork(ctx); err != nil {
 		return fmt.Errorf("remove the network of an interrupted build: %w", err)
@@ -67,7 +67,7 @@ func (e *Engine) adopt(ctx context.Context) error {
 	}
 	for _, u := range alive {
 		if err := e.resume(u, processes[u.id], outputs[u.id]); err != nil {
-			return fmt.Errorf("take over container %s: %w", u.config.Name, err)
+			e.log.Error("take over the container", "container", u.config.Name, "error", err)
 		}
 	}
 	e.releaseUnclaimed(processes)
@@ -86,30 +86,28 @@ func (e *Engine) loadUnits() (outputs map[string]output, err error) {
 	}
 	for _, d := range l {
 		dir := e.paths.container(d.Name())
-		var rec container.Record
-		err := statefile.Read(recordPath(dir), &rec)
-		if errors.Is(err, fs.ErrNotExist) {
+		rec, damage, err := readRecord(dir)
+		if err != nil {
+			if damage != nil { // nobody knows what it was: nothing can be done with it
+				e.log.Error("remove a container whose record is damaged", "folder", dir, "error", errors.Join(damage, err))
+			}
 			if err := e.discard(dir); err != nil {
 				return nil, err
 			}
 			continue
 		}
-		if err == nil && rec.ID != d.Name() {
-			err = fmt.Errorf("it is the record of container %s", rec.ID)
-		}
-		if err != nil {
-			// One unreadable record must not take every other container down with it.
-			e.log.Error("read the container's record", "folder", dir, "error", err)
-			continue
+		if damage != nil {
+			e.log.Error("the container's record is damaged, an earlier one serves", "container", rec.Name, "error", damage)
 		}
 		pipes, console, err := e.takeOutput(rec)
 		if err != nil {
-			return nil, fmt.Errorf("take over the output of container %s: %w", rec.Name, err)
+			e.log.Error("take over the output of the container", "container", rec.Name, "error", err)
 		}
 		u, err := newUnit(dir, rec, pipes)
 		if err != nil {
 			return nil, fmt.Errorf("open the log of container %s: %w", rec.Name, err)
 		}
+		u.syncer = e.syncer
 		e.units[rec.ID] = u
 		e.starts.Store(max(e.starts.Load(), rec.State.Seq))
 		outputs[rec.ID] = output{pipes, console}
@@ -162,11 +160,11 @@ func (e *Engine) resume(u *unit, p *runtime.Container, out output) error {
 		return fmt.Errorf("record whether it is paused: %w", err)
 	}
 	if len(u.state.Endpoints) > 0 && p.State().Status != runtime.StatusStopped {
-		udp, tcp, err := e.takeDNS(e.ctx, &u.config, p.NetNS())
-		if err != nil {
-			return fmt.Errorf("take over the resolver: %w", err)
+		if udp, tcp, err := e.takeDNS(e.ctx, &u.config, p.NetNS()); err != nil {
+			e.log.Error("take over the resolver", "container", u.config.Name, "error", err)
+		} else {
+			e.dns.Serve(u.id, udp, tcp)
 		}
-		e.dns.Serve(u.id, udp, tcp)
 	}
 	if u.state.Health == nil && u.config.Health != nil {
 		h := u.config.Health.Begin()

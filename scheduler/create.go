@@ -55,6 +55,8 @@ func (e *Engine) create(ctx context.Context, c container.Config, keep map[string
 	if err != nil {
 		return nil, fmt.Errorf("open the container's log: %w", err)
 	}
+	u.syncer = e.syncer
+	e.syncer.add(u)
 	e.mu.Lock()
 	e.units[c.ID] = u
 	e.mu.Unlock()

@@ -38,6 +38,7 @@ type Engine struct {
 	names     *names
 	upstreams *dns.HostUpstreams
 	bus       *bus
+	syncer    *syncer
 	busy      *activity
 	journal   *journal.Journal
 	asked     chan struct{} // holds a token when a request has ended
@@ -72,9 +73,10 @@ func Open(ctx context.Context, paths Paths, k *keeper.Client, log *slog.Logger) 
 	if err := paths.create(); err != nil {
 		return nil, fmt.Errorf("create the state folders: %w", err)
 	}
-	e := &Engine{paths: paths, log: log, keeper: k, busy: newActivity(), asked: make(chan struct{}, 1), units: map[string]*unit{}, networks: map[string]netdriver.Network{}, reserved: map[string]bool{}, execs: map[string]*Exec{}}
+	e := &Engine{paths: paths, log: log, keeper: k, syncer: newSyncer(log), busy: newActivity(), asked: make(chan struct{}, 1), units: map[string]*unit{}, networks: map[string]netdriver.Network{}, reserved: map[string]bool{}, execs: map[string]*Exec{}}
 	e.bus = newBus(e.noteChange)
 	e.ctx, e.cancel = context.WithCancel(ctx)
+	e.wg.Go(func() { e.syncer.run(e.ctx.Done()) })
 	if err := e.open(ctx); err != nil {
 		return nil, errors.Join(err, e.Close(ctx))
 	}
@@ -95,7 +97,7 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	if e.volumes, err = volumes.Open(e.paths.volumes()); err != nil {
 		return fmt.Errorf("open the volumes: %w", err)
 	}
-	if e.images, err = image.Open(ctx, e.paths.images()); err != nil {
+	if e.images, err = openImages(ctx, e.paths.images(), e.log); err != nil {
 		return fmt.Errorf("open the image store: %w", err)
 	}
 	if e.net, err = netdriver.New(ctx, netdriver.Config{StateDir: e.paths.Root, Instance: e.paths.Instance(), Keeper: e.keeper, Log: e.log}); err != nil {

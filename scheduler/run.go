@@ -78,10 +78,15 @@ func (e *Engine) appliedModel(name string) (*project.Project, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil //nolint:nilnil // no model is an answer
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read the applied model of %s: %w", name, err)
+	var model *project.Project
+	if err == nil {
+		model, err = project.Decode(raw)
 	}
-	return project.Decode(raw)
+	if err != nil { // as if it had never been applied: what there is carries its labels, and the next up writes it anew
+		e.log.Error("the applied model of a project is damaged", "project", name, "error", err)
+		return nil, nil //nolint:nilnil // no model is an answer
+	}
+	return model, nil
 }
 
 func checkProjectName(name string) error {

@@ -23,6 +23,7 @@ type unit struct {
 	dir    string
 	config container.Config // immutable
 	log    *logs.File       // nil with the logging driver "none"
+	syncer *syncer          // told about every change of the record
 
 	shipping sync.Mutex // held by whoever sends the log on
 
@@ -76,6 +77,9 @@ func (u *unit) update(change func(*container.State)) (container.State, error) {
 	var err error
 	if !u.removed {
 		err = statefile.Write(u.recordPath(), container.Record{Config: u.config, State: next})
+		if err == nil && u.syncer != nil {
+			u.syncer.add(u)
+		}
 	}
 	u.state = next
 	close(u.changed)

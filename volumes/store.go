@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -55,6 +56,7 @@ type Volume struct {
 	Spec
 	CreatedAt time.Time `json:"created_at"`
 	Path      string    `json:"-"` // the directory with the data, on the host
+	Damaged   bool      `json:"-"` // what it was made from is not known any more; the data is there
 }
 
 // Store is the directory of all volumes of an engine. Safe for concurrent use.
@@ -116,6 +118,9 @@ func (s *Store) Create(spec Spec) (v Volume, created bool, err error) {
 	defer s.mu.Unlock()
 	v, err = s.Get(spec.Name)
 	switch {
+	case err == nil && v.Damaged:
+		v = Volume{Spec: spec, CreatedAt: v.CreatedAt, Path: v.Path}
+		return v, false, s.mend(v)
 	case err == nil && !maps.Equal(v.DriverOpts, spec.DriverOpts):
 		return v, false, fmt.Errorf("%w: volume %q has driver_opts %v, wanted are %v: remove the volume, or use another name",
 			ErrConflict, spec.Name, v.DriverOpts, spec.DriverOpts)
@@ -177,11 +182,28 @@ func (s *Store) Get(name string) (Volume, error) {
 		return Volume{}, fmt.Errorf("read volume %q: %w", name, err)
 	}
 	v := Volume{}
-	if err := json.Unmarshal(content, &v); err != nil {
-		return Volume{}, fmt.Errorf("read volume %q: %s: %w", name, s.path(name, metaFile), err)
+	if err := json.Unmarshal(content, &v); err != nil { // the data counts: it is a volume still
+		slog.Warn("what a volume was made from is not known any more", "volume", name, "file", s.path(name, metaFile), "error", err)
+		v = Volume{Damaged: true}
+		v.Driver = DriverLocal
+		if st, err := os.Stat(s.path(name, dataDir)); err == nil {
+			v.CreatedAt = st.ModTime().UTC()
+		}
 	}
 	v.Name, v.Path = name, s.path(name, dataDir)
 	return v, nil
+}
+
+// mend writes down anew what a damaged volume is made from, as its user says.
+func (s *Store) mend(v Volume) error {
+	next := s.path(v.Name, "."+metaFile)
+	if err := os.RemoveAll(next); err != nil {
+		return err
+	}
+	if err := writeMeta(next, v); err != nil {
+		return fmt.Errorf("mend volume %q: %w", v.Name, err)
+	}
+	return os.Rename(next, s.path(v.Name, metaFile))
 }
 
 // List returns all volumes by name.

@@ -59,6 +59,8 @@ var (
 	ErrAmbiguous = errors.New("ambiguous image ID")
 	// ErrInUse: the image is not removed because something needs it.
 	ErrInUse = errors.New("image is in use")
+	// ErrDamaged: a database of the store is not one that was written whole.
+	ErrDamaged = errors.New("image store is damaged")
 	// ErrLocked: another process has the store open.
 	ErrLocked = errors.New("image store is locked by another process")
 )
@@ -94,11 +96,19 @@ func Open(ctx context.Context, root string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open content store: %w", err)
 	}
+	if err := checkTogether(root); err != nil {
+		return nil, err
+	}
 	layers, err := openLayers(root)
 	if err != nil {
 		return nil, err
 	}
-	db, err := bolt.Open(filepath.Join(root, "meta.db"), 0o600, boltOptions())
+	path := filepath.Join(root, "meta.db")
+	err = checkBolt(path)
+	var db *bolt.DB
+	if err == nil {
+		db, err = bolt.Open(path, 0o600, boltOptions())
+	}
 	if err != nil {
 		return nil, errors.Join(lockError(fmt.Errorf("open image database: %w", err)), layers.Close())
 	}
@@ -126,7 +136,11 @@ func makeRoot(root string) (string, error) {
 
 // openLayers opens the snapshotter, which labels each snapshot with its folder.
 func openLayers(root string) (snapshots.Snapshotter, error) {
-	meta, err := storage.NewMetaStore(filepath.Join(root, "metadata.db"), func(o *bolt.Options) error {
+	path := filepath.Join(root, "metadata.db")
+	if err := checkBolt(path); err != nil { // the meta store opens it later
+		return nil, lockError(fmt.Errorf("open layer database: %w", err))
+	}
+	meta, err := storage.NewMetaStore(path, func(o *bolt.Options) error {
 		*o = *boltOptions()
 		return nil
 	})
