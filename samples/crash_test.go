@@ -228,7 +228,7 @@ type manager struct {
 func (s *site) managers() (found []manager) {
 	for _, p := range s.processes() {
 		switch {
-		case strings.HasPrefix(p.cmdline, binary(s.t)+" engine "):
+		case strings.Contains(p.cmdline, " engine --root "+s.root) && !strings.HasPrefix(p.cmdline, "tutti-keeper "):
 			found = append(found, manager{p.pid, "engine"})
 		case strings.HasPrefix(p.cmdline, "tutti-keeper "):
 			found = append(found, manager{p.pid, "keeper"})

@@ -28,6 +28,7 @@ type site struct {
 	environ []string // added to the environment of commands
 	timeout time.Duration
 	host    *machine // where commands run; nil for this machine
+	program string   // that is run, "" for bin/tutti
 }
 
 // newSite makes a root without images. When the test ends, so does everything in it, and nothing of it may be left.
@@ -169,7 +170,7 @@ type running struct {
 func (s *site) start(args ...string) *running {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
-	command := append([]string{binary(s.t), "--root", s.root}, args...)
+	command := append([]string{s.binary(), "--root", s.root}, args...)
 	if s.host != nil {
 		command = s.host.command(s.dir, command)
 	}
@@ -235,6 +236,14 @@ func eventually(t testing.TB, within time.Duration, holds func() error) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// binary is the program that the site's commands run.
+func (s *site) binary() string {
+	if s.program != "" {
+		return s.program
+	}
+	return binary(s.t)
 }
 
 // binary is the path of bin/tutti.

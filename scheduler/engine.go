@@ -45,6 +45,10 @@ type Engine struct {
 	starting  atomic.Int64  // containers with a health check that are not healthy yet
 	starts    atomic.Uint64 // counts the starts of containers, over all engines of this root
 	edges     edgeCache
+	serving   atomic.Int64 // requests
+
+	replaceOnce sync.Once
+	replaced    chan struct{} // closed when an engine from another program is to take over
 
 	ctx    context.Context //nolint:containedctx // the engine's own life: supervision ends with it
 	cancel context.CancelFunc
@@ -73,7 +77,10 @@ func Open(ctx context.Context, paths Paths, k *keeper.Client, log *slog.Logger) 
 	if err := paths.create(); err != nil {
 		return nil, fmt.Errorf("create the state folders: %w", err)
 	}
-	e := &Engine{paths: paths, log: log, keeper: k, syncer: newSyncer(log), busy: newActivity(), asked: make(chan struct{}, 1), units: map[string]*unit{}, networks: map[string]netdriver.Network{}, reserved: map[string]bool{}, execs: map[string]*Exec{}}
+	if err := paths.checkFormat(); err != nil {
+		return nil, err
+	}
+	e := &Engine{paths: paths, log: log, keeper: k, syncer: newSyncer(log), busy: newActivity(), asked: make(chan struct{}, 1), replaced: make(chan struct{}), units: map[string]*unit{}, networks: map[string]netdriver.Network{}, reserved: map[string]bool{}, execs: map[string]*Exec{}}
 	e.bus = newBus(e.noteChange)
 	e.ctx, e.cancel = context.WithCancel(ctx)
 	e.wg.Go(func() { e.syncer.run(e.ctx.Done()) })

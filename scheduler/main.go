@@ -98,6 +98,8 @@ func (e *Engine) serve(ctx context.Context, h http.Handler) error {
 	select {
 	case err := <-failed:
 		return err
+	case <-e.replaced:
+		e.makeWay(ctx, srv)
 	case <-ctx.Done():
 		if n := e.alive(); n > 0 {
 			// Status 0 would tell the keeper that nothing is left to keep.
@@ -129,6 +131,8 @@ func (e *Engine) alive() int {
 func (e *Engine) counted(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer e.busy.begin()()
+		e.serving.Add(1)
+		defer e.serving.Add(-1)
 		h.ServeHTTP(w, r)
 		select {
 		case e.asked <- struct{}{}:

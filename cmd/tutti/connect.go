@@ -24,7 +24,10 @@ func (a *app) connect(ctx context.Context) (*api.Client, error) {
 		}
 		return startEngine(ctx, p, engineEnviron(a.environ))
 	})
-	err = c.Ping(ctx)
+	build, err := c.EngineBuild(ctx)
+	if err == nil {
+		err = a.replaceEngine(ctx, c, build)
+	}
 	if errors.Is(err, syscall.EACCES) {
 		return nil, fmt.Errorf("permission denied on the engine's socket %s: run tutti as root, for example with sudo", p.Socket())
 	}

@@ -24,7 +24,7 @@ func (a *app) engineCommand() *cobra.Command {
 		Annotations: heeds(readsOnly),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return scheduler.Main(cmd.Context(), a.root, func(e *scheduler.Engine) http.Handler {
-				return server.New(e, server.Build{Version: version})
+				return server.New(e, server.Build{Version: version, ID: buildID("/proc/self/exe")})
 			})
 		},
 	}

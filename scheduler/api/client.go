@@ -58,11 +58,20 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 
 // Ping says whether the engine answers; ErrNotRunning when nothing listens.
 func (c *Client) Ping(ctx context.Context) error {
+	_, err := c.EngineBuild(ctx)
+	return err
+}
+
+// BuildHeader is in the engine's answer to a ping: which program it is.
+const BuildHeader = "Tutti-Build"
+
+// EngineBuild says which program the engine is; "" when it does not tell. ErrNotRunning when nothing listens.
+func (c *Client) EngineBuild(ctx context.Context) (string, error) {
 	r, err := c.do(ctx, http.MethodGet, "/_ping", nil)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return r.Body.Close()
+	return r.Header.Get(BuildHeader), r.Body.Close()
 }
 
 // Stream posts a project verb ("up", "down" ...) with its request and hands every event to emit until the engine ends the

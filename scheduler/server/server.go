@@ -28,7 +28,10 @@ const (
 const maxBody = 64 << 20
 
 // Build describes the binary, for /version.
-type Build struct{ Version string }
+type Build struct {
+	Version string
+	ID      string // tells this program from every other, also of the same version
+}
 
 // server answers requests with the engine.
 type server struct {
@@ -72,11 +75,13 @@ func (s *server) systemRoutes(mux *http.ServeMux) {
 		h.Set("Builder-Version", "1")
 		h.Set("Docker-Experimental", "false")
 		h.Set("Ostype", "linux")
+		h.Set(api.BuildHeader, s.build.ID)
 		h.Set("Cache-Control", "no-cache, no-store, must-revalidate")
 		_, _ = io.WriteString(w, "OK")
 	}
 	mux.HandleFunc("GET /_ping", ping)
 	mux.HandleFunc("HEAD /_ping", ping)
+	mux.HandleFunc("POST "+api.Prefix+"/replace", s.replace)
 	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, map[string]any{
 			"Version": s.build.Version, "ApiVersion": apiVersion, "MinAPIVersion": minAPIVersion,
