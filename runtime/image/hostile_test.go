@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -102,6 +103,42 @@ func TestImageHostileLayers(t *testing.T) {
 				t.Errorf("a good image afterwards: %v", err)
 			}
 		})
+	}
+}
+
+// Layers that are unpacked at the same time do not meet: links of one never lead the files of another out
+// (CVE-2025-47290).
+func TestImageHostileLayersAtOnce(t *testing.T) {
+	t.Parallel()
+	outside := t.TempDir()
+	s := openStore(t)
+	done := make(chan error)
+	const n = 24
+	for i := range n {
+		headers := []tar.Header{
+			{Name: "dir", Typeflag: tar.TypeSymlink, Linkname: outside},
+			{Name: fmt.Sprint("dir/file", i), Typeflag: tar.TypeReg, Size: 4},
+		}
+		if i%2 == 0 { // the same names the other way round, all with layers of their own
+			headers = []tar.Header{{Name: "dir/", Typeflag: tar.TypeDir}, {Name: fmt.Sprint("dir/file", i), Typeflag: tar.TypeReg, Size: 4}}
+		}
+		archive := rawArchive(t, headers)
+		go func() {
+			_, err := s.Load(t.Context(), archive, nil)
+			done <- err
+		}()
+	}
+	loaded := 0
+	for range n {
+		if <-done == nil { // the hostile ones are refused or kept inside, both will do
+			loaded++
+		}
+	}
+	if loaded < n/2 {
+		t.Errorf("%d of %d good images were loaded", loaded, n/2)
+	}
+	if left, err := os.ReadDir(outside); err != nil || len(left) > 0 {
+		t.Errorf("written outside: %v, %v", left, err)
 	}
 }
 
