@@ -55,6 +55,7 @@ type Engine struct {
 	wg     sync.WaitGroup // supervision and background work
 
 	journalFails atomic.Bool                     // the last event could not be kept
+	halting      atomic.Bool                     // the host goes down
 	features     func() (cgroup.Features, error) // of the host, looked up once
 
 	mu       sync.Mutex

@@ -40,6 +40,9 @@ func (e *Engine) startOnce(ctx context.Context, u *unit) (started bool, err erro
 
 // startLocked is start for who holds u.op. delay is what the restart policy made it wait.
 func (e *Engine) startLocked(ctx context.Context, u *unit, cause startCause, delay time.Duration) (err error) {
+	if e.halting.Load() {
+		return errHalting
+	}
 	before := u.snapshot()
 	if before.Alive() {
 		return nil

@@ -99,7 +99,7 @@ func (e *Engine) ended(u *unit, p *runtime.Container, status runtime.ExitStatus)
 	now, stateErr := u.update(func(s *container.State) { // decided here: a stop comes before or after, not in between
 		ran := status.At.Sub(s.Started)
 		after, again = u.config.Restart.Next(supervise.Exit{
-			Code: status.Code, Stopped: s.Stopped, Ending: s.Ending, Ran: ran, Restarts: s.Restarts, Delay: s.Delay,
+			Code: status.Code, Stopped: s.Stopped || e.halting.Load(), Ending: s.Ending, Ran: ran, Restarts: s.Restarts, Delay: s.Delay,
 		})
 		s.Status, s.Pid, s.ExitCode, s.OOMKilled, s.Finished = container.Exited, 0, status.Code, oom != nil, status.At.UTC()
 		s.Signal, s.OOM = status.Signal, oom

@@ -21,7 +21,6 @@ var commandsNotYet = []notYet{
 	{"plan", "Show what would change, and why"},
 	{"publish", "Publish compose application"},
 	{"run", "Run a one-off command on a service"},
-	{"system", "Manage the engine"},
 	{"watch", "Watch build context for service and rebuild/refresh containers when files are updated"},
 }
 

@@ -49,7 +49,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.killCommand(), a.versionCommand(), a.pauseCommand(), a.unpauseCommand(), a.createCommand(), a.scaleCommand(),
 		a.removeStoppedCommand(), a.waitCommand(), a.portCommand(), a.volumesCommand(), a.topCommand(), a.statsCommand(),
 		a.eventsCommand(), a.whyCommand())
-	add(root, groupObject, a.imageCommand(), a.containerCommand(), a.networkCommand(), a.volumeCommand(), a.loginCommand(),
+	add(root, groupObject, a.imageCommand(), a.containerCommand(), a.networkCommand(), a.volumeCommand(), a.systemCommand(), a.loginCommand(),
 		a.logoutCommand(), ociCommand())
 	add(root, groupNotYet, notYetCommands("tutti", commandsNotYet)...)
 	root.AddCommand(a.engineCommand())

@@ -159,7 +159,8 @@ func (m *machine) awaitReady() {
 		console, _ := os.ReadFile(m.console())
 		m.t.Fatalf("the guest did not come up: %v\n%s", err, tail(console))
 	}
-	m.must("mount -o ro /dev/vdb /opt/tutti")
+	m.sh("systemctl is-system-running --wait") // its answer is of no interest
+	m.must("mount -o ro /dev/vdb /opt/tutti && ln -sf /opt/tutti/tutti /usr/local/bin/tutti")
 }
 
 func tail(b []byte) []byte { return b[max(0, len(b)-4000):] }

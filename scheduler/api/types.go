@@ -63,6 +63,9 @@ type ClientContext struct {
 	SSHAuthSock  string `json:"sshAuthSock,omitempty"`
 }
 
+// HaltRequest asks for the end of all containers, because the host goes down.
+type HaltRequest struct{}
+
 // DownRequest asks for POST /down. Project is empty when there is no compose file at hand: labels say what belongs to Name.
 type DownRequest struct {
 	Name          string          `json:"name"`

@@ -18,6 +18,7 @@ func (s *server) projectRoutes(mux *http.ServeMux) {
 	verb(mux, "build", s.e.Build)
 	verb(mux, "pull", s.e.Pull)
 	verb(mux, "push", s.e.Push)
+	verb(mux, "halt", s.e.Halt)
 	for _, name := range []string{"start", "stop", "restart", "kill", "pause", "unpause", "rm"} {
 		verb(mux, name, func(ctx context.Context, q api.ServicesRequest, emit func(api.Event)) error {
 			return s.e.Services(ctx, name, q, emit)
