@@ -421,19 +421,19 @@ func TestImpossibleResources(t *testing.T) {
 	t.Parallel()
 	s := newBusyboxSite(t)
 	for yaml, want := range map[string]string{
-		"mem_limit: 1m":                                    "minimum memory limit allowed is 6MB",
-		"memswap_limit: 64m":                               "you should always set the memory limit",
-		"mem_limit: 64m, memswap_limit: 32m":               "memoryswap limit should be larger",
-		"mem_limit: 64m, mem_reservation: 96m":             "can not be less than memory reservation",
-		"mem_swappiness: 101":                              "range is 0-100",
-		"cpus: 4711":                                       "CPUs available",
-		"cpus: 1, cpu_quota: 50000":                        "cannot both be set",
-		"cpu_period: 10":                                   "can not be less than 1ms",
-		"cpuset: 4000-4001":                                "requested CPUs are not available",
-		"cpuset: zero":                                     "is no list of numbers",
-		"cgroup_parent: ../../escape":                      "must not contain ..",
-		"blkio_config: {weight: 5}":                        "from 10 to 1000",
-		"cpu_rt_period: 1000, cpu_rt_runtime: 2000":        "cannot be higher than",
+		"mem_limit: 1m":                                  "minimum memory limit allowed is 6MB",
+		"memswap_limit: 64m":                             "you should always set the memory limit",
+		"mem_limit: 64m, memswap_limit: 32m":             "memoryswap limit should be larger",
+		"mem_limit: 64m, mem_reservation: 96m":           "can not be less than memory reservation",
+		"mem_swappiness: 101":                            "range is 0-100",
+		"cpus: 4711":                                     "CPUs available",
+		"cpus: 1, cpu_quota: 50000":                      "cannot both be set",
+		"cpu_period: 10":                                 "can not be less than 1ms",
+		"cpuset: 4000-4001":                              "requested CPUs are not available",
+		"cpuset: zero":                                   "is no list of numbers",
+		"cgroup_parent: ../../escape":                    "must not contain ..",
+		"blkio_config: {weight: 5}":                      "from 10 to 1000",
+		"cpu_rt_period: 1000, cpu_rt_runtime: 2000":      "cannot be higher than",
 		"deploy: {resources: {limits: {memory: 1000k}}}": "minimum memory limit allowed is 6MB",
 	} {
 		s.write("compose.yaml", "services: {web: {image: 'busybox:latest', command: sleep 1000, "+yaml+"}}\n")
