@@ -229,7 +229,7 @@ services:
     image: "web:x${NOT_SET}"
     cap_add: [NET_ADMIN]
     security_opt: [no-new-privileges, "label=type:x", "label:disable"]
-    logging: {driver: syslog}
+    logging: {driver: fluentd}
     network_mode: host
     deploy:
       mode: global-job
@@ -243,7 +243,7 @@ services:
 	for _, want := range []string{
 		`The "NOT_SET" variable is not set`,
 		"<stdin>:6: service \"web\": `security_opt: label=type:x` has no effect",
-		"<stdin>:7: service \"web\": `logging.driver: syslog` has no effect: only json-file",
+		"<stdin>:7: service \"web\": `logging.driver: fluentd` has no effect: only json-file",
 		"<stdin>:10: service \"web\": `deploy.mode: global-job` has no effect",
 		"<stdin>:11: service \"web\": `deploy.update_config` has no effect",
 		"<stdin>:13: service \"web\": `cpu_count` has no effect",

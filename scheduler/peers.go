@@ -52,7 +52,7 @@ func (e *Engine) share(c *container.Config, o *container.SpecOptions) error {
 		if err != nil {
 			return fmt.Errorf("network_mode: %w", err)
 		}
-		o.Hostname, o.Domainname = peer.hostname(), peer.config.Domainname
+		o.Hostname, o.Domainname = peer.names()
 	}
 	if strings.Contains(c.Pid, ":") {
 		p, err := e.peerProcess(c, c.Pid)
@@ -122,17 +122,17 @@ func (r *run) checkPeers(c *container.Config) error {
 	return nil
 }
 
-// hostname is the container's name for itself: that of the one whose network it shares, if it does.
-func (u *unit) hostname() string {
-	if shared := u.snapshot().Hostname; shared != "" {
-		return shared
+// names are what the container calls itself: as the one does whose network it shares, if it does.
+func (u *unit) names() (host, domain string) {
+	if s := u.snapshot(); s.Hostname != "" {
+		return s.Hostname, s.Domainname
 	}
-	return u.config.Hostname
+	return u.config.Hostname, u.config.Domainname
 }
 
 // newProcess is a further process in the container, see container.Config.Process.
 func (u *unit) newProcess(args []string, privileged bool) *specs.Process {
 	c := u.config
-	c.Hostname = u.hostname()
+	c.Hostname, c.Domainname = u.names()
 	return c.Process(args, privileged)
 }

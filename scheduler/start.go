@@ -77,15 +77,16 @@ type starter struct {
 	cause startCause
 	delay time.Duration
 
-	ns        *netns.NS // nil: the host's
-	path      string    // of the network namespace, "" for the host's
-	hostname  string    // of the container whose network is shared
-	endpoints []container.Endpoint
-	bindings  []netdriver.PortBinding
-	pipes     *logs.Pipes
-	stdin     *os.File // the container's side, nil for none
-	created   *runtime.Container
-	undos     []func(context.Context) error
+	ns   *netns.NS // nil: the host's
+	path string    // of the network namespace, "" for the host's
+	// hostname and domainname are those of the container whose network is shared.
+	hostname, domainname string
+	endpoints            []container.Endpoint
+	bindings             []netdriver.PortBinding
+	pipes                *logs.Pipes
+	stdin                *os.File // the container's side, nil for none
+	created              *runtime.Container
+	undos                []func(context.Context) error
 }
 
 func (s *starter) onUndo(f func(context.Context) error) { s.undos = append(s.undos, f) }
@@ -115,7 +116,8 @@ func (s *starter) namespace(context.Context) error {
 		if err != nil {
 			return fmt.Errorf("network_mode: %w", err)
 		}
-		s.path, s.hostname = p.NetNS(), peer.hostname()
+		s.path = p.NetNS()
+		s.hostname, s.domainname = peer.names()
 		return nil
 	}
 	ns, err := netns.New()
@@ -271,7 +273,7 @@ func (s *starter) execute(ctx context.Context) error {
 	_, err := u.update(func(st *container.State) {
 		*st = container.State{
 			Status: container.Running, Pid: s.created.Pid(), Started: time.Now().UTC(), Finished: before.Finished,
-			Hostname: s.hostname, Before: before.Ended(), Restarts: before.Restarts, Delay: s.delay, Endpoints: s.endpoints, Bindings: s.bindings,
+			Hostname: s.hostname, Domainname: s.domainname, Before: before.Ended(), Restarts: before.Restarts, Delay: s.delay, Endpoints: s.endpoints, Bindings: s.bindings,
 			Output: output,
 			Seq:    s.e.starts.Add(1), Again: before.Again,
 		}

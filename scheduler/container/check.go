@@ -31,10 +31,10 @@ func (c *Config) Check() error {
 	return err
 }
 
-// mountKey is the attribute that a tmpfs comes from: only the short form has options as text.
+// mountKey is the attribute that a tmpfs comes from, as far as it shows: the long form has no options as text.
 func mountKey(m Mount) string {
-	if len(m.Options) > 0 {
-		return "tmpfs"
+	if m.Size > 0 || m.Mode > 0 {
+		return "volumes"
 	}
-	return "volumes"
+	return "tmpfs"
 }

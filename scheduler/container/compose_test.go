@@ -83,7 +83,7 @@ func TestFromService(t *testing.T) {
 			return []any{c.Rlimits[0].Type, c.Rlimits[0].Soft, c.Rlimits[0].Hard, c.Rlimits[1].Type, c.Rlimits[1].Hard}
 		}, []any{"RLIMIT_NOFILE", uint64(10), uint64(20), "RLIMIT_NPROC", uint64(5)}},
 		{"local logs rotate", "    logging: {driver: local}\n", func(c Config) any { return c.Log }, Log{Driver: "local", MaxSize: 20 << 20, MaxFiles: 5}},
-		{"log options", "    logging: {options: {max-size: 10k, max-file: '3'}}\n", func(c Config) any { return c.Log }, Log{Driver: "json-file", MaxSize: 10 << 10, MaxFiles: 3}},
+		{"log options", "    logging: {options: {max-size: 10k, max-file: '3'}}\n", func(c Config) any { return c.Log }, Log{Driver: "json-file", MaxSize: 10 << 10, MaxFiles: 3, Options: map[string]string{}}},
 		{"secret from the environment", "    secrets: [t]\nsecrets: {t: {environment: TOKEN}}\n", func(c Config) any { return []any{c.Files[0].Target, string(c.Files[0].Content)} }, []any{"/run/secrets/t", "s3cret"}},
 		{"config with content and mode", "    configs: [{source: c, target: /etc/c, mode: 0400, uid: '7'}]\nconfigs: {c: {content: hi}}\n", func(c Config) any {
 			return []any{c.Files[0].Target, string(c.Files[0].Content), *c.Files[0].Mode, *c.Files[0].UID}
@@ -111,7 +111,7 @@ func itoa(n int) string { return string(rune('0' + n)) }
 func TestFromServiceRefusesByName(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, body, want string }{
-		{"a log driver", "    logging: {driver: fluentd}\n", `logging driver "fluentd" is not supported yet`},
+		{"a log driver", "    logging: {driver: fluentd}\n", `logging driver "fluentd" is not supported`},
 		{"a log option", "    logging: {options: {nonsense: x}}\n", "logging option nonsense=x"},
 		{"a security option", "    security_opt: ['selinux=mine']\n", `invalid security option "selinux=mine"`},
 		{"an external secret", "    secrets: [t]\nsecrets: {t: {external: true}}\n", `secret "t" is external`},

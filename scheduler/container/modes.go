@@ -43,6 +43,8 @@ func (c *Config) checkModes(s types.ServiceConfig) error {
 		return At(fmt.Errorf("invalid isolation %q: Linux only supports \"default\"", s.Isolation), "isolation")
 	case !one(s.Runtime, "", "runc", "io.containerd.runc.v2", "crun"):
 		return At(fmt.Errorf("unknown or invalid runtime name: %s: containers run on the built-in runtime, remove the attribute", s.Runtime), "runtime")
+	case c.Umask != nil && *c.Umask > 0o777:
+		return At(fmt.Errorf("%#o is no mask of permission bits: use 0 to 0777, in quotes", *c.Umask), "umask")
 	case c.UTS == "host" && c.Hostname != "":
 		return At(errors.New("conflicting options: hostname and the UTS mode"), "hostname")
 	case c.NetworkMode == "host" && len(s.Links)+len(s.ExternalLinks) > 0:

@@ -44,11 +44,13 @@ type State struct {
 	OOM       *OOM                    `json:"oom,omitempty"`
 	Lost      bool                    `json:"lost,omitempty"` // nobody saw how the last run ended
 	Asked     *Asked                  `json:"asked,omitempty"`
-	Before    *Exit                   `json:"before,omitempty"`   // how the run before this one ended
-	Hostname  string                  `json:"hostname,omitempty"` // of the container whose network is shared
-	Endpoints []Endpoint              `json:"endpoints,omitempty"`
-	Bindings  []netdriver.PortBinding `json:"bindings,omitempty"`
-	Output    [2]uint64               `json:"output,omitzero"` // inodes of the pipes of stdout and stderr
+	Before    *Exit                   `json:"before,omitempty"` // how the run before this one ended
+	// Hostname and Domainname are those of the container whose network is shared.
+	Hostname   string                  `json:"hostname,omitempty"`
+	Domainname string                  `json:"domainname,omitempty"`
+	Endpoints  []Endpoint              `json:"endpoints,omitempty"`
+	Bindings   []netdriver.PortBinding `json:"bindings,omitempty"`
+	Output     [2]uint64               `json:"output,omitzero"` // inodes of the pipes of stdout and stderr
 
 	// Seq is the number of the last start among all starts of the engine, and Again that of the last one that the engine
 	// did by itself: who was started before that knows an earlier run (plan.Followers). No clock is as sure.
