@@ -68,8 +68,11 @@ func (w *eventWatch) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if over := !w.until.IsZero() && !time.Now().Before(w.until); over || err != nil && !engineGone(err) {
+		if !engineGone(err) {
 			return err
+		}
+		if !w.until.IsZero() && !time.Now().Before(w.until) {
+			return nil
 		}
 		if w.since.IsZero() {
 			w.since = asked
