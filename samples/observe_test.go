@@ -3,7 +3,6 @@ package samples
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -170,7 +169,7 @@ volumes: {data: {}}
 	s.must("down", "-v")
 	live.until(`"destroy"`)
 	live.signal(syscall.SIGINT)
-	want := strings.Split(strings.TrimSpace(string(readFile(t, "testdata/events.txt"))), "\n")
+	want := strings.Split(strings.TrimSpace(readFile(t, "testdata/events.txt")), "\n")
 	if got := actions(t, live.wait().stdout, "web"); !slices.Equal(got, want) {
 		t.Errorf("live there are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
@@ -222,13 +221,4 @@ func actions(t *testing.T, output, service string) []string {
 		list = append(list, text)
 	}
 	return list
-}
-
-func readFile(t *testing.T, path string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
 }
