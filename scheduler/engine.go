@@ -70,6 +70,7 @@ type Engine struct {
 	buildNet  buildNetwork
 
 	projectLocks keyedMutex // one verb at a time changes a project
+	networkLocks keyedMutex // one request at a time makes a network of a name
 }
 
 // Open starts an engine over the state in paths: stores are opened, containers that run are adopted, leftovers of a crash

@@ -42,21 +42,32 @@ func (e *Engine) createNetwork(ctx context.Context, project, key, hash string, c
 	if err != nil {
 		return err
 	}
-	sum := sha256.Sum256([]byte(e.paths.Root + "\x00" + c.Name))
-	spec.ID = hex.EncodeToString(sum[:])
-	spec.Labels = map[string]string{api.LabelProject: project, api.LabelNetwork: key, api.LabelConfigHash: hash, labelCreated: time.Now().UTC().Format(time.RFC3339Nano)}
+	spec.Labels = map[string]string{api.LabelProject: project, api.LabelNetwork: key, api.LabelConfigHash: hash}
 	for _, m := range []types.Labels{c.Labels, c.CustomLabels} {
 		maps.Copy(spec.Labels, m)
 	}
+	_, err = e.makeNetwork(ctx, spec)
+	return err
+}
+
+// makeNetwork makes a network. Its id follows from its name, so that it is found again whatever happens.
+func (e *Engine) makeNetwork(ctx context.Context, spec netdriver.NetworkSpec) (netdriver.Network, error) {
+	sum := sha256.Sum256([]byte(e.paths.Root + "\x00" + spec.Name))
+	spec.ID = hex.EncodeToString(sum[:])
+	spec.Labels = maps.Clone(spec.Labels)
+	if spec.Labels == nil {
+		spec.Labels = map[string]string{}
+	}
+	spec.Labels[labelCreated] = time.Now().UTC().Format(time.RFC3339Nano)
 	made, err := e.net.CreateNetwork(ctx, spec)
 	if err != nil {
-		return err
+		return made, err
 	}
 	e.mu.Lock()
 	e.networks[made.Name] = made
 	e.mu.Unlock()
 	e.networkEvent(made, events.ActionCreate, "")
-	return nil
+	return made, nil
 }
 
 // networkSpec reads a network's compose section.

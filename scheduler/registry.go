@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -186,16 +185,6 @@ func imageFilter(filters map[string][]string, now time.Time) (func(image.Image) 
 		if dangling && len(i.Names) > 0 || !until.IsZero() && !i.Created.Before(until) {
 			return false
 		}
-		has := func(want string) bool {
-			name, value, valued := strings.Cut(want, "=")
-			have, ok := i.Config.Labels[name]
-			return ok && (!valued || have == value)
-		}
-		for _, want := range filters["label"] {
-			if !has(want) {
-				return false
-			}
-		}
-		return !slices.ContainsFunc(filters["label!"], has)
+		return labelled(i.Config.Labels, filters)
 	}, nil
 }

@@ -24,18 +24,11 @@ func (a *app) imagePruneCommand() *cobra.Command {
 		Short: "Remove unused images",
 		Args:  noArgs,
 		RunE: a.run(func(ctx context.Context, _ *cobra.Command, _ []string) error {
-			f := map[string][]string{"dangling": {fmt.Sprint(!all)}}
-			for _, text := range filters {
-				name, value, ok := strings.Cut(text, "=")
-				if !ok {
-					return fmt.Errorf("invalid argument %q for \"--filter\" flag: invalid filter '%s'", text, text)
-				}
-				if name, found := strings.CutSuffix(name, "!"); found {
-					f[name+"!"] = append(f[name+"!"], value)
-				} else {
-					f[name] = append(f[name], value)
-				}
+			f, err := pruneFilters(filters)
+			if err != nil {
+				return err
 			}
+			f["dangling"] = []string{fmt.Sprint(!all)}
 			warning := "WARNING! This will remove all dangling images."
 			if all {
 				warning = "WARNING! This will remove all images without at least one container associated to them."
@@ -79,6 +72,19 @@ func (a *app) imagePruneCommand() *cobra.Command {
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "Do not prompt for confirmation")
 	cmd.Flags().StringArrayVar(&filters, "filter", nil, `Provide filter values (e.g. "until=<timestamp>")`)
 	return cmd
+}
+
+// pruneFilters reads --filter of the prune commands: NAME=VALUE, or NAME!=VALUE for what must not be.
+func pruneFilters(flags []string) (map[string][]string, error) {
+	filters := map[string][]string{}
+	for _, text := range flags {
+		name, value, ok := strings.Cut(text, "=")
+		if !ok || name == "" {
+			return nil, fmt.Errorf("invalid argument %q for \"--filter\" flag: give NAME=VALUE", text)
+		}
+		filters[name] = append(filters[name], value)
+	}
+	return filters, nil
 }
 
 // historyRow is a line of `image history`, with docker's field names.

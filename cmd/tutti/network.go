@@ -18,15 +18,13 @@ import (
 )
 
 var networksNotYet = []notYet{
-	{"create", "Create a network"},
 	{"connect", "Connect a container to a network"},
 	{"disconnect", "Disconnect a container from a network"},
-	{"prune", "Remove all unused networks"},
 }
 
 // networkCommand holds docker's management commands of networks.
 func (a *app) networkCommand() *cobra.Command {
-	return objectCommand("network", "Manage networks", networksNotYet, a.networkListCommand(),
+	return objectCommand("network", "Manage networks", networksNotYet, a.networkCreateCommand(), a.networkListCommand(), a.networkPruneCommand(),
 		a.inspectCommand("network", "Display detailed information on one or more networks", "/networks/%s"),
 		a.removeCommand("network", "Remove one or more networks", "/networks/%s"))
 }

@@ -78,6 +78,7 @@ func makeBundle(ctx context.Context, tutti, dir string) (string, error) {
 	if !ok {
 		return "", errors.New("its config.json has no process")
 	}
+	config["ociVersion"] = "1.0.2" // crun refuses what it does not know
 	process["args"], process["terminal"] = []string{"/bin/true"}, false
 	if text, err = json.Marshal(config); err != nil {
 		return "", err

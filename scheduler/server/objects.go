@@ -5,11 +5,8 @@ import (
 	"strings"
 	"time"
 
-	apinetwork "github.com/moby/moby/api/types/network"
 	apivolume "github.com/moby/moby/api/types/volume"
 
-	"tutti/netdriver"
-	"tutti/scheduler"
 	"tutti/volumes"
 )
 
@@ -23,17 +20,6 @@ func (s *server) objectRoutes(mux *http.ServeMux) {
 	})
 	mux.HandleFunc("DELETE /volumes/{name}", func(w http.ResponseWriter, r *http.Request) {
 		done(w, s.e.RemoveVolume(r.PathValue("name"), flag(r, "force")))
-	})
-	mux.HandleFunc("GET /networks", func(w http.ResponseWriter, _ *http.Request) {
-		all := []apinetwork.Summary{}
-		for _, n := range s.e.Networks() {
-			all = append(all, apinetwork.Summary{Network: networkJSON(n)})
-		}
-		answer(w, all)
-	})
-	mux.HandleFunc("GET /networks/{name}", s.inspectNetwork)
-	mux.HandleFunc("DELETE /networks/{name}", func(w http.ResponseWriter, r *http.Request) {
-		done(w, s.e.RemoveNetwork(r.Context(), r.PathValue("name")))
 	})
 }
 
@@ -136,35 +122,4 @@ func volumeJSON(v volumes.Volume) apivolume.Volume {
 	return apivolume.Volume{
 		Name: v.Name, Driver: v.Driver, Labels: v.Labels, Options: v.DriverOpts, Mountpoint: v.Path, Scope: "local", CreatedAt: v.CreatedAt.Format(time.RFC3339),
 	}
-}
-
-func (s *server) inspectNetwork(w http.ResponseWriter, r *http.Request) {
-	n, err := s.e.Network(r.PathValue("name"))
-	if err != nil {
-		failWith(w, err)
-		return
-	}
-	j := apinetwork.Inspect{Network: networkJSON(n), Containers: map[string]apinetwork.EndpointResource{}}
-	for id, p := range s.e.EndpointsOn(n.Name) {
-		j.Containers[id] = apinetwork.EndpointResource{
-			Name: p.Name, MacAddress: apinetwork.HardwareAddr(p.Endpoint.MAC), IPv4Address: p.Endpoint.IPv4, IPv6Address: p.Endpoint.IPv6,
-		}
-	}
-	answer(w, j)
-}
-
-func networkJSON(n netdriver.Network) apinetwork.Network {
-	created, _ := time.Parse(time.RFC3339Nano, scheduler.NetworkCreated(n)) // zero for one without
-	j := apinetwork.Network{
-		Name: n.Name, ID: n.ID, Created: created, Scope: "local", Driver: n.Driver, EnableIPv4: true, EnableIPv6: n.EnableIPv6,
-		Internal: n.Internal, Options: n.Options, Labels: n.Labels, IPAM: apinetwork.IPAM{Driver: "default"},
-	}
-	for _, subnet := range n.Subnets {
-		c := apinetwork.IPAMConfig{Subnet: subnet, Gateway: n.Gateway}
-		if subnet.Addr().Is6() {
-			c.Gateway = n.Gateway6
-		}
-		j.IPAM.Config = append(j.IPAM.Config, c)
-	}
-	return j
 }

@@ -48,6 +48,7 @@ func New(e *scheduler.Engine, b Build) http.Handler {
 	s.execRoutes(mux)
 	s.objectRoutes(mux)
 	s.imageRoutes(mux)
+	s.networkRoutes(mux)
 	s.containerRoutes(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotImplemented, errors.New(r.Method+" "+r.URL.Path+" is not supported yet"))
@@ -114,6 +115,10 @@ func failWith(w http.ResponseWriter, err error) {
 		code = http.StatusNotFound
 	case errors.Is(err, scheduler.ErrConflict), errors.Is(err, image.ErrInUse):
 		code = http.StatusConflict
+	case errors.Is(err, scheduler.ErrInvalid):
+		code = http.StatusBadRequest
+	case errors.Is(err, scheduler.ErrForbidden):
+		code = http.StatusForbidden
 	}
 	fail(w, code, err)
 }

@@ -1,0 +1,90 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/compose-spec/compose-go/v2/types"
+
+	"tutti/netdriver"
+	"tutti/scheduler/api"
+)
+
+// networkNames are what docker takes for the name of a network.
+var networkNames = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
+
+// reservedNetworks are names with a meaning of their own in network_mode.
+var reservedNetworks = []string{"host", "none", "default", "bridge"}
+
+// CreateNetwork makes a network outside of any project, as `network create` does. A name that is taken is ErrConflict.
+func (e *Engine) CreateNetwork(ctx context.Context, c types.NetworkConfig) (netdriver.Network, error) {
+	if !networkNames.MatchString(c.Name) {
+		return netdriver.Network{}, fmt.Errorf("%w: %q is no name for a network: use letters, digits, dashes, dots and underscores", ErrInvalid, c.Name)
+	}
+	if slices.Contains(reservedNetworks, c.Name) {
+		return netdriver.Network{}, fmt.Errorf("%w: operation is not permitted on predefined %s network", ErrForbidden, c.Name)
+	}
+	spec, err := networkSpec(c)
+	if err != nil {
+		return netdriver.Network{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	spec.Labels = c.Labels
+	unlock, err := e.networkLocks.lock(ctx, c.Name)
+	if err != nil {
+		return netdriver.Network{}, err
+	}
+	defer unlock()
+	if _, err := e.networkByName(c.Name); err == nil {
+		return netdriver.Network{}, fmt.Errorf("%w: network with name %s already exists", ErrConflict, c.Name)
+	}
+	return e.makeNetwork(ctx, spec)
+}
+
+// PruneNetworks removes the networks that no container has, running or not; with a project's name in the labels, too: the
+// next `up` makes them again. filters are docker's: until (a time or an age), label and label!. It returns their names.
+func (e *Engine) PruneNetworks(ctx context.Context, filters map[string][]string) ([]string, error) {
+	var until time.Time
+	for _, v := range filters["until"] {
+		t, err := api.ParseTime(v, time.Now())
+		if err != nil {
+			return nil, fmt.Errorf("%w: invalid filter 'until=%s': %w", ErrInvalid, v, err)
+		}
+		until = t
+	}
+	removed := []string{}
+	for _, n := range e.Networks() {
+		created, _ := time.Parse(time.RFC3339Nano, n.Labels[labelCreated])
+		if !until.IsZero() && !created.Before(until) || !labelled(n.Labels, filters) {
+			continue
+		}
+		err := e.removeNetwork(ctx, n.Name)
+		if errors.Is(err, ErrConflict) {
+			continue // in use
+		}
+		if err != nil {
+			return removed, err
+		}
+		removed = append(removed, n.Name)
+	}
+	return removed, nil
+}
+
+// labelled tells whether labels pass docker's filters label and label!, of which each value is NAME or NAME=VALUE.
+func labelled(labels map[string]string, filters map[string][]string) bool {
+	has := func(want string) bool {
+		name, value, valued := strings.Cut(want, "=")
+		have, ok := labels[name]
+		return ok && (!valued || have == value)
+	}
+	for _, want := range filters["label"] {
+		if !has(want) {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(filters["label!"], has)
+}

@@ -1,0 +1,108 @@
+package server
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	apinetwork "github.com/moby/moby/api/types/network"
+
+	"tutti/netdriver"
+	"tutti/scheduler"
+)
+
+func (s *server) networkRoutes(mux *http.ServeMux) {
+	mux.HandleFunc("GET /networks", func(w http.ResponseWriter, _ *http.Request) {
+		all := []apinetwork.Summary{}
+		for _, n := range s.e.Networks() {
+			all = append(all, apinetwork.Summary{Network: networkJSON(n)})
+		}
+		answer(w, all)
+	})
+	mux.HandleFunc("GET /networks/{name}", s.inspectNetwork)
+	mux.HandleFunc("DELETE /networks/{name}", func(w http.ResponseWriter, r *http.Request) {
+		done(w, s.e.RemoveNetwork(r.Context(), r.PathValue("name")))
+	})
+	mux.HandleFunc("POST /networks/create", s.createNetwork)
+	mux.HandleFunc("POST /networks/prune", s.pruneNetworks)
+}
+
+// createNetwork takes docker's request, which has what a compose file's network section has.
+func (s *server) createNetwork(w http.ResponseWriter, r *http.Request) {
+	q, ok := read[apinetwork.CreateRequest](w, r)
+	if !ok {
+		return
+	}
+	c := types.NetworkConfig{
+		Name: q.Name, Driver: q.Driver, DriverOpts: q.Options, Internal: q.Internal, Attachable: q.Attachable, Labels: q.Labels,
+		EnableIPv4: q.EnableIPv4, EnableIPv6: q.EnableIPv6,
+	}
+	if q.IPAM != nil {
+		c.Ipam.Driver = q.IPAM.Driver
+		for _, pool := range q.IPAM.Config {
+			p := &types.IPAMPool{AuxiliaryAddresses: types.Mapping{}}
+			if pool.Subnet.IsValid() {
+				p.Subnet = pool.Subnet.String()
+			}
+			if pool.Gateway.IsValid() {
+				p.Gateway = pool.Gateway.String()
+			}
+			if pool.IPRange.IsValid() {
+				p.IPRange = pool.IPRange.String()
+			}
+			for name, a := range pool.AuxAddress {
+				p.AuxiliaryAddresses[name] = a.String()
+			}
+			c.Ipam.Config = append(c.Ipam.Config, p)
+		}
+	}
+	n, err := s.e.CreateNetwork(r.Context(), c)
+	if err != nil {
+		failWith(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusCreated)
+	answer(w, apinetwork.CreateResponse{ID: n.ID})
+}
+
+func (s *server) pruneNetworks(w http.ResponseWriter, r *http.Request) {
+	filters, err := readFilters(r, "until", "label", "label!")
+	if err != nil {
+		fail(w, http.StatusBadRequest, err)
+		return
+	}
+	removed, err := s.e.PruneNetworks(r.Context(), filters)
+	reply(w, apinetwork.PruneReport{NetworksDeleted: removed}, err)
+}
+
+func (s *server) inspectNetwork(w http.ResponseWriter, r *http.Request) {
+	n, err := s.e.Network(r.PathValue("name"))
+	if err != nil {
+		failWith(w, err)
+		return
+	}
+	j := apinetwork.Inspect{Network: networkJSON(n), Containers: map[string]apinetwork.EndpointResource{}}
+	for id, p := range s.e.EndpointsOn(n.Name) {
+		j.Containers[id] = apinetwork.EndpointResource{
+			Name: p.Name, MacAddress: apinetwork.HardwareAddr(p.Endpoint.MAC), IPv4Address: p.Endpoint.IPv4, IPv6Address: p.Endpoint.IPv6,
+		}
+	}
+	answer(w, j)
+}
+
+func networkJSON(n netdriver.Network) apinetwork.Network {
+	created, _ := time.Parse(time.RFC3339Nano, scheduler.NetworkCreated(n)) // zero for one without
+	j := apinetwork.Network{
+		Name: n.Name, ID: n.ID, Created: created, Scope: "local", Driver: n.Driver, EnableIPv4: true, EnableIPv6: n.EnableIPv6,
+		Internal: n.Internal, Options: n.Options, Labels: n.Labels, IPAM: apinetwork.IPAM{Driver: "default"},
+	}
+	for _, subnet := range n.Subnets {
+		c := apinetwork.IPAMConfig{Subnet: subnet, Gateway: n.Gateway}
+		if subnet.Addr().Is6() {
+			c.Gateway = n.Gateway6
+		}
+		j.IPAM.Config = append(j.IPAM.Config, c)
+	}
+	return j
+}
