@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"fmt"
+	"os/exec"
 	"sync"
 
 	"github.com/moby/profiles/apparmor"
@@ -12,6 +13,12 @@ const Unconfined = "unconfined"
 
 // AppArmorDefault is docker's default profile under a name of our own.
 const AppArmorDefault = "tutti-default"
+
+// AppArmorLoads tells whether the host has the program that loads profiles.
+var AppArmorLoads = sync.OnceValue(func() bool {
+	_, err := exec.LookPath("apparmor_parser")
+	return err == nil
+})
 
 // loading lets one container at a time load the default profile.
 var loading sync.Mutex

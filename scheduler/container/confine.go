@@ -76,7 +76,8 @@ func writable(s *specs.Spec, kind string) {
 	}
 }
 
-// appArmor chooses the profile as docker does where the host has AppArmor.
+// appArmor chooses the profile as docker does where the host has AppArmor. One that cannot load the default profile, for
+// want of AppArmor's programs, is like one without: the kernel of Debian has AppArmor in every case.
 func (c *Config) appArmor(s *specs.Spec) error {
 	if !runtime.AppArmorEnabled() {
 		return nil
@@ -85,6 +86,8 @@ func (c *Config) appArmor(s *specs.Spec) error {
 	switch {
 	case profile == "" && c.Security.Privileged:
 		profile = runtime.Unconfined
+	case profile == "" && !runtime.AppArmorLoads():
+		return nil
 	case profile == "":
 		profile = runtime.AppArmorDefault
 	}
