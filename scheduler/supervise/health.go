@@ -17,14 +17,16 @@ const (
 )
 
 // Early probes, which find a service ready long before docker's first one. They come after 10, 20, 40 ms and then at that
-// pace for as long as that is a twentieth of the time since the start: the later a service becomes ready, the less does it
+// pace for as long as that is a sixtieth of the time since the start: the later a service becomes ready, the less does it
 // matter to know it at once. All early probes together use about a tenth of one processor: see Pause.
 const (
 	firstPause   = 10 * time.Millisecond
 	steadyPause  = 40 * time.Millisecond
-	patience     = 20                    // a pause is at most this part of the time since the start
+	patience     = 60                    // a pause is at most this part of the time since the start
 	costFactor   = 10                    // a pause is at least so many times what a probe takes
 	longestCost  = 10 * time.Millisecond // a probe that takes longer waits for something, it does not compute
+	quickProbes  = 3                     // after something has happened come so many probes whatever they cost
+	smallCrowd   = 4                     // unless more containers than these are starting
 	shortestWait = time.Millisecond
 )
 
@@ -147,7 +149,9 @@ func (h HealthCheck) Pause(s Health, n int, now, cost time.Duration, crowd int) 
 		longest = max(longest, now/patience)
 	}
 	pause := min(firstPause<<min(max(n-1, 0), 20), longest)
-	pause = max(pause, costFactor*min(cost, longestCost)*time.Duration(max(crowd, 1)))
+	if n > quickProbes || crowd > smallCrowd {
+		pause = max(pause, costFactor*min(cost, longestCost)*time.Duration(max(crowd, 1)))
+	}
 	return min(pause, regular)
 }
 

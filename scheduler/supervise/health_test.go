@@ -69,11 +69,11 @@ func TestPauseBetweenProbes(t *testing.T) {
 		want   string // pauses after probe 1, 2, 3, 10
 	}{
 		{"while starting", HealthCheck{}, Health{Status: Starting, Due: 30 * s}, 0, ms / 10, 1, "10ms 20ms 40ms 40ms"},
-		{"later it is less urgent", HealthCheck{}, Health{Status: Starting, Due: 30 * s}, 4 * s, ms, 1, "10ms 20ms 40ms 200ms"},
+		{"later it is less urgent", HealthCheck{}, Health{Status: Starting, Due: 30 * s}, 12 * s, ms, 1, "10ms 20ms 40ms 200ms"},
 		{"but for a probe that costs nothing", HealthCheck{TCP: 80}, Health{Status: Starting, Due: 30 * s}, 4 * s, ms / 10, 1, "10ms 20ms 40ms 40ms"},
-		{"a tenth of a processor", HealthCheck{}, Health{Status: Starting, Due: 30 * s}, 0, 3 * ms, 1, "30ms 30ms 40ms 40ms"},
+		{"a tenth of a processor", HealthCheck{}, Health{Status: Starting, Due: 30 * s}, 0, 6 * ms, 1, "10ms 20ms 40ms 60ms"},
 		{"for all together", HealthCheck{}, Health{Status: Starting, Due: 30 * s}, 0, 3 * ms, 100, "3s 3s 3s 3s"},
-		{"a probe that waits costs little", HealthCheck{}, Health{Status: Starting, Due: 30 * s}, 0, 9 * s, 1, "100ms 100ms 100ms 100ms"},
+		{"a probe that waits costs little", HealthCheck{}, Health{Status: Starting, Due: 30 * s}, 0, 9 * s, 1, "10ms 20ms 40ms 100ms"},
 		{"never later than docker", HealthCheck{}, Health{Status: Starting, Due: 2 * s}, 1985 * ms, ms, 1, "10ms 15ms 15ms 15ms"},
 		{"healthy", HealthCheck{Interval: 2 * s}, Health{Status: Healthy, Due: 12 * s}, 10 * s, ms, 1, "2s 2s 2s 2s"},
 		{"unhealthy", HealthCheck{Interval: 2 * s}, Health{Status: Unhealthy, Due: 12 * s}, 10 * s, ms, 1, "2s 2s 2s 2s"},
@@ -137,12 +137,12 @@ func TestWatchFindsReadiness(t *testing.T) {
 		probes       int // at most
 	}{
 		{"ready at once", HealthCheck{}, 0, s, false, "healthy after 3ms", 1},
-		{"ready soon", HealthCheck{}, 700 * time.Millisecond, 2 * s, false, "healthy after 714ms", 20},
-		{"ready late", HealthCheck{}, 20 * s, 25 * s, false, "healthy after 20.442s", 90},
-		{"ready late, and it tells", HealthCheck{}, 20 * s, 25 * s, true, "healthy after 20.003s", 90},
-		{"never ready", HealthCheck{}, 1000 * s, 100 * s, false, "unhealthy after 1m30.009s", 120},
+		{"ready soon", HealthCheck{}, 700 * time.Millisecond, 2 * s, false, "healthy after 727ms", 20},
+		{"ready late", HealthCheck{}, 20 * s, 25 * s, false, "healthy after 20.219s", 190},
+		{"ready late, and it tells", HealthCheck{}, 20 * s, 25 * s, true, "healthy after 20.003s", 190},
+		{"never ready", HealthCheck{}, 1000 * s, 100 * s, false, "unhealthy after 1m30.009s", 280},
 		{"never ready, short interval", HealthCheck{Interval: s, Retries: 2}, 1000 * s, 10 * s, false, "unhealthy after 2.006s", 60},
-		{"never ready, with a start period", HealthCheck{Interval: s, StartPeriod: 5 * s, Retries: 2}, 1000 * s, 8 * s, false, "unhealthy after 6.006s", 100},
+		{"never ready, with a start period", HealthCheck{Interval: s, StartPeriod: 5 * s, Retries: 2}, 1000 * s, 8 * s, false, "unhealthy after 6.006s", 120},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
