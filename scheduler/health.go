@@ -25,7 +25,7 @@ func (e *Engine) watchHealth(ctx context.Context, u *unit, p *runtime.Container)
 	}
 	starting := e.beginStarting(s.Health.Status)
 	defer starting.end()
-	nudge, stop := e.watchListeners(ctx, u, p.Pid(), starting)
+	nudge, stop := e.watchListeners(ctx, u, p, starting)
 	defer stop()
 	u.config.Health.Watch(ctx, *s.Health, max(time.Since(s.Started), 0), supervise.Prober{
 		Probe:  func(ctx context.Context) supervise.ProbeResult { return e.probe(ctx, u, p) },

@@ -1,30 +1,27 @@
 package scheduler
 
 import (
-	"bytes"
 	"context"
-	"hash/maphash"
-	"io"
-	"os"
-	"strconv"
+	"errors"
 	"time"
 
-	"tutti/scheduler/container"
+	"golang.org/x/sys/unix"
+
+	"tutti/dns"
+	"tutti/netdriver/netns"
+	"tutti/runtime"
 )
 
-// How often the sockets of a container that is starting are looked at. A look costs some 40 µs: all of them together may
-// use a twentieth of a processor.
+// How often the sockets of a container that is starting are looked at: all looks together may use a twentieth of a processor.
 const (
 	lookPause   = 10 * time.Millisecond
 	lookAtLeast = 20 // a pause is at least so many times what a look takes, times the containers that are starting
-	lookAtMost  = 250 * time.Millisecond
-	maxSockets  = 256 << 10 // bytes of /proc/net/tcp: with more than that it is no small look
 )
 
 // watchListeners tells when a process of the container begins to listen on a TCP port, while it is starting: that is when
 // most services become ready, and so when a probe is worth it. Nothing can be told of a container in the host's network.
 // stop waits for the end of it.
-func (e *Engine) watchListeners(ctx context.Context, u *unit, pid int, starting *startingPhase) (nudge <-chan struct{}, stop func()) {
+func (e *Engine) watchListeners(ctx context.Context, u *unit, p *runtime.Container, starting *startingPhase) (nudge <-chan struct{}, stop func()) {
 	if starting.over || u.config.NetworkMode == "host" {
 		return nil, func() {}
 	}
@@ -33,59 +30,49 @@ func (e *Engine) watchListeners(ctx context.Context, u *unit, pid int, starting 
 	ended := make(chan struct{})
 	e.wg.Go(func() {
 		defer close(ended)
-		seed := maphash.MakeSeed()
-		var before uint64
-		t := time.NewTimer(lookPause)
-		defer t.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-starting.done:
-				return
-			case <-t.C:
-			}
-			began := time.Now()
-			if u.snapshot().Status != container.Paused {
-				now := listeners(seed, pid)
-				if now != before && now != 0 {
-					select {
-					case nudges <- struct{}{}:
-					default:
-					}
-				}
-				before = now
-			}
-			cost := time.Since(began)
-			t.Reset(min(max(lookPause, lookAtLeast*cost*time.Duration(e.starting.Load())), lookAtMost))
+		err := e.lookForListeners(ctx, p, starting, nudges)
+		// A kernel without sock_diag only makes it a matter of the probes themselves.
+		if err != nil && ctx.Err() == nil && !errors.Is(err, unix.ENOENT) {
+			e.log.Warn("look for listening sockets", "container", u.config.Name, "error", err)
 		}
 	})
 	return nudges, func() { cancel(); <-ended }
 }
 
-// listeners is a number that stands for the set of listening TCP sockets in a process's network namespace; 0 when there are
-// none, or too many sockets to look at.
-func listeners(seed maphash.Seed, pid int) uint64 {
-	var sum uint64
-	for _, name := range []string{"tcp", "tcp6"} {
-		f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/net/" + name)
+func (e *Engine) lookForListeners(ctx context.Context, p *runtime.Container, starting *startingPhase, nudges chan<- struct{}) error {
+	ns, err := netns.Open(p.NetNS())
+	if err != nil {
+		return nil //nolint:nilerr // it has ended
+	}
+	listeners, err := ns.Listeners()
+	ns.Close()
+	if err != nil {
+		return err
+	}
+	defer listeners.Close()
+	var before uint64
+	t := time.NewTimer(0)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-starting.done:
+			return nil
+		case <-t.C:
+		}
+		began := time.Now()
+		now, err := listeners.Sum(dns.Listen.Addr().As4())
 		if err != nil {
-			continue // it has ended, or the kernel has no IPv6
+			return err
 		}
-		b, err := io.ReadAll(io.LimitReader(f, maxSockets))
-		_ = f.Close()
-		if err != nil || len(b) == maxSockets {
-			return 0
-		}
-		for line := range bytes.Lines(b) {
-			// proc_net_tcp.txt: number, local address, remote address, state; 0A is TCP_LISTEN.
-			if field := bytes.Fields(line); len(field) > 3 && string(field[3]) == "0A" && !ours(field[1]) {
-				sum += maphash.Bytes(seed, field[1]) // the order means nothing
+		if now != before && now != 0 {
+			select {
+			case nudges <- struct{}{}:
+			default:
 			}
 		}
+		before = now
+		t.Reset(max(lookPause, lookAtLeast*time.Since(began)*time.Duration(e.starting.Load())))
 	}
-	return sum
 }
-
-// ours tells whether an address is that of the resolver, 127.0.0.11 with any port, as /proc has it on a little-endian machine.
-func ours(local []byte) bool { return bytes.HasPrefix(local, []byte("0B00007F:")) }
