@@ -73,6 +73,12 @@ demo: base-images ## Bring up samples/mean and say what to try
 test: test-deps build ## Run every test (under 15 minutes on two cores)
 	@.ci/test $(PURE)
 
+# TUTTI_CRASH_SEED=N repeats the moments of an earlier run.
+.PHONY: crash
+crash: test-deps build ## Kill engine and keeper 200 times, damage every file, measure outages strictly
+	@$(SUDO) env TUTTI_CRASH_ROUNDS=$(or $(ROUNDS),200) TUTTI_CRASH_STRICT=1 \
+	  $(GO) test ./samples -run '^(TestCrash|TestOutage|TestDamagedState|TestFullDisk|TestUpgrade)$$' -parallel 1 -count 1 -v -timeout 60m
+
 .PHONY: bench
 bench: deps build ## Compare with docker compose, where dockerd is installed
 	@images=$$($(SUDO) samples/base-images/base-images.sh bootstrap); \

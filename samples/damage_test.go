@@ -83,11 +83,11 @@ func (s *site) damage(kind, name string, do func([]byte) []byte) {
 	} else if strings.HasSuffix(kind, "container.json") && strings.Count(r.stdout, "dam-") != 2 {
 		t.Errorf("%s: the other copy of the record does not serve:\n%s", what, r.stdout)
 	}
-	if strings.HasSuffix(kind, "volume.json") { // whose it is nobody knows: kept, until an up says so
-		s.must("up", "-d")
-	}
 	if r := s.run("down", "-v", "-t", "0"); r.code != 0 {
 		t.Errorf("%s: exit code %d: %s", what, r.code, r)
+	}
+	if strings.HasSuffix(kind, "volume.json") { // whose data it is nobody knows: it is for the user to delete
+		s.must("volume", "rm", "dam_data")
 	}
 	eventually(t, 30*time.Second, func() error {
 		if left := s.residue(); len(left) > 0 {

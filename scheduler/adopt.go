@@ -50,6 +50,15 @@ func (e *Engine) adopt(ctx context.Context) error {
 		processes[id] = p
 		known = append(known, id)
 	}
+	ends := map[string]runtime.ExitStatus{}
+	for id, u := range e.units {
+		if processes[id] != nil || !u.state.Alive() {
+			continue
+		}
+		if status, ok := e.keptExit(ctx, id); ok {
+			ends[id] = status
+		}
+	}
 	if err := e.runtime.RemoveOrphans(ctx, known); err != nil {
 		e.log.Error("remove orphaned processes", "error", err)
 	}
@@ -70,9 +79,13 @@ func (e *Engine) adopt(ctx context.Context) error {
 			e.log.Error("take over the container", "container", u.config.Name, "error", err)
 		}
 	}
+	for id, status := range ends { // before the others are taken for lost
+		e.reaper.retain(id)
+		e.recordEnd(e.units[id], status, nil, nil)
+	}
 	e.releaseUnclaimed(processes)
 	if err := e.removeUnclaimedFiles(processes); err != nil {
-		return err
+		e.log.Error("remove the files of runs that are over", "error", err)
 	}
 	return e.recover(processes)
 }
@@ -184,7 +197,7 @@ func (e *Engine) releaseUnclaimed(processes map[string]*runtime.Container) {
 		if processes[owner] != nil {
 			continue
 		}
-		if err := e.keeper.Release(id); err != nil {
+		if err := e.reaper.Release(id); err != nil {
 			e.log.Error("release what the keeper held", "id", id, "error", err)
 		}
 	}
@@ -218,7 +231,12 @@ func (e *Engine) rebooted() (bool, error) {
 	if bytes.Equal(now, before) {
 		return false, nil
 	}
-	return before != nil, os.WriteFile(file, now, 0o600)
+	err = os.WriteFile(file, now, 0o600)
+	if diskTrouble(err) {
+		e.log.Error("remember the boot", "error", err) // the next engine takes this boot for new: a restart policy counts anew
+		err = nil
+	}
+	return before != nil, err
 }
 
 // recover records that containers whose processes are gone have ended (the host went down, or their keeper did) and starts

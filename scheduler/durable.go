@@ -23,24 +23,29 @@ import (
 // time (durableName): the one of the two that is whole is the record.
 const (
 	durableName = "container.json.durable"
+	saveRetry   = time.Second            // after a record could not be written
 	syncDelay   = 250 * time.Millisecond // collects the changes of an `up`
 )
 
 // syncer writes records through to the disk.
 type syncer struct {
-	log *slog.Logger
+	log   *slog.Logger
+	saved func(*unit) // told when a record is on the disk
 
 	mu      sync.Mutex
 	pending map[*unit]struct{}
 	wake    chan struct{}
 }
 
-func newSyncer(log *slog.Logger) *syncer {
-	return &syncer{log: log, pending: map[*unit]struct{}{}, wake: make(chan struct{}, 1)}
+func newSyncer(log *slog.Logger, saved func(*unit)) *syncer {
+	return &syncer{log: log, saved: saved, pending: map[*unit]struct{}{}, wake: make(chan struct{}, 1)}
 }
 
-// add says that u's record has changed.
+// add says that u's record has changed, or is to be written.
 func (s *syncer) add(u *unit) {
+	if s == nil {
+		return // a unit without an engine
+	}
 	s.mu.Lock()
 	s.pending[u] = struct{}{}
 	s.mu.Unlock()
@@ -73,6 +78,12 @@ func (s *syncer) flush() {
 	s.pending = map[*unit]struct{}{}
 	s.mu.Unlock()
 	for u := range pending {
+		if err := u.save(); err != nil {
+			s.log.Error("write a container's record", "container", u.config.Name, "error", err)
+			time.AfterFunc(saveRetry, func() { s.add(u) })
+			continue
+		}
+		s.saved(u)
 		if err := makeDurable(u.dir); err != nil && !errors.Is(err, fs.ErrNotExist) { // removed meanwhile
 			s.log.Error("write a container's record through to the disk", "container", u.config.Name, "error", err)
 		}

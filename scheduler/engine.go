@@ -30,6 +30,7 @@ type Engine struct {
 	paths     Paths
 	log       *slog.Logger
 	keeper    *keeper.Client
+	reaper    *retainer // the keeper for the runtime
 	runtime   *runtime.Runtime
 	images    *image.Store
 	net       *netdriver.Driver
@@ -82,8 +83,9 @@ func Open(ctx context.Context, paths Paths, k *keeper.Client, log *slog.Logger) 
 	if err := paths.checkFormat(); err != nil {
 		return nil, err
 	}
-	e := &Engine{paths: paths, log: log, keeper: k, syncer: newSyncer(log), busy: newActivity(), asked: make(chan struct{}, 1), replaced: make(chan struct{}), units: map[string]*unit{}, networks: map[string]netdriver.Network{}, reserved: map[string]bool{}, execs: map[string]*Exec{}}
+	e := &Engine{paths: paths, log: log, keeper: k, reaper: newRetainer(k), busy: newActivity(), asked: make(chan struct{}, 1), replaced: make(chan struct{}), units: map[string]*unit{}, networks: map[string]netdriver.Network{}, reserved: map[string]bool{}, execs: map[string]*Exec{}}
 	e.bus = newBus(e.noteChange)
+	e.syncer = newSyncer(log, e.saved)
 	e.ctx, e.cancel = context.WithCancel(ctx)
 	e.wg.Go(func() { e.syncer.run(e.ctx.Done()) })
 	if err := e.open(ctx); err != nil {
@@ -100,7 +102,7 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("find a place for cgroups: %w", err)
 	}
-	if e.runtime, err = runtime.New(runtime.Config{Dir: e.paths.runtime(), CgroupParent: parent, Reaper: e.keeper}); err != nil {
+	if e.runtime, err = runtime.New(runtime.Config{Dir: e.paths.runtime(), CgroupParent: parent, Reaper: e.reaper}); err != nil {
 		return fmt.Errorf("open the runtime: %w", err)
 	}
 	if e.volumes, err = volumes.Open(e.paths.volumes()); err != nil {

@@ -62,7 +62,7 @@ func (e *Engine) startLocked(ctx context.Context, u *unit, cause startCause, del
 		})
 		err = errors.Join(err, stateErr)
 	}()
-	for _, step := range []func(context.Context) error{s.canShip, s.namespace, s.attach, s.writeFiles, s.output, s.input, s.process, s.publish, s.resolve, s.execute} {
+	for _, step := range []func(context.Context) error{s.recorded, s.canShip, s.namespace, s.attach, s.writeFiles, s.output, s.input, s.process, s.publish, s.resolve, s.execute} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -270,7 +270,7 @@ func (s *starter) execute(ctx context.Context) error {
 			return fmt.Errorf("identify the pipes of the log: %w", err)
 		}
 	}
-	_, err := u.update(func(st *container.State) {
+	_, err := u.updateNow(func(st *container.State) {
 		*st = container.State{
 			Status: container.Running, Pid: s.created.Pid(), Started: time.Now().UTC(), Finished: before.Finished,
 			Hostname: s.hostname, Domainname: s.domainname, Before: before.Ended(), Restarts: before.Restarts, Delay: s.delay, Endpoints: s.endpoints, Bindings: s.bindings,

@@ -37,6 +37,7 @@ type unit struct {
 	cancel  context.CancelFunc // ends the supervision; nil when there is none
 	done    chan struct{}      // closed when the supervision has ended
 	removed bool
+	unsaved bool        // the disk could not take the last state
 	waits   []plan.Wait // what it waits for before it is started
 	ending  bool        // the engine is about to end it, see endSoon
 }
@@ -62,8 +63,18 @@ func (u *unit) work() string              { return filepath.Join(u.dir, "work") 
 func (u *unit) snapshot() container.State { u.mu.Lock(); defer u.mu.Unlock(); return u.state }
 
 // update changes the state, remembers it on disk and wakes who waits for it. The disk write comes first: what others act
-// upon is never newer than what a new engine would find.
+// upon is never newer than what a new engine would find, but when the disk is full: what has happened has happened, and is
+// written down as soon as that is possible. Until then the keeper remembers how a container ended.
 func (u *unit) update(change func(*container.State)) (container.State, error) {
+	s, err := u.updateNow(change)
+	if diskTrouble(err) {
+		return s, nil
+	}
+	return s, err
+}
+
+// updateNow is update for a change that must not go on without the disk.
+func (u *unit) updateNow(change func(*container.State)) (container.State, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	next := u.state
@@ -76,15 +87,19 @@ func (u *unit) update(change func(*container.State)) (container.State, error) {
 	}
 	var err error
 	if !u.removed {
-		err = statefile.Write(u.recordPath(), container.Record{Config: u.config, State: next})
-		if err == nil && u.syncer != nil {
-			u.syncer.add(u)
-		}
+		err = u.write(next)
+		u.unsaved = err != nil
+		u.syncer.add(u)
 	}
 	u.state = next
 	close(u.changed)
 	u.changed = make(chan struct{})
 	return next, err
+}
+
+// write stores the record; mu is held.
+func (u *unit) write(s container.State) error {
+	return statefile.Write(u.recordPath(), container.Record{Config: u.config, State: s})
 }
 
 // note changes the state in memory alone: for what nobody waits for and a new engine finds out by itself.

@@ -89,11 +89,17 @@ func (e *Engine) ended(u *unit, p *runtime.Container, status runtime.ExitStatus)
 	ctx := context.WithoutCancel(e.ctx)
 	oom := outOfMemory(p)
 	e.unresolve(u.id)
+	e.reaper.retain(u.id) // until the disk knows how it ended
 	err := errors.Join(e.net.Detach(ctx, u.id), p.Delete(ctx), os.RemoveAll(e.filesDir(u.id)))
 
 	u.mu.Lock()
 	u.process, u.cancel = nil, nil
 	u.mu.Unlock()
+	e.recordEnd(u, status, oom, err)
+}
+
+// recordEnd records how a run ended, and decides what follows. cleaning is what went wrong with the clean-up.
+func (e *Engine) recordEnd(u *unit, status runtime.ExitStatus, oom *container.OOM, cleaning error) {
 	var after time.Duration
 	var again bool
 	now, stateErr := u.update(func(s *container.State) { // decided here: a stop comes before or after, not in between
@@ -110,9 +116,11 @@ func (e *Engine) ended(u *unit, p *runtime.Container, status runtime.ExitStatus)
 		s.Health = nil
 		s.Bindings = nil
 	})
-	// Only now that the disk knows how it ended may the keeper forget.
-	if err := errors.Join(err, stateErr, e.keeper.Release(u.id)); err != nil {
+	if err := errors.Join(cleaning, stateErr); err != nil {
 		e.log.Error("clean up after the container", "container", u.config.Name, "error", err)
+	}
+	if !u.isUnsaved() {
+		e.saved(u)
 	}
 	if u.log != nil {
 		if err := u.log.EndRun(); err != nil {

@@ -59,11 +59,15 @@ type File struct {
 	writer     sync.Mutex           // held while records are made, written and committed
 	unfinished map[string]time.Time // streams whose last record does not end a line, and its time; nil: to be looked up
 
-	mu       sync.Mutex
-	cur      *os.File
-	inode    uint64
-	gen      uint64 // counts rotations by this process
-	size     int64  // committed bytes of cur; more may be in the file
+	mu    sync.Mutex
+	cur   *os.File
+	inode uint64
+	gen   uint64 // counts rotations by this process
+	// Of the writer.
+	fullSince time.Time // since when the disk has been full; zero: it is not
+	dropped   int64     // bytes of output since then
+
+	size     int64 // committed bytes of cur; more may be in the file
 	last     time.Time
 	finished bool
 	changed  chan struct{} // closed at the next change; nil when nobody waits
@@ -146,7 +150,10 @@ func (f *File) announce() {
 
 // Remove deletes the log at path with its rotated files. Deleting it twice is no error.
 func Remove(path string) error {
-	err := os.Remove(path)
+	err := os.Remove(path + nextSuffix) // left by a crash
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = os.Remove(path)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}

@@ -17,9 +17,15 @@ const (
 	Stderr = "stderr"
 )
 
-// fullDiskRetry is how often a write to a full disk is tried again. Meanwhile the container's pipe fills up and
-// the container waits: that is the price for losing nothing.
-const fullDiskRetry = 200 * time.Millisecond
+// A full disk may have room again in a moment, while the container's pipe fills up. If it has not within fullDiskPatience,
+// output is dropped and counted, as docker drops it: a container must not stand still for want of a log.
+const (
+	fullDiskRetry    = 100 * time.Millisecond
+	fullDiskPatience = 2 * time.Second
+)
+
+// errDropped says that records could not be written and were dropped.
+var errDropped = errors.New("the disk is full")
 
 // stamp returns the time for the records of a batch: now, but always later than that of the batch before, so that
 // a reader can go on after a time that it has seen.
@@ -43,23 +49,29 @@ func (f *File) logData(ctx context.Context, stream string, data []byte, out *[]b
 	done := 0
 	for done < len(data) {
 		if f.full() {
-			if err := f.rotate(); err != nil {
+			if err := f.rotate(); diskTrouble(err) {
+				return f.drop(data[done:], commit, len(data))
+			} else if err != nil {
 				return err
 			}
 			if err := commit(done, f.size); err != nil {
 				return err
 			}
 		}
-		b := (*out)[:0]
+		b := f.appendNotice((*out)[:0], at)
+		before := done
 		for done < len(data) && (f.opts.MaxSize <= 0 || f.size+int64(len(b)) < f.opts.MaxSize) {
 			n := pieceLen(data[done:])
 			b = appendRecord(b, data[done:done+n], end)
 			done += n
 		}
 		*out = b
-		if err := f.write(ctx, b); err != nil {
+		if err := f.write(ctx, b); errors.Is(err, errDropped) {
+			return f.drop(data[before:], commit, len(data))
+		} else if err != nil {
 			return err
 		}
+		f.dropped = 0
 		f.noteEnd(stream, at, data[:done])
 		if err := commit(done, f.size+int64(len(b))); err != nil {
 			return err
@@ -71,21 +83,24 @@ func (f *File) logData(ctx context.Context, stream string, data []byte, out *[]b
 
 func (f *File) full() bool { return f.opts.MaxSize > 0 && f.size >= f.opts.MaxSize }
 
-// write writes b behind the committed bytes. On a full disk it waits.
+// write writes b behind the committed bytes. On a full disk it waits for a while, unless it has done so before.
 func (f *File) write(ctx context.Context, b []byte) error {
 	at := f.size
-	for warned := false; ; {
+	for {
 		n, err := f.cur.WriteAt(b, at)
 		if err == nil {
+			f.fullSince = time.Time{}
 			return nil
 		}
-		if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
+		if !diskTrouble(err) {
 			return fmt.Errorf("write log: %w", err)
 		}
 		b, at = b[n:], at+int64(n)
-		if !warned && f.opts.Logger != nil {
-			f.opts.Logger.Warn("the disk is full: a container's output waits", "log", f.path)
-			warned = true
+		if f.fullSince.IsZero() {
+			f.fullSince = time.Now()
+		}
+		if time.Since(f.fullSince) > fullDiskPatience {
+			return errors.Join(errDropped, err, f.cur.Truncate(f.size))
 		}
 		select {
 		case <-ctx.Done():
@@ -93,6 +108,29 @@ func (f *File) write(ctx context.Context, b []byte) error {
 		case <-time.After(fullDiskRetry):
 		}
 	}
+}
+
+// diskTrouble says whether writing failed for a reason that passes: a full disk, or one that has become read-only.
+func diskTrouble(err error) bool {
+	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EROFS) || errors.Is(err, unix.EIO)
+}
+
+// drop counts data that cannot be recorded, and commits it as if it were: all bytes of the batch are done with.
+func (f *File) drop(data []byte, commit func(done int, end int64) error, all int) error {
+	if f.dropped == 0 && f.opts.Logger != nil {
+		f.opts.Logger.Error("the disk is full: a container's output is dropped until there is room", "log", f.path)
+	}
+	f.dropped += int64(len(data))
+	return commit(all, f.size)
+}
+
+// appendNotice adds a record about what was dropped, if there is room in the file for it now.
+func (f *File) appendNotice(b []byte, at time.Time) []byte {
+	if f.dropped == 0 {
+		return b
+	}
+	text := fmt.Appendf(nil, "tutti: %d bytes of output were dropped, for the disk was full\n", f.dropped)
+	return appendRecord(b, text, recordEnd(Stderr, at, f.attributes))
 }
 
 // publish lets readers see n more bytes.
@@ -109,6 +147,13 @@ func (f *File) rotate() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	keep := max(f.opts.MaxFiles, 1) - 1 // beside the current one
+	// First, for this is what a full disk refuses; then nothing has been renamed.
+	next := f.path + nextSuffix
+	made, err := os.OpenFile(next, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o640)
+	if err != nil {
+		return fmt.Errorf("rotate log: %w", err)
+	}
+	defer made.Close()
 	gap := 1
 	for gap <= keep && exists(rotated(f.path, gap)) {
 		gap++
@@ -123,6 +168,9 @@ func (f *File) rotate() error {
 			return fmt.Errorf("rotate log: %w", err)
 		}
 	}
+	if err := os.Rename(next, f.path); err != nil {
+		return fmt.Errorf("rotate log: %w", err)
+	}
 	old := f.cur
 	if err := f.openCurrent(); err != nil {
 		return fmt.Errorf("rotate log: %w", err)
@@ -131,6 +179,9 @@ func (f *File) rotate() error {
 	f.announce()
 	return old.Close()
 }
+
+// nextSuffix names the file that is to be the next current one.
+const nextSuffix = ".next"
 
 func exists(path string) bool {
 	_, err := os.Lstat(path)
