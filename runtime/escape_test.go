@@ -202,6 +202,7 @@ func TestSwappedDevices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = os.WriteFile("/proc/sys/kernel/core_pattern", before, 0) })
 	dev := hostileDev(t)
 	for _, name := range []string{"null", "console", "pts"} {
 		exchange(t, dev+"/"+name, dev+"/evil-"+name)
@@ -209,9 +210,9 @@ func TestSwappedDevices(t *testing.T) {
 	ran := 0
 	for i := range *swaps / 2 {
 		s := testSpec(root, "sh", "-c", `
-(echo '|/evil' > /proc/sys/kernel/core_pattern) 2>/dev/null && echo "WRITTEN core_pattern" >> /seen
+(echo taken > /proc/sys/kernel/core_pattern) 2>/dev/null && echo "WRITTEN core_pattern" >> /seen
 (echo x > /proc/sysrq-trigger) 2>/dev/null && echo "WRITTEN sysrq" >> /seen
-for f in /proc/keys /proc/timer_list /proc/interrupts; do [ -e $f ] && [ -n "$(head -c 10 $f)" ] && echo "READ $f" >> /seen; done
+for f in /proc/keys /proc/timer_list /proc/interrupts; do echo taken > $f; [ -e $f ] && [ -n "$(head -c 10 $f)" ] && echo "READ $f" >> /seen; done
 echo ran >> /ran`)
 		for m := range s.Mounts {
 			if s.Mounts[m].Destination == "/dev" {
