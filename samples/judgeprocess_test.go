@@ -53,6 +53,7 @@ func (j *judge) surroundings() {
 	j.same("host name", "the container's short ID", shortID(j.f.Files["/proc/sys/kernel/hostname"]))
 	j.same("net.ipv4.ip_unprivileged_port_start, net.ipv4.ping_group_range", "0, 0 2147483647",
 		j.f.Files["/proc/sys/net/ipv4/ip_unprivileged_port_start"]+", "+spaces(j.f.Files["/proc/sys/net/ipv4/ping_group_range"]))
+	j.appArmor()
 	if j.keyrings != "" {
 		j.same("session keyring", "its own", map[bool]string{true: "its own", false: "the host's"}[strings.Contains(j.keyrings, "_ses."+j.id)])
 	}
@@ -67,6 +68,17 @@ func (j *judge) surroundings() {
 		}
 	}
 	j.same("acts that are refused", list(refused), list(got))
+}
+
+// appArmor compares where the host has it; elsewhere there is nothing to see.
+func (j *judge) appArmor() {
+	if b, err := os.ReadFile("/sys/module/apparmor/parameters/enabled"); err == nil && strings.HasPrefix(string(b), "Y") {
+		if profile := j.f.Files["/proc/self/attr/current"]; !strings.HasSuffix(profile, "-default (enforce)") {
+			j.add("AppArmor", "docker-default", profile, "WEAKER")
+			return
+		}
+	}
+	j.add("AppArmor, where the host has it", "docker-default, enforced", "tutti-default, enforced (seen only there)", equal)
 }
 
 func mapping(maps ...string) string {
