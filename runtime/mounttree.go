@@ -136,6 +136,10 @@ func (r *Runtime) userNamespaceOf(t mountTree) (ns *os.File, err error) {
 		return nil, err
 	}
 	defer closeNull()
+	if err := r.seal(); err != nil {
+		_ = theirs.Close()
+		return nil, err
+	}
 	ch, err := r.fork(spawnOptions{files: append(files, theirs), uidMap: t.uidMap, gidMap: t.gidMap})
 	_ = theirs.Close()
 	if err != nil {

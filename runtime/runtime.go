@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"sync"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -21,6 +22,8 @@ type Config struct {
 	Dir          string // run state, one folder per container: <run>/containers
 	CgroupParent string // absolute path inside every cgroup hierarchy, "/tutti-ab12"
 	Reaper       Reaper
+	// SealLater prepares init with the first container, for a process that may make none.
+	SealLater bool
 	// StrictCapabilities refuses to run a program with fewer capabilities than it is to
 	// have, because this process lacks them. Otherwise it goes without.
 	StrictCapabilities bool
@@ -35,6 +38,7 @@ type Runtime struct {
 	cgroups  *cgroup.Host
 	init     *os.File // sealed memfd
 	initPath string
+	sealed   sync.Once
 	ownPidNS *os.File
 	ownCaps  uint64
 	filters  filterCache
@@ -87,15 +91,29 @@ func New(cfg Config) (*Runtime, error) {
 	if r.ownCaps, err = ownCaps(); err != nil {
 		return nil, err
 	}
-	if r.init, err = sealInit(); err != nil {
-		return nil, err
-	}
-	r.initPath = procPath(r.init)
 	if r.ownPidNS, err = os.Open("/proc/self/ns/pid"); err != nil {
-		_ = r.init.Close()
 		return nil, fmt.Errorf("open own pid namespace: %w", err)
 	}
+	if cfg.SealLater {
+		return r, nil
+	}
+	if err := r.seal(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
 	return r, nil
+}
+
+// seal prepares init, once.
+func (r *Runtime) seal() (err error) {
+	r.sealed.Do(func() {
+		if r.init, err = sealInit(); err == nil {
+			r.initPath = procPath(r.init)
+		}
+	})
+	if err == nil && r.init == nil {
+		err = errors.New("the container's init could not be prepared")
+	}
+	return err
 }
 
 // List returns the IDs of all containers that have a state folder.
@@ -212,7 +230,11 @@ func (r *Runtime) RemoveParent() error {
 
 // Close releases the runtime's descriptors. Containers go on.
 func (r *Runtime) Close() error {
-	return errors.Join(r.init.Close(), r.ownPidNS.Close())
+	err := r.ownPidNS.Close()
+	if r.init != nil {
+		err = errors.Join(err, r.init.Close())
+	}
+	return err
 }
 
 func (r *Runtime) dir(id string) string       { return filepath.Join(r.cfg.Dir, id) }

@@ -43,6 +43,9 @@ func (o *spawnOptions) raw() bool {
 // spawn starts init from its memfd. Only what clone(2) alone can do happens
 // while Go's fork lock is held; every other namespace is init's own work.
 func (r *Runtime) spawn(o spawnOptions) (child, error) {
+	if err := r.seal(); err != nil {
+		return child{}, err
+	}
 	if o.pidNS == nil && !o.newTime {
 		return r.forkAsNeeded(o)
 	}

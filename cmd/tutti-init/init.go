@@ -88,6 +88,11 @@ func create(c *control, cfg *wire.Config) error {
 	if err != nil {
 		return err
 	}
+	if cfg.StartFD != 0 {
+		if err := p.lookUp(); err != nil {
+			return err
+		}
+	}
 	if err := c.ready(int(cfg.StartFD)); err != nil {
 		return err
 	}

@@ -207,7 +207,10 @@ func (p *program) search(exec func(path string) error) error {
 		return &stepError{step: "exec " + name, err: err, detail: detail, exec: true}
 	}
 	if strings.Contains(name, "/") {
-		return fail(exec(name), "")
+		if err := exec(name); err != nil {
+			return fail(err, "")
+		}
+		return nil
 	}
 	if name == "" {
 		return fail(unix.ENOENT, "")
@@ -232,6 +235,21 @@ func (p *program) search(exec func(path string) error) error {
 		return fail(unix.EACCES, "")
 	}
 	return fail(unix.ENOENT, notInPath)
+}
+
+// lookUp is search without executing anything: who creates a container and leaves
+// it to others to start is told at once when there is no such program, as by runc.
+func (p *program) lookUp() error {
+	return p.search(func(path string) error {
+		var st unix.Stat_t
+		if err := unix.Stat(path, &st); err != nil {
+			return err
+		}
+		if st.Mode&unix.S_IFMT != unix.S_IFREG {
+			return unix.EACCES
+		}
+		return unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS)
+	})
 }
 
 func (p *program) path() string {
