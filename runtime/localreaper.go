@@ -55,6 +55,15 @@ func (l *LocalReaper) Register(id string, pid int) error {
 	return nil
 }
 
+// adopt starts waiting for a child by its pidfd.
+func (l *LocalReaper) adopt(id string, pidfd *os.File) {
+	e := &reaped{done: make(chan struct{})}
+	l.mu.Lock()
+	l.entries[id] = e
+	l.mu.Unlock()
+	go e.await(pidfd) // as in Register
+}
+
 // await reaps the child. The runtime's poller does the waiting: no thread does.
 func (e *reaped) await(pidfd *os.File) {
 	defer close(e.done)

@@ -27,6 +27,7 @@ type rawCall struct {
 	files      []uintptr // to become 0, 1, 2 ...; all higher than those numbers
 	path       *byte
 	argv, envp []*byte
+	again      uintptr // flags to clone the copy with once more, after it has entered the namespaces; 0: not
 	report     uintptr // a pipe for the failed step and its errno
 	pidfd      int32
 	noSignals  uint64
@@ -40,6 +41,7 @@ const (
 	rawFiles
 	rawUser
 	rawExec
+	rawForked // no failure: the process is another one, cloned by the copy
 )
 
 var rawSteps = [...]string{
@@ -72,22 +74,40 @@ func (r *Runtime) forkRaw(o spawnOptions) (child, error) {
 		return child{}, fmt.Errorf("clone init: %w", errno)
 	}
 	ch := child{pid: int(pid), pidfd: os.NewFile(uintptr(c.pidfd), "pidfd")}
-	if err := rawFailure(report); err != nil {
-		var status unix.WaitStatus // nobody else knows of it
-		_, _ = unix.Wait4(ch.pid, &status, 0, nil)
-		_ = ch.pidfd.Close()
+	if err := ch.follow(report); err != nil {
+		ch.collect()
 		return child{}, fmt.Errorf("clone init: %w", err)
 	}
 	return ch, nil
 }
 
-func rawFailure(report io.Reader) error {
+// follow reads what the copy reports, until it executes init or fails.
+func (ch *child) follow(report io.Reader) error {
 	var b [2]uintptr
 	buf := unsafe.Slice((*byte)(unsafe.Pointer(&b)), unsafe.Sizeof(b))
-	if _, err := io.ReadFull(report, buf); err != nil {
-		return nil // closed by execve
+	for {
+		if _, err := io.ReadFull(report, buf); err != nil {
+			return nil // closed by execve
+		}
+		if b[0] != rawForked {
+			return fmt.Errorf("%s: %w", rawSteps[b[0]], syscall.Errno(b[1]))
+		}
+		// The second copy is a child of the same parent: its number cannot be another's.
+		fd, err := unix.PidfdOpen(int(b[1]), 0)
+		if err != nil {
+			return err
+		}
+		ch.collect()
+		*ch = child{pid: int(b[1]), pidfd: os.NewFile(uintptr(fd), "pidfd")}
 	}
-	return fmt.Errorf("%s: %w", rawSteps[b[0]], syscall.Errno(b[1]))
+}
+
+// collect reaps a copy that nobody else knows of; where this process is not the
+// parent, the parent does.
+func (ch *child) collect() {
+	var status unix.WaitStatus
+	_, _ = unix.Wait4(ch.pid, &status, 0, nil)
+	_ = ch.pidfd.Close()
 }
 
 func (r *Runtime) newRawCall(o *spawnOptions) (c *rawCall, release func(), err error) {
@@ -102,6 +122,11 @@ func (r *Runtime) newRawCall(o *spawnOptions) (c *rawCall, release func(), err e
 	if o.userNS != nil {
 		c.namespaces[1], c.kinds[1] = o.userNS.Fd(), unix.CLONE_NEWUSER
 		c.becomeRoot = true
+		if c.flags&unix.CLONE_NEWPID != 0 {
+			// A pid namespace belongs to the user namespace that its first process is cloned in.
+			c.flags &^= unix.CLONE_NEWPID
+			c.again = unix.CLONE_NEWPID | unix.CLONE_PARENT
+		}
 	}
 	release = func() {
 		for _, fd := range c.files {
@@ -174,6 +199,15 @@ func (c *rawCall) becomeInit() (step uintptr, errno syscall.Errno) {
 		}
 		if _, _, errno = syscall.RawSyscall(unix.SYS_SETNS, c.namespaces[i], c.kinds[i], 0); errno != 0 {
 			return rawNamespace, errno
+		}
+	}
+	if c.again != 0 {
+		pid, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, c.again, 0, 0, 0, 0, 0)
+		if errno != 0 {
+			return rawNamespace, errno
+		}
+		if pid != 0 {
+			return rawForked, syscall.Errno(pid) // and ends
 		}
 	}
 	if c.becomeRoot {

@@ -46,7 +46,7 @@ func Open(root string, warn func(error)) (*Runtime, error) {
 		return nil, fmt.Errorf("root folder: %w", err)
 	}
 	rt, err := runtime.New(runtime.Config{
-		Dir: root, CgroupParent: cgroupParent(root), Reaper: runtime.NewLocalReaper(), SealLater: true, StrictCapabilities: true, Warn: warn,
+		Dir: root, CgroupParent: cgroupParent(root), Reaper: runtime.NewHandoverReaper(), SealLater: true, StrictCapabilities: true, Warn: warn,
 	})
 	if err != nil {
 		return nil, err
