@@ -120,7 +120,7 @@ func (e *Engine) loadUnits() (outputs map[string]output, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("open the log of container %s: %w", rec.Name, err)
 		}
-		u.syncer = e.syncer
+		u.syncer, u.back = e.syncer, make(chan struct{})
 		e.units[rec.ID] = u
 		e.starts.Store(max(e.starts.Load(), rec.State.Seq))
 		outputs[rec.ID] = output{pipes, console}
@@ -143,10 +143,7 @@ func (e *Engine) takeOutput(rec container.Record) (pipes *logs.Pipes, console *o
 	if err != nil || len(held) == 0 {
 		return nil, nil, err // the host was rebooted
 	}
-	if stdin := held[heldStdin]; stdin != nil {
-		_ = stdin.Close() // the keeper's keeps it open
-	}
-	if c := held["console"]; c != nil || rec.Log.Driver == "none" {
+	if c := held["console"]; c != nil {
 		return nil, c, nil
 	}
 	pipes, err = logs.FromFiles(held)
@@ -161,7 +158,9 @@ func (e *Engine) restoreNetwork(ctx context.Context, alive []*unit) error {
 		for _, p := range u.state.Endpoints {
 			endpoints[u.id] = append(endpoints[u.id], p.Endpoint)
 		}
-		ports[u.id] = u.state.Bindings
+		if len(u.state.Bindings) > 0 { // a container without a network has none
+			ports[u.id] = u.state.Bindings
+		}
 	}
 	return e.net.Restore(ctx, endpoints, ports)
 }
@@ -183,6 +182,11 @@ func (e *Engine) resume(u *unit, p *runtime.Container, out output) error {
 		h := u.config.Health.Begin()
 		u.state.Health = &h
 	}
+	in, err := e.takeInput(u)
+	if err != nil {
+		return fmt.Errorf("take over the standard input: %w", err)
+	}
+	u.beginLife(p, in)
 	e.watch(u, p, out.pipes)
 	if s := u.snapshot(); s.Ending != "" { // the engine before this one was about to
 		e.endSoon(u, s.Seq, s.Ending, s.Why)
@@ -193,7 +197,7 @@ func (e *Engine) resume(u *unit, p *runtime.Container, out output) error {
 // releaseUnclaimed lets go of what the keeper holds for containers that are no more.
 func (e *Engine) releaseUnclaimed(processes map[string]*runtime.Container) {
 	for _, id := range e.keeper.Held() {
-		owner := strings.TrimPrefix(strings.TrimPrefix(id, dnsHolder("")), netdriver.SocketsID(""))
+		owner := strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(id, dnsHolder("")), netdriver.SocketsID("")), stdinHolder(""))
 		if processes[owner] != nil {
 			continue
 		}
@@ -252,6 +256,9 @@ func (e *Engine) recover(processes map[string]*runtime.Container) error {
 			continue
 		}
 		before := u.state
+		if u.config.AutoRemove {
+			e.removeLater(u)
+		}
 		switch {
 		case before.Alive(): // lost
 			byPolicy[id] = u.config.Restart.AtBoot(before.Stopped, codeUnseen, before.Restarts)

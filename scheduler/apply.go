@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"tutti/project"
 	"tutti/scheduler/api"
 	"tutti/scheduler/container"
 	"tutti/scheduler/plan"
@@ -118,31 +119,46 @@ func (r *run) createVolume(key string) error {
 }
 
 func (r *run) createContainer(ctx context.Context, op plan.Op) error {
-	ref := r.project.ImageName(op.Service)
+	c, err := r.containerConfig(ctx, r.project, op.Service)
+	if err != nil {
+		return err
+	}
+	c.Name, c.Number = op.Container, op.Number
+	c.Hash = r.project.Hash(op.Service)
+	c.Canonical = r.project.Canonical(op.Service)
+	maps.Copy(c.Labels, map[string]string{api.LabelNumber: strconv.Itoa(op.Number), api.LabelOneOff: "False", api.LabelConfigHash: c.Hash})
+	r.mu.Lock()
+	keep := r.kept[op.Replaces]
+	r.mu.Unlock()
+	_, err = r.e.create(ctx, c, keep)
+	return err
+}
+
+// containerConfig is what all containers of a service have in common, with a new id.
+func (r *run) containerConfig(ctx context.Context, p *project.Project, service string) (container.Config, error) {
+	ref := p.ImageName(service)
 	img, err := r.e.images.Get(ctx, ref)
 	if err != nil {
-		return err
+		return container.Config{}, err
 	}
-	s := r.project.Services[op.Service]
+	s := p.Services[service]
 	inherited, err := r.e.inherited(r.name, s.VolumesFrom)
 	if err != nil {
-		return err
+		return container.Config{}, err
 	}
-	c, err := container.FromService(r.project, s, imageDefaults(img).Without(inherited))
+	c, err := container.FromService(p, s, imageDefaults(img).Without(inherited))
 	if err != nil {
-		return err
+		return c, err
 	}
 	c.Inherit(inherited)
 	if err := r.giveCredentials(&c); err != nil {
-		return err
+		return c, err
 	}
 	if err := r.tellUnfit(c); err != nil {
-		return err
+		return c, err
 	}
-	c.ID, c.Name, c.Number, c.Image, c.Created = newID(), op.Container, op.Number, ref, time.Now().UTC()
-	c.Hash = r.project.Hash(op.Service)
-	c.Canonical = r.project.Canonical(op.Service)
-	c.DependsOn = r.dependencies(op.Service)
+	c.ID, c.Image, c.Created = newID(), ref, time.Now().UTC()
+	c.DependsOn = r.dependencies(service)
 	if c.Hostname == "" {
 		c.Hostname = c.ID[:12]
 		if host, err := os.Hostname(); err == nil && (c.NetworkMode == "host" || c.UTS == "host") {
@@ -150,15 +166,10 @@ func (r *run) createContainer(ctx context.Context, op plan.Op) error {
 		}
 	}
 	maps.Copy(c.Labels, map[string]string{
-		api.LabelProject: r.name, api.LabelService: op.Service, api.LabelNumber: strconv.Itoa(op.Number), api.LabelOneOff: "False",
-		api.LabelConfigHash: c.Hash, api.LabelImage: c.ImageID, api.LabelWorkingDir: r.project.WorkingDir,
-		api.LabelConfigFiles: strings.Join(r.project.ComposeFiles, ","), api.LabelDependsOn: dependsLabel(c.DependsOn),
+		api.LabelProject: r.name, api.LabelService: service, api.LabelImage: c.ImageID, api.LabelWorkingDir: p.WorkingDir,
+		api.LabelConfigFiles: strings.Join(p.ComposeFiles, ","), api.LabelDependsOn: dependsLabel(c.DependsOn),
 	})
-	r.mu.Lock()
-	keep := r.kept[op.Replaces]
-	r.mu.Unlock()
-	_, err = r.e.create(ctx, c, keep)
-	return err
+	return c, nil
 }
 
 // dependencies are the edges of the graph that the container remembers, for a `down` without its compose file.

@@ -128,6 +128,9 @@ func (e *Engine) open(ctx context.Context) (err error) {
 // Root is the state folder.
 func (e *Engine) Root() string { return e.paths.Root }
 
+// Life is done when the engine ends.
+func (e *Engine) Life() context.Context { return e.ctx }
+
 // Background runs work that nobody waits for, but Close.
 func (e *Engine) Background(what string, work func() error) {
 	release := e.busy.begin()

@@ -1,17 +1,22 @@
 package scheduler
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/moby/moby/api/types/events"
+	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"tutti/runtime"
+	"tutti/scheduler/api"
 	"tutti/scheduler/container"
 )
 
@@ -24,6 +29,7 @@ type ExecConfig struct {
 	TTY        bool
 	Stdin      bool
 	Privileged bool
+	Size       api.Size // of its terminal; zero: not known
 }
 
 // Exec is one exec of a container, from its creation on. Its exit code is kept while the engine lives.
@@ -33,7 +39,8 @@ type Exec struct {
 	unit   *unit
 
 	mu      sync.Mutex
-	process *runtime.Process
+	process *runtime.Process // while it runs
+	pid     int
 	running bool
 	code    int
 	done    bool
@@ -63,11 +70,8 @@ func (e *Engine) CreateExec(name string, c ExecConfig) (*Exec, error) {
 	if len(c.Args) == 0 {
 		return nil, errors.New("exec: there is no command")
 	}
-	switch s := u.snapshot(); {
-	case !s.Alive():
-		return nil, fmt.Errorf("%w: container %s is not running", ErrConflict, u.config.Name)
-	case s.Status == container.Paused:
-		return nil, fmt.Errorf("%w: container %s is paused, unpause the container before exec", ErrConflict, u.config.Name)
+	if err := executable(u); err != nil {
+		return nil, err
 	}
 	x := &Exec{ID: newID(), Config: c, unit: u}
 	e.mu.Lock()
@@ -124,10 +128,7 @@ func (e *Engine) find(name string) (*unit, error) {
 func (x *Exec) Status() (running bool, pid, code int, container string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.process != nil {
-		pid = x.process.Pid()
-	}
-	return x.running, pid, x.code, x.unit.id
+	return x.running, x.pid, x.code, x.unit.id
 }
 
 // Resize sets the size of the exec's terminal.
@@ -146,16 +147,52 @@ type Streams struct {
 	Stdout, Stderr io.Writer
 }
 
-// StartExec runs the exec and returns when its process has ended and all its output is written. A client that goes away
-// ends nothing: the process stays, as with docker. started is called when the process runs.
-func (e *Engine) StartExec(x *Exec, s Streams, started func()) error {
+// StartExec runs the exec and returns its exit code when its process has ended and all its output is written; with an error
+// the code says what failed. A client that goes away (ctx) ends nothing: the process stays, as with docker, with its input
+// at its end. started is called when the process runs.
+func (e *Engine) StartExec(ctx context.Context, x *Exec, s Streams, started func()) (int, error) {
+	proc, pipes, err := e.launchExec(x, s)
+	if err != nil {
+		code := runtime.ExitCode(err)
+		x.mu.Lock()
+		x.code, x.done = code, true
+		x.mu.Unlock()
+		return code, err
+	}
+	defer pipes.close()
+	x.mu.Lock()
+	x.process, x.pid, x.running = proc, proc.Pid(), true
+	x.mu.Unlock()
+	e.execEvent(x, events.ActionExecStart)
+	started()
+	pipes.copy(ctx, proc.Console)
+	status, err := proc.Wait(e.ctx)
+	pipes.wait()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.process, x.running, x.done, x.code = nil, false, true, status.Code
+	e.execEvent(x, events.ActionExecDie, "exitCode", strconv.Itoa(status.Code))
+	return status.Code, err
+}
+
+// launchExec starts the exec's process.
+func (e *Engine) launchExec(x *Exec, s Streams) (*runtime.Process, *execIO, error) {
+	if err := executable(x.unit); err != nil {
+		return nil, nil, err
+	}
 	p := x.unit.running()
 	if p == nil {
-		return fmt.Errorf("%w: container %s is not running", ErrConflict, x.unit.config.Name)
+		return nil, nil, fmt.Errorf("%w: container %s is not running", ErrConflict, x.unit.config.Name)
 	}
 	process := x.unit.newProcess(x.Config.Args, x.Config.Privileged)
-	process.Env = append(process.Env, x.Config.Env...)
+	if x.Config.TTY {
+		process.Env = overridden(process.Env, []string{"TERM=xterm"})
+	}
+	process.Env = overridden(process.Env, x.Config.Env)
 	process.Terminal = x.Config.TTY
+	if size := x.Config.Size; size != (api.Size{}) {
+		process.ConsoleSize = &specs.Box{Width: uint(size.Width), Height: uint(size.Height)}
+	}
 	if x.Config.User != "" {
 		process.User.Username = x.Config.User
 	}
@@ -164,30 +201,40 @@ func (e *Engine) StartExec(x *Exec, s Streams, started func()) error {
 	}
 	pipes, err := newExecIO(x.Config, s)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	defer pipes.close()
 	proc, err := p.Exec(e.ctx, x.ID, process, pipes.child)
 	pipes.closeChild()
 	if err != nil {
-		x.mu.Lock()
-		x.code, x.done = runtime.ExitCode(err), true
-		x.mu.Unlock()
-		return err
+		pipes.close()
+		return nil, nil, err
 	}
-	x.mu.Lock()
-	x.process, x.running = proc, true
-	x.mu.Unlock()
-	e.execEvent(x, events.ActionExecStart)
-	started()
-	pipes.copy(proc.Console)
-	status, err := proc.Wait(e.ctx)
-	pipes.wait()
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.running, x.done, x.code = false, true, status.Code
-	e.execEvent(x, events.ActionExecDie, "exitCode", strconv.Itoa(status.Code))
-	return err
+	return proc, pipes, nil
+}
+
+// overridden is an environment with other values for some names: a name must not stand in it twice, for programs differ in
+// which one they take.
+func overridden(env, by []string) []string {
+	for _, e := range by {
+		name, _, _ := strings.Cut(e, "=")
+		env = slices.DeleteFunc(env, func(old string) bool { return strings.HasPrefix(old, name+"=") })
+		env = append(env, e)
+	}
+	return env
+}
+
+// executable says, in docker's words, why nothing can be executed in a container as it is.
+func executable(u *unit) error {
+	switch s := u.snapshot(); s.Status {
+	case container.Running:
+		return nil
+	case container.Paused:
+		return fmt.Errorf("%w: container %s is paused, unpause the container before exec", ErrConflict, u.config.Name)
+	case container.Restarting:
+		return fmt.Errorf("%w: container %s is restarting, wait until the container is running", ErrConflict, u.config.Name)
+	case container.Created, container.Exited, container.Removing, container.Dead:
+	}
+	return fmt.Errorf("%w: container %s is not running", ErrConflict, u.config.Name)
 }
 
 // execIO connects an exec's process with its client.
@@ -222,24 +269,27 @@ func newExecIO(c ExecConfig, s Streams) (*execIO, error) {
 	return x, nil
 }
 
-// copy moves bytes both ways until both ends are closed.
-func (x *execIO) copy(console *os.File) {
+// copy moves bytes both ways until both ends are closed. The input ends with ctx, too.
+func (x *execIO) copy(ctx context.Context, console *os.File) {
+	in := x.stdin
 	if console != nil {
-		x.console = console
+		x.console, in = console, console
 		x.out.Go(func() { drain(x.streams.Stdout, console) }) // EIO when the last process is gone
-		if x.streams.Stdin != nil {
-			go func() { _, _ = io.Copy(console, x.streams.Stdin) }() // ends with the client's connection
-		}
+	} else {
+		x.out.Go(func() { drain(x.streams.Stdout, x.stdout) })
+		x.out.Go(func() { drain(x.streams.Stderr, x.stderr) })
+	}
+	if in == nil || x.streams.Stdin == nil {
 		return
 	}
-	x.out.Go(func() { drain(x.streams.Stdout, x.stdout) })
-	x.out.Go(func() { drain(x.streams.Stderr, x.stderr) })
-	if x.stdin != nil {
-		go func() { // ends with the client's connection
-			_, _ = io.Copy(x.stdin, x.streams.Stdin)
-			_ = x.stdin.Close()
-		}()
-	}
+	stop := context.AfterFunc(ctx, func() { _ = in.SetWriteDeadline(time.Unix(1, 0)) }) // the process need not read
+	go func() {                                                                         // ends with the client's connection
+		defer stop()
+		_, _ = plainCopy(in, x.streams.Stdin)
+		if console == nil {
+			_ = in.Close()
+		}
+	}()
 }
 
 // drain copies until the end. When the client has gone the rest is thrown away: the process must not be held up by it.
@@ -249,8 +299,13 @@ func drain(to io.Writer, from io.Reader) {
 	}
 }
 
-// wait returns when all output is written.
-func (x *execIO) wait() { x.out.Wait() }
+// wait returns when all output is written. A terminal that others have inherited is not waited for.
+func (x *execIO) wait() {
+	if x.console != nil {
+		_ = x.console.SetReadDeadline(time.Now().Add(drainTime))
+	}
+	x.out.Wait()
+}
 
 func (x *execIO) closeChild() {
 	for _, f := range []*os.File{x.child.Stdin, x.child.Stdout, x.child.Stderr} {

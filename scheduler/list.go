@@ -45,6 +45,7 @@ func (e *Engine) describe(u *unit, now time.Time) api.Container {
 		ID: c.ID, Name: c.Name, Project: c.Project, Service: c.Service, Number: c.Number, OneOff: c.OneOff, Image: c.Image, ImageID: c.ImageID,
 		Command: c.Args(), State: string(s.Status), Status: s.Describe(now), Health: s.HealthStatus(), ExitCode: s.ExitCode, OOMKilled: s.OOMKilled,
 		Pid: s.Pid, Created: c.Created, Started: s.Started, Finished: s.Finished, Restarts: s.Restarts, Labels: c.Labels, Networks: map[string]string{},
+		TTY: c.TTY, StdinOpen: c.StdinOpen,
 	}
 	for _, w := range u.waitsFor() {
 		d.Waits = append(d.Waits, w.String())
@@ -84,7 +85,7 @@ func (e *Engine) describe(u *unit, now time.Time) api.Container {
 func (e *Engine) Projects() []api.Project {
 	states := map[string]map[string]int{}
 	files := map[string]string{}
-	for _, u := range e.selectUnits(func(c *container.Config) bool { return c.Project != "" && !c.OneOff }) {
+	for _, u := range e.selectUnits(func(c *container.Config) bool { return c.Project != "" }) {
 		p := u.config.Project
 		if states[p] == nil {
 			states[p] = map[string]int{}

@@ -16,6 +16,7 @@ import (
 	"tutti/netdriver/netns"
 	"tutti/runtime"
 	"tutti/runtime/logs"
+	"tutti/scheduler/api"
 	"tutti/scheduler/container"
 )
 
@@ -85,6 +86,7 @@ type starter struct {
 	bindings             []netdriver.PortBinding
 	pipes                *logs.Pipes
 	stdin                *os.File // the container's side, nil for none
+	in                   *input   // the other
 	created              *runtime.Container
 	undos                []func(context.Context) error
 }
@@ -151,7 +153,10 @@ func (s *starter) attach(ctx context.Context) error {
 // output prepares the pipes of the log, and has the keeper hold them: what the container writes while there is no engine
 // waits in them.
 func (s *starter) output(context.Context) error {
-	if s.u.log == nil || s.u.config.TTY {
+	if err := s.u.captured().Begin(); err != nil {
+		s.e.log.Warn("begin the log", "container", s.u.config.Name, "error", err)
+	}
+	if s.u.config.TTY {
 		return nil
 	}
 	p, err := logs.NewPipes()
@@ -159,33 +164,12 @@ func (s *starter) output(context.Context) error {
 		return err
 	}
 	s.pipes = p
-	if err := s.u.log.Begin(); err != nil {
-		s.e.log.Warn("begin the log", "container", s.u.config.Name, "error", err)
-	}
 	s.onUndo(func(context.Context) error {
-		s.u.log.Finish()
+		s.u.captured().Finish()
 		return errors.Join(p.Close(), s.e.keeper.Release(s.u.id))
 	})
 	return s.e.keeper.Hold(s.u.id, p.Files())
 }
-
-// input gives a container with stdin_open a standard input that does not end: the keeper holds its other side for as long
-// as the container runs. A terminal is open anyway.
-func (s *starter) input(context.Context) error {
-	if !s.u.config.StdinOpen || s.u.config.TTY {
-		return nil
-	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	s.stdin = r
-	s.onUndo(func(context.Context) error { return s.e.keeper.Release(s.u.id) })
-	return errors.Join(s.e.keeper.Hold(s.u.id, map[string]*os.File{heldStdin: w}), w.Close())
-}
-
-// heldStdin names the open side of a container's standard input among what the keeper holds.
-const heldStdin = "stdin"
 
 // process makes the container's first process, which waits in front of its program.
 func (s *starter) process(ctx context.Context) error {
@@ -201,6 +185,9 @@ func (s *starter) process(ctx context.Context) error {
 	if s.stdin != nil {
 		defer s.stdin.Close()
 		o.Stdio.Stdin = s.stdin
+	}
+	if size := u.size; u.config.TTY && size != (api.Size{}) {
+		spec.Process.ConsoleSize = &specs.Box{Width: uint(size.Width), Height: uint(size.Height)}
 	}
 	c, err := s.e.runtime.Create(ctx, u.id, spec, o)
 	if s.pipes != nil {
@@ -294,6 +281,7 @@ func (s *starter) supervise() error {
 	if s.ns != nil {
 		s.ns.Close() // the process holds it now
 	}
+	s.u.beginLife(s.created, s.in)
 	s.e.bus.send(change{kind: changeStarted, unit: s.u})
 	s.e.watch(s.u, s.created, s.pipes)
 	return nil

@@ -188,10 +188,8 @@ func (e *Engine) remove(ctx context.Context, u *unit, force, withVolumes bool) e
 	u.mu.Lock()
 	u.removed = true
 	u.mu.Unlock()
-	if u.log != nil {
-		if err := u.log.Close(); err != nil {
-			return err
-		}
+	if err := u.captured().Close(); err != nil {
+		return err
 	}
 	// A rename is one step: a crash leaves the whole container or none of it.
 	if err := e.discard(u.dir); err != nil {

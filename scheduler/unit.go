@@ -11,6 +11,7 @@ import (
 	"tutti/runtime"
 	"tutti/runtime/logs"
 	"tutti/runtime/statefile"
+	"tutti/scheduler/api"
 	"tutti/scheduler/container"
 	"tutti/scheduler/plan"
 	"tutti/scheduler/supervise"
@@ -24,6 +25,7 @@ type unit struct {
 	config container.Config // immutable
 	log    *logs.File       // nil with the logging driver "none"
 	syncer *syncer          // told about every change of the record
+	tap    *logs.File       // without a log: what those read who are attached
 
 	shipping sync.Mutex // held by whoever sends the log on
 
@@ -40,15 +42,25 @@ type unit struct {
 	unsaved bool        // the disk could not take the last state
 	waits   []plan.Wait // what it waits for before it is started
 	ending  bool        // the engine is about to end it, see endSoon
+	life    *life       // the present run, or the last one of this engine
+	size    api.Size    // of its terminal at its start
+
+	// An earlier engine started it: back is closed when a client that was cut off has come back and gone.
+	back     chan struct{}
+	backOnce sync.Once
 }
+
+// tapSize bounds what is on disk for a client that keeps up with a container without a log.
+const tapSize = 1 << 20
 
 // newUnit opens a container's log. pipes is what an earlier engine read its output from, nil for none.
 func newUnit(dir string, rec container.Record, pipes *logs.Pipes) (*unit, error) {
 	u := &unit{id: rec.ID, dir: dir, config: rec.Config, state: rec.State, changed: make(chan struct{})}
-	if rec.Log.Driver == "none" {
-		return u, nil
-	}
 	var err error
+	if rec.Log.Driver == "none" {
+		u.tap, err = logs.Open(filepath.Join(dir, "output"), logs.Options{MaxSize: tapSize, Resume: pipes, Volatile: true, Logger: slog.Default()})
+		return u, err
+	}
 	u.log, err = logs.Open(u.logPath(), logs.Options{
 		MaxSize: rec.Log.MaxSize, MaxFiles: rec.Log.MaxFiles, Attributes: rec.LogAttributes(), Resume: pipes, Logger: slog.Default(),
 	})

@@ -3,7 +3,6 @@ package scheduler
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
 	"time"
 
@@ -68,18 +67,15 @@ func (e *Engine) watch(u *unit, p *runtime.Container, pipes *logs.Pipes) {
 	})
 }
 
-// capture writes what the container prints into its log until nobody can write any more.
+// capture writes what the container prints into its log until nobody can write any more. With the driver "none" somebody
+// has to read, too, or the container could not write on.
 func (e *Engine) capture(ctx context.Context, u *unit, p *runtime.Container, pipes *logs.Pipes) error {
+	log := u.captured()
 	switch {
-	case p.Console != nil && u.log == nil: // somebody has to read, or the container could not write on
-		stop := context.AfterFunc(ctx, func() { _ = p.Console.SetReadDeadline(time.Now()) })
-		defer stop()
-		_, _ = io.Copy(io.Discard, p.Console) // EIO when the last process is gone
-		return p.Console.Close()
 	case p.Console != nil:
-		return errors.Join(u.log.CaptureConsole(ctx, p.Console), p.Console.Close())
+		return errors.Join(log.CaptureConsole(ctx, p.Console), p.Console.Close())
 	case pipes != nil:
-		return errors.Join(u.log.Capture(e.ctx, pipes), pipes.Close())
+		return errors.Join(log.Capture(e.ctx, pipes), pipes.Close())
 	}
 	return nil
 }
@@ -122,15 +118,18 @@ func (e *Engine) recordEnd(u *unit, status runtime.ExitStatus, oom *container.OO
 	if !u.isUnsaved() {
 		e.saved(u)
 	}
-	if u.log != nil {
-		if err := u.log.EndRun(); err != nil {
-			e.log.Warn("end the log", "container", u.config.Name, "error", err)
-		}
-		if !again {
-			u.log.Finish()
-		}
+	if err := u.captured().EndRun(); err != nil {
+		e.log.Warn("end the log", "container", u.config.Name, "error", err)
+	}
+	end := u.captured().End()
+	if !again {
+		u.captured().Finish()
 	}
 	e.bus.send(change{kind: changeExited, unit: u, code: status.Code, restart: again, why: now.Why})
+	if !again && u.config.AutoRemove {
+		e.autoRemove(context.WithoutCancel(e.ctx), u)
+	}
+	e.endLife(u, status.Code, end)
 	if again {
 		e.restartAfter(u, after, causeOf(now.Ending))
 	}

@@ -2,22 +2,27 @@ package main
 
 import (
 	"cmp"
-	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
-	"strings"
 
-	"github.com/moby/moby/api/types/container"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"tutti/cmd/tutti/detach"
+	"tutti/project"
 	"tutti/scheduler/api"
 )
 
 type execFlags struct {
-	container.ExecCreateRequest
-	detach, noTTY, interactive bool
-	index                      int
+	api.ExecRequest
+	noTTY, tty bool
+	index      int
+	envFiles   []string
+	detachKeys string
 }
 
 func (a *app) execCommand() *cobra.Command {
@@ -26,7 +31,8 @@ func (a *app) execCommand() *cobra.Command {
 		Use:   "exec [OPTIONS] SERVICE COMMAND [ARGS...]",
 		Short: "Execute a command in a running container",
 		Args:  minArgs(2),
-		RunE: a.run(func(ctx context.Context, _ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
 			name, err := a.projectName()
 			if err != nil {
 				return err
@@ -43,21 +49,23 @@ func (a *app) execCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.completeExec(&f, args[1:])
-			return a.exec(ctx, c, target.ID, &f)
-		}),
+			f.Container = target.ID
+			return a.exec(cmd, c, &f, args[1:])
+		},
 	}
 	flags := cmd.Flags()
 	flags.SetInterspersed(false) // what follows the service is the command's own
-	flags.BoolVarP(&f.detach, "detach", "d", false, "Detached mode: Run command in the background")
+	flags.BoolVarP(&f.Detach, "detach", "d", false, "Detached mode: Run command in the background")
 	flags.StringArrayVarP(&f.Env, "env", "e", nil, "Set environment variables")
+	flags.StringArrayVar(&f.envFiles, "env-file", nil, "Read in a file of environment variables")
+	flags.StringVar(&f.detachKeys, "detach-keys", "", "Override the key sequence for detaching a container")
 	flags.IntVar(&f.index, "index", 0, "Index of the container if service has multiple replicas")
 	flags.BoolVar(&f.Privileged, "privileged", false, "Give extended privileges to the process")
 	flags.StringVarP(&f.User, "user", "u", "", "Run the command as this user")
 	flags.BoolVarP(&f.noTTY, "no-tty", "T", false, "Disable pseudo-TTY allocation. By default 'tutti exec' allocates a TTY on a terminal.")
 	flags.StringVarP(&f.WorkingDir, "workdir", "w", "", "Path to workdir directory for this command")
-	flags.BoolVarP(&f.interactive, "interactive", "i", true, "Keep STDIN open even if not attached")
-	flags.BoolP("tty", "t", true, "Allocate a pseudo-TTY") // the default; docker compose hides it too
+	flags.BoolVarP(&f.Stdin, "interactive", "i", true, "Keep STDIN open even if not attached")
+	flags.BoolVarP(&f.tty, "tty", "t", true, "Allocate a pseudo-TTY") // the default; docker compose hides it too
 	for _, hidden := range []string{"interactive", "tty"} {
 		flags.Lookup(hidden).Hidden = true
 	}
@@ -87,22 +95,91 @@ func execTarget(all []api.Container, service string, index int) (api.Container, 
 	return api.Container{}, fmt.Errorf("service %q is not running", service)
 }
 
-// completeExec fills in what does not stand in the flags: a TTY where both ends are terminals, and the values of variables
-// that are named alone.
-func (a *app) completeExec(f *execFlags, command []string) {
-	_, inTTY := terminal(a.in)
-	_, outTTY := terminal(a.out)
-	f.Cmd = command
-	f.Tty = inTTY && outTTY && !f.noTTY && !f.detach
-	f.AttachStdout, f.AttachStderr = !f.detach, !f.detach
-	f.AttachStdin = f.interactive && !f.detach
-	env := f.Env[:0]
-	for _, e := range f.Env {
-		if strings.Contains(e, "=") {
-			env = append(env, e)
-		} else if v, ok := a.env(e); ok {
-			env = append(env, e+"="+v)
+// exec runs a process in a container and passes its exit code on.
+func (a *app) exec(cmd *cobra.Command, c *api.Client, f *execFlags, command []string) error {
+	f.Args = command
+	var err error
+	if f.TTY, err = a.wantsTTY(cmd, f.tty, f.noTTY, f.Stdin && !f.Detach, f.Detach); err != nil {
+		return err
+	}
+	if f.Env, err = project.ReadEnv(f.Env, f.envFiles, a.env); err != nil {
+		return err
+	}
+	l := &link{a: a, c: c, object: "exec", stdin: f.Stdin && !f.Detach, tty: f.TTY, display: a.display(cmd.Context(), "exec", displayOptions{})}
+	if f.TTY {
+		f.Size = a.size()
+		if l.keys, err = a.detachKeys(f.detachKeys); err != nil {
+			return err
 		}
 	}
-	f.Env = env
+	return exitOf(l.run(cmd.Context(), "exec", f.ExecRequest))
 }
+
+// wantsTTY says whether a process gets a terminal: by the flags, or by itself where both of our ends are terminals. A
+// terminal for a process cannot be fed from something else.
+func (a *app) wantsTTY(cmd *cobra.Command, tty, noTTY, stdin, detach bool) (bool, error) {
+	_, in := terminal(a.in)
+	_, out := terminal(a.out)
+	flags := cmd.Flags()
+	switch {
+	case flags.Changed("tty") && flags.Changed("no-tty"):
+		return false, errors.New("--tty and --no-tty can't be used together")
+	case flags.Changed("no-tty"):
+		tty = !noTTY && out
+	case !flags.Changed("tty"):
+		tty = in && out && !detach
+	}
+	if tty && stdin && !in {
+		return false, errNoTerminal
+	}
+	return tty, nil
+}
+
+// size is that of our terminal; zero without one.
+func (a *app) size() api.Size {
+	fd, ok := terminal(a.out)
+	if !ok {
+		return api.Size{}
+	}
+	w, h := terminalSize(fd)
+	return api.Size{Width: uint16(w), Height: uint16(h)} //nolint:gosec // the kernel's are 16 bits wide
+}
+
+// detachKeys reads --detach-keys, or else docker's config.json, or else docker's default.
+func (a *app) detachKeys(flag string) ([]byte, error) {
+	if flag == "" {
+		b, err := os.ReadFile(filepath.Join(a.dockerConfig(), "config.json"))
+		var config struct{ DetachKeys string }
+		if err == nil && json.Unmarshal(b, &config) == nil {
+			flag = config.DetachKeys
+		}
+	}
+	if flag == "" {
+		return detach.Default, nil
+	}
+	return detach.Parse(flag)
+}
+
+// exitOf makes a command's end of a process's: its exit code, and what the engine said.
+func exitOf(code int, err error) error {
+	if own, ok := errors.AsType[*exitError](err); ok {
+		return own
+	}
+	switch {
+	case errors.Is(err, errDetached):
+		return nil
+	case err != nil && (code == exitNotExecutable || code == exitNotFound):
+		return &exitError{code, err.Error()}
+	case err != nil:
+		return err
+	case code != 0:
+		return &exitError{code: code}
+	}
+	return nil
+}
+
+// Exit codes of commands that could not be executed, as shells have them.
+const (
+	exitNotExecutable = 126
+	exitNotFound      = 127
+)

@@ -15,35 +15,29 @@ import (
 	"time"
 
 	"github.com/containerd/console"
-	"github.com/moby/moby/api/pkg/stdcopy"
-	"github.com/moby/moby/api/types/container"
 	"golang.org/x/sys/unix"
+
+	"tutti/scheduler/api"
 )
 
 // process answers for the engine: one exec, that says what it was given.
 type process struct {
-	mu      sync.Mutex
-	create  container.ExecCreateRequest
-	resizes []string
-	code    int
-	// talk is the process: its stdin, and the connection to write to.
-	talk func(stdin *bufio.Reader, out io.Writer)
+	mu    sync.Mutex
+	asked api.ExecRequest
+	end   api.End
+	// talk is the process: its stdin, and what writes its output.
+	talk func(stdin *bufio.Reader, write func(kind api.FrameKind, text string))
 }
 
 func (p *process) serve(c *cli) {
-	c.mux.HandleFunc("POST /containers/{id}/exec", func(w http.ResponseWriter, r *http.Request) {
+	c.mux.HandleFunc("POST "+api.Prefix+"/exec", func(w http.ResponseWriter, r *http.Request) {
 		p.mu.Lock()
-		defer p.mu.Unlock()
-		if err := json.NewDecoder(r.Body).Decode(&p.create); err != nil {
+		p.asked = api.ExecRequest{}
+		err := json.NewDecoder(r.Body).Decode(&p.asked)
+		detached := p.asked.Detach
+		p.mu.Unlock()
+		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		w.WriteHeader(http.StatusCreated)
-		writeJSON(w, container.ExecCreateResponse{ID: "e1"})
-	})
-	c.mux.HandleFunc("POST /exec/e1/start", func(w http.ResponseWriter, r *http.Request) {
-		var start container.ExecStartRequest
-		if err := json.NewDecoder(r.Body).Decode(&start); err != nil || start.Detach {
 			return
 		}
 		conn, rw, err := http.NewResponseController(w).Hijack()
@@ -52,47 +46,46 @@ func (p *process) serve(c *cli) {
 		}
 		defer conn.Close()
 		io.WriteString(conn, "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n") //nolint:errcheck // the client says what it missed
-		p.talk(rw.Reader, conn)
-	})
-	c.mux.HandleFunc("POST /exec/e1/resize", func(_ http.ResponseWriter, r *http.Request) {
+		write := func(kind api.FrameKind, text string) {
+			h := api.FrameHeader(kind, len(text))
+			conn.Write(append(h[:], text...)) //nolint:errcheck // as above
+		}
+		write(api.FrameBegun, `{"id":"e1","stdin":true}`)
+		if !detached {
+			p.talk(rw.Reader, write)
+		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.resizes = append(p.resizes, r.URL.RawQuery)
+		end, _ := json.Marshal(p.end)
+		write(api.FrameEnd, string(end))
 	})
-	c.mux.HandleFunc("GET /exec/e1/json", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, container.ExecInspectResponse{ID: "e1", ExitCode: &p.code})
-	})
-}
-
-// frames writes to both streams of a process without a TTY.
-func frames(conn io.Writer, out, err string) {
-	for i, s := range []string{out, err} {
-		if s != "" {
-			conn.Write(append([]byte{byte(stdcopy.Stdout) + byte(i), 0, 0, 0, 0, 0, 0, byte(len(s))}, s...)) //nolint:errcheck // as above
-		}
-	}
 }
 
 func TestExec(t *testing.T) {
 	t.Parallel()
 	c := demoCLI(t)
-	p := &process{code: 7, talk: func(stdin *bufio.Reader, conn io.Writer) {
+	p := &process{end: api.End{Code: 7}, talk: func(stdin *bufio.Reader, write func(api.FrameKind, string)) {
 		in, _ := io.ReadAll(stdin)
-		frames(conn, "got "+string(in), "careful\n")
+		write(api.FrameStdout, "got "+string(in))
+		write(api.FrameStderr, "careful\n")
 	}}
 	p.serve(c)
 	c.in, c.environ = "input\n", []string{"FROM_ENV=1"}
 	c.run("exec", "-u", "me", "-w", "/tmp", "-e", "A=b", "-e", "FROM_ENV", "-e", "UNSET", "--privileged", "web", "sh", "-c", "exit 7").
 		expect(t, 7, "got input\n", "careful\n")
-	r := p.create
-	if r.User != "me" || r.WorkingDir != "/tmp" || strings.Join(r.Env, " ") != "A=b FROM_ENV=1" || !r.Privileged || r.Tty ||
-		!r.AttachStdin || strings.Join(r.Cmd, "|") != "sh|-c|exit 7" {
+	r := p.asked
+	if r.User != "me" || r.WorkingDir != "/tmp" || strings.Join(r.Env, " ") != "A=b FROM_ENV=1" || !r.Privileged || r.TTY ||
+		!r.Stdin || strings.Join(r.Args, "|") != "sh|-c|exit 7" {
 		t.Errorf("asked for %+v", r)
 	}
-	p.code = 0
+	p.end = api.End{}
 	c.run("exec", "-d", "web", "true").expect(t, 0, "", "")
-	if p.create.AttachStdin || p.create.AttachStdout {
-		t.Errorf("detached asks for %+v", p.create)
+	if !p.asked.Detach || p.asked.TTY {
+		t.Errorf("detached asks for %+v", p.asked)
+	}
+	for code, want := range map[int]int{126: 126, 127: 127, 125: 1} {
+		p.end = api.End{Code: code, Error: "it is not there"}
+		c.run("exec", "web", "nothing").expect(t, want, "got input\n", "careful\nit is not there\n")
 	}
 	c.run("exec", "job", "true").expect(t, 1, "", "service \"job\" is not running\n")
 	c.run("exec", "--index", "9", "web", "true").expect(t, 1, "", "service \"web\" is not running container #9\n")
@@ -112,11 +105,11 @@ func TestExecTTY(t *testing.T) {
 	t.Parallel()
 	c := demoCLI(t)
 	raw := make(chan struct{})
-	p := &process{talk: func(stdin *bufio.Reader, conn io.Writer) {
-		io.WriteString(conn, "ready\r\n") //nolint:errcheck // the test would see that nothing comes
+	p := &process{talk: func(stdin *bufio.Reader, write func(api.FrameKind, string)) {
+		write(api.FrameStdout, "ready\r\n")
 		key, _ := stdin.ReadByte()
 		if key == 3 { // Ctrl-C
-			io.WriteString(conn, "bye\r\n") //nolint:errcheck // as above
+			write(api.FrameStdout, "bye\r\n")
 		}
 		close(raw)
 	}}
@@ -161,11 +154,8 @@ func TestExecTTY(t *testing.T) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.create.Tty || p.create.ConsoleSize == nil || *p.create.ConsoleSize != [2]uint{33, 101} {
-		t.Errorf("asked for %+v", p.create)
-	}
-	if len(p.resizes) == 0 || p.resizes[0] != "h=33&w=101" {
-		t.Errorf("resized to %v", p.resizes)
+	if !p.asked.TTY || p.asked.Size != (api.Size{Width: 101, Height: 33}) {
+		t.Errorf("asked for %+v", p.asked)
 	}
 }
 

@@ -13,14 +13,12 @@ type notYet struct{ name, short string }
 // commandsNotYet are those of docker compose, of docker's own top level where users of a compose file need them, and the
 // ones announced for tutti alone.
 var commandsNotYet = []notYet{
-	{"attach", "Attach local standard input, output, and error streams to a service's running container"},
 	{"bridge", "Convert compose files into another model"},
 	{"commit", "Create a new image from a service container's changes"},
 	{"cp", "Copy files/folders between a service container and the local filesystem"},
 	{"export", "Export a service container's filesystem as a tar archive"},
 	{"plan", "Show what would change, and why"},
 	{"publish", "Publish compose application"},
-	{"run", "Run a one-off command on a service"},
 	{"watch", "Watch build context for service and rebuild/refresh containers when files are updated"},
 }
 

@@ -44,7 +44,8 @@ func (a *app) rootCommand() *cobra.Command {
 		&cobra.Group{ID: groupNotYet, Title: "Not yet:"},
 	)
 	add(root, groupProject,
-		a.upCommand(), a.downCommand(), a.psCommand(), a.logsCommand(), a.execCommand(), a.buildCommand(), a.pullCommand(), a.pushCommand(),
+		a.upCommand(), a.downCommand(), a.psCommand(), a.logsCommand(), a.execCommand(), a.runCommand(), a.attachCommand(),
+		a.buildCommand(), a.pullCommand(), a.pushCommand(),
 		a.configCommand(), a.imagesCommand(), a.listCommand(), a.startCommand(), a.stopCommand(), a.restartCommand(),
 		a.killCommand(), a.versionCommand(), a.pauseCommand(), a.unpauseCommand(), a.createCommand(), a.scaleCommand(),
 		a.removeStoppedCommand(), a.waitCommand(), a.portCommand(), a.volumesCommand(), a.topCommand(), a.statsCommand(),

@@ -47,7 +47,10 @@ type Options struct {
 	// Resume are the pipes of a capture that an engine which has died had begun; records that it had not finished
 	// are taken back before anybody can read them.
 	Resume *Pipes
-	Logger *slog.Logger // warned when the disk is full; may be nil
+	// Volatile logs keep nothing: what is written while nobody is subscribed is dropped. MaxSize bounds what a
+	// subscriber has on disk that keeps up.
+	Volatile bool
+	Logger   *slog.Logger // warned when the disk is full; may be nil
 }
 
 // File is one log: one writer, any number of readers in the same process.
@@ -71,6 +74,7 @@ type File struct {
 	last     time.Time
 	finished bool
 	changed  chan struct{} // closed at the next change; nil when nobody waits
+	subs     []*reader     // subscriptions that are to miss nothing
 }
 
 // Open opens the log at path, or begins it. Folder path's parent must exist. An incomplete record at the end, from

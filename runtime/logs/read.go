@@ -57,35 +57,6 @@ func (f *File) Read(ctx context.Context, o ReadOptions, emit func(Entry) error) 
 	return err
 }
 
-// Subscription is a place in a log from which on everything is to be given out.
-type Subscription struct {
-	r *reader
-}
-
-// Subscribe marks the present end of the log: Run gives out everything that is written from now on, byte by byte
-// as the container wrote it. A slow subscriber delays nobody, for it reads from the log itself; it misses
-// something only if the log is rotated away under it.
-func (f *File) Subscribe() (*Subscription, error) {
-	files, err := f.snapshot()
-	if err != nil {
-		return nil, fmt.Errorf("subscribe to log: %w", err)
-	}
-	r := &reader{log: f, files: files}
-	r.seek(tailStart{file: len(files) - 1, offset: files[len(files)-1].size})
-	return &Subscription{r: r}, nil
-}
-
-// Run gives out pieces until Finish. It is to be called once.
-func (s *Subscription) Run(ctx context.Context, emit func(Entry) error) error {
-	defer s.r.close()
-	o := ReadOptions{Tail: -1, Follow: true, Raw: true}
-	s.r.joiner = newJoiner(o, emit)
-	return s.r.run(ctx, o)
-}
-
-// Close ends a Subscription that was never run.
-func (s *Subscription) Close() { s.r.close() }
-
 // segment is one file of a log and how much of it is valid.
 type segment struct {
 	file *os.File
@@ -125,6 +96,10 @@ type reader struct {
 	joiner   *joiner
 	caughtUp func() error
 	buf      []byte
+
+	// Of a Subscription; guarded by log.mu.
+	fed   []segment // files that have been begun since, in their order
+	until *Position // where to end; nil: at Finish
 }
 
 func (r *reader) close() {
@@ -132,6 +107,7 @@ func (r *reader) close() {
 		s.file.Close()
 	}
 	r.files = nil
+	r.log.forget(r)
 }
 
 // seek leaves out what is before start.
@@ -206,9 +182,12 @@ func (r *reader) news() (changed <-chan struct{}, more bool, err error) {
 	f, s := r.log, &r.files[0]
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if r.passed(s) {
+		return nil, false, nil
+	}
 	if s.gen == f.gen {
 		if f.size > s.size {
-			s.size = f.size
+			s.size = r.bounded(s.gen, f.size)
 			return nil, true, nil
 		}
 		if f.finished {
@@ -224,7 +203,11 @@ func (r *reader) news() (changed <-chan struct{}, more bool, err error) {
 		return nil, false, fmt.Errorf("follow log: %w", err)
 	}
 	if st.Size() > s.size { // written before the rotation
-		s.size = st.Size()
+		s.size = r.bounded(s.gen, st.Size())
+		return nil, true, nil
+	}
+	if len(r.fed) > 0 {
+		r.files, r.fed = append(r.files, r.fed[0]), r.fed[1:]
 		return nil, true, nil
 	}
 	next, err := f.openAfter(s.gen)

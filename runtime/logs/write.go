@@ -44,6 +44,9 @@ func (f *File) stamp() time.Time {
 // in the file, and after each rotation, commit is told how much of data is recorded and where the file ends.
 // After an error of it or of logData, the rest of data is not recorded.
 func (f *File) logData(ctx context.Context, stream string, data []byte, out *[]byte, commit func(done int, end int64) error) error {
+	if f.opts.Volatile && !f.watched() {
+		return commit(len(data), f.size)
+	}
 	at := f.stamp()
 	end := recordEnd(stream, at, f.attributes)
 	done := 0
@@ -177,7 +180,7 @@ func (f *File) rotate() error {
 	}
 	f.gen++
 	f.announce()
-	return old.Close()
+	return errors.Join(old.Close(), f.feed())
 }
 
 // nextSuffix names the file that is to be the next current one.

@@ -45,6 +45,8 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 		conn, err := d.DialContext(ctx, "unix", c.socket)
 		down := errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT)
 		switch {
+		case errors.Is(err, syscall.EACCES):
+			return nil, fmt.Errorf("permission denied on the engine's socket %s: run tutti as root, for example with sudo", c.socket)
 		case !down:
 			return conn, err
 		case c.revive == nil || try == dialTries:
@@ -282,6 +284,9 @@ func (c *Client) Hijack(ctx context.Context, path string, body any) (*net.UnixCo
 		}
 	}
 	if err != nil {
+		if cutOff(err) {
+			err = fmt.Errorf("%w: %w", ErrCutOff, err)
+		}
 		return nil, nil, errors.Join(err, conn.Close())
 	}
 	return conn.(*net.UnixConn), br, nil
@@ -327,7 +332,7 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*
 
 // cutOff says whether an engine's end cut a request off.
 func cutOff(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // StatusError is an error answer of the engine: its HTTP status and the message in docker's {"message": ...} form.

@@ -20,6 +20,7 @@ const (
 	LabelService     = "com.docker.compose.service"
 	LabelNumber      = "com.docker.compose.container-number"
 	LabelOneOff      = "com.docker.compose.oneoff"
+	LabelSlug        = "com.docker.compose.slug"
 	LabelConfigHash  = "com.docker.compose.config-hash"
 	LabelConfigFiles = "com.docker.compose.project.config_files"
 	LabelWorkingDir  = "com.docker.compose.project.working_dir"
@@ -199,6 +200,8 @@ type Container struct {
 	Labels     map[string]string `json:"labels,omitempty"`
 	Orphan     bool              `json:"orphan,omitempty"` // its service is not in the applied model
 	Waits      []string          `json:"waits,omitempty"`  // what it waits for before it is started: "db to be healthy (demo-db-1 is starting)"
+	TTY        bool              `json:"tty,omitempty"`
+	StdinOpen  bool              `json:"stdinOpen,omitempty"`
 }
 
 // Project is one line of `ls`.

@@ -42,6 +42,8 @@ type Config struct {
 	Groups     []string `json:"groups,omitempty"`
 	TTY        bool     `json:"tty,omitempty"`
 	StdinOpen  bool     `json:"stdinOpen,omitempty"`
+	StdinOnce  bool     `json:"stdinOnce,omitempty"` // the first attached client's end of input is the container's
+	AutoRemove bool     `json:"autoRemove,omitempty"`
 	Init       bool     `json:"init,omitempty"`
 	Hostname   string   `json:"hostname"`
 	Domainname string   `json:"domainname,omitempty"`

@@ -43,6 +43,7 @@ func Diff(p *project.Project, s State, o Options) (*Plan, error) {
 	if err := d.volumes(); err != nil {
 		return nil, err
 	}
+	delete(d.active, o.OneOff)
 	for _, name := range d.order {
 		d.service(name)
 	}
@@ -51,6 +52,7 @@ func Diff(p *project.Project, s State, o Options) (*Plan, error) {
 	if !o.NoStart {
 		d.conditions()
 	}
+	d.oneOffConditions()
 	d.orphans()
 	if o.Wait && !o.NoStart {
 		d.awaitServices()

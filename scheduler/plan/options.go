@@ -8,6 +8,9 @@ type Options struct {
 	// Services limits the plan to these and, unless NoDeps, what they depend on.
 	Services []string
 	NoDeps   bool
+	// OneOff is the service that a further container is to be made of, by `run`: the plan
+	// brings about everything that this one needs, and leaves the service's own alone.
+	OneOff string
 	// ForceRecreate recreates the containers of the selected services, NoRecreate
 	// none, AlwaysRecreateDeps those of their dependencies too.
 	ForceRecreate      bool

@@ -92,6 +92,18 @@ func (d *differ) conditions() {
 	}
 }
 
+// oneOffConditions waits for what the service of `run` depends on.
+func (d *differ) oneOffConditions() {
+	if d.o.NoDeps {
+		return
+	}
+	for _, e := range d.edges[d.o.OneOff] {
+		if other := d.fates[e.Service]; other != nil && other.scale > 0 && (e.Condition != Started || !e.Required) {
+			d.await(d.o.OneOff, e, other)
+		}
+	}
+}
+
 // before are the operations that an edge puts before a service's starts: none for what the user left out, unless it
 // starts anyway.
 func (d *differ) before(name string, e edge) []string {

@@ -1,8 +1,6 @@
 package server
 
 import (
-	"bufio"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +10,7 @@ import (
 	"sync"
 
 	"tutti/scheduler"
+	"tutti/scheduler/api"
 )
 
 // execRequest is the body of POST /containers/{id}/exec.
@@ -19,10 +18,14 @@ type execRequest struct {
 	AttachStdin, AttachStdout, AttachStderr, Tty, Privileged bool
 	User, WorkingDir, DetachKeys                             string
 	Env, Cmd                                                 []string
+	ConsoleSize                                              []uint16 // height, width
 }
 
 // execStart is the body of POST /exec/{id}/start.
-type execStart struct{ Detach, Tty bool }
+type execStart struct {
+	Detach, Tty bool
+	ConsoleSize []uint16 // height, width
+}
 
 func (s *server) execRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /containers/{id}/exec", func(w http.ResponseWriter, r *http.Request) {
@@ -30,9 +33,13 @@ func (s *server) execRoutes(mux *http.ServeMux) {
 		if !ok {
 			return
 		}
-		x, err := s.e.CreateExec(r.PathValue("id"), scheduler.ExecConfig{
+		c := scheduler.ExecConfig{
 			Args: q.Cmd, Env: q.Env, User: q.User, WorkingDir: q.WorkingDir, TTY: q.Tty, Stdin: q.AttachStdin, Privileged: q.Privileged,
-		})
+		}
+		if len(q.ConsoleSize) == 2 {
+			c.Size = api.Size{Height: q.ConsoleSize[0], Width: q.ConsoleSize[1]}
+		}
+		x, err := s.e.CreateExec(r.PathValue("id"), c)
 		if err != nil {
 			failWith(w, err)
 			return
@@ -45,16 +52,12 @@ func (s *server) execRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /exec/{id}/resize", func(w http.ResponseWriter, r *http.Request) {
 		x, err := s.e.FindExec(r.PathValue("id"))
 		if err == nil {
-			var width, height uint64
-			width, err = strconv.ParseUint(r.URL.Query().Get("w"), 10, 16)
-			if err == nil {
-				height, err = strconv.ParseUint(r.URL.Query().Get("h"), 10, 16)
-			}
-			if err != nil {
+			var width, height uint16
+			if width, height, err = size(r); err != nil {
 				fail(w, http.StatusBadRequest, err)
 				return
 			}
-			err = x.Resize(uint16(width), uint16(height))
+			err = x.Resize(width, height)
 		}
 		if err != nil {
 			failWith(w, err)
@@ -77,6 +80,19 @@ func (s *server) execRoutes(mux *http.ServeMux) {
 	})
 }
 
+// size reads a terminal's size from a request.
+func size(r *http.Request) (width, height uint16, err error) {
+	w, err := strconv.ParseUint(r.URL.Query().Get("w"), 10, 16)
+	if err != nil {
+		return 0, 0, fmt.Errorf("the width w: %w", err)
+	}
+	h, err := strconv.ParseUint(r.URL.Query().Get("h"), 10, 16)
+	if err != nil {
+		return 0, 0, fmt.Errorf("the height h: %w", err)
+	}
+	return uint16(w), uint16(h), nil
+}
+
 // startExec runs an exec. Attached, the connection becomes its streams, as docker's "hijacking" has it.
 func (s *server) startExec(w http.ResponseWriter, r *http.Request) {
 	q, ok := read[execStart](w, r)
@@ -88,34 +104,44 @@ func (s *server) startExec(w http.ResponseWriter, r *http.Request) {
 		failWith(w, err)
 		return
 	}
+	if len(q.ConsoleSize) == 2 {
+		x.Config.Size = api.Size{Height: q.ConsoleSize[0], Width: q.ConsoleSize[1]}
+	}
 	if q.Detach {
-		started := make(chan error, 1)
-		s.e.Background("exec "+x.ID[:12], func() error {
-			err := s.e.StartExec(x, scheduler.Streams{Stdout: io.Discard, Stderr: io.Discard}, func() { started <- nil })
-			started <- err
-			return nil
-		})
-		if err := <-started; err != nil {
+		if err := s.execDetached(x); err != nil {
 			failWith(w, err)
 		}
 		return
 	}
-	conn, buf, err := http.NewResponseController(w).Hijack()
+	conn, err := take(w)
 	if err != nil {
 		fail(w, http.StatusInternalServerError, err)
 		return
 	}
 	defer conn.Close()
-	io := streams(conn, buf, x.Config.TTY)
-	err = s.e.StartExec(x, io, func() { upgrade(conn, r) })
+	ctx, stop := conn.untilGone(r.Context())
+	defer stop()
+	streams := conn.streams(x.Config.TTY)
+	_, err = s.e.StartExec(ctx, x, streams, func() { upgrade(conn, r) })
 	switch _, pid, code, _ := x.Status(); {
 	case err == nil || pid != 0:
 	case code == 126 || code == 127: // the command's fault: the client shows the message and ends with the code, as with docker
 		upgrade(conn, r)
-		_, _ = fmt.Fprintf(io.Stderr, "%v\r\n", err)
+		_, _ = fmt.Fprintf(streams.Stderr, "%v\r\n", err)
 	default:
 		refuse(conn, err)
 	}
+}
+
+// execDetached runs an exec that nobody is connected to, and returns when its process runs.
+func (s *server) execDetached(x *scheduler.Exec) error {
+	started := make(chan error, 1)
+	s.e.Background("exec "+x.ID[:12], func() error {
+		_, err := s.e.StartExec(s.e.Life(), x, scheduler.Streams{Stdout: io.Discard, Stderr: io.Discard}, func() { started <- nil })
+		started <- err
+		return nil
+	})
+	return <-started
 }
 
 // upgrade answers that the connection is the streams' from now on.
@@ -137,17 +163,14 @@ func refuse(conn net.Conn, err error) {
 	_, _ = fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", code, http.StatusText(code), len(body), body)
 }
 
-// streams are the exec's ends of a connection: raw with a terminal, in docker's frames without.
-func streams(conn net.Conn, buf *bufio.ReadWriter, tty bool) scheduler.Streams {
-	in := io.Reader(conn)
-	if buf != nil && buf.Reader.Buffered() > 0 {
-		in = buf.Reader
-	}
+// streams are the ends of a connection for docker's clients: raw with a terminal, in docker's frames without.
+func (c *takenConn) streams(tty bool) scheduler.Streams {
+	in := c.reader()
 	if tty {
-		return scheduler.Streams{Stdin: in, Stdout: conn, Stderr: conn}
+		return scheduler.Streams{Stdin: in, Stdout: c.UnixConn, Stderr: c.UnixConn}
 	}
 	var mu sync.Mutex
-	return scheduler.Streams{Stdin: in, Stdout: &framed{&mu, conn, 1}, Stderr: &framed{&mu, conn, 2}}
+	return scheduler.Streams{Stdin: in, Stdout: &framed{&mu, c.UnixConn, 1}, Stderr: &framed{&mu, c.UnixConn, 2}}
 }
 
 // framed writes docker's multiplexed stream: an 8-byte header (stream, 0, 0, 0, length as big-endian uint32) and the bytes.
@@ -160,10 +183,10 @@ type framed struct {
 func (f *framed) Write(b []byte) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	header := [8]byte{f.stream}
-	binary.BigEndian.PutUint32(header[4:], uint32(len(b))) //nolint:gosec // io.Copy writes at most 32 KiB
-	if _, err := f.w.Write(header[:]); err != nil {
+	header := api.FrameHeader(api.FrameKind(f.stream), len(b))
+	parts := net.Buffers{header[:], b} // one writev(2)
+	if _, err := parts.WriteTo(f.w); err != nil {
 		return 0, err
 	}
-	return f.w.Write(b)
+	return len(b), nil
 }

@@ -46,6 +46,7 @@ func New(e *scheduler.Engine, b Build) http.Handler {
 	s.projectRoutes(mux)
 	s.systemRoutes(mux)
 	s.execRoutes(mux)
+	s.sessionRoutes(mux)
 	s.objectRoutes(mux)
 	s.imageRoutes(mux)
 	s.networkRoutes(mux)

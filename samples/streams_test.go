@@ -1,0 +1,579 @@
+package samples
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// streams is a project for those who connect to its containers.
+const streams = `
+name: streams
+services:
+  sleeper: {image: "busybox:latest", command: sleep 1000, network_mode: none, stop_grace_period: 0s}
+  shell: {image: "busybox:latest", command: sh, tty: true, stdin_open: true, network_mode: none, stop_grace_period: 0s}
+  echo: {image: "busybox:latest", command: "sh -c 'while read l; do echo got $$l; echo careful >&2; done; exit 5'", stdin_open: true, network_mode: none, stop_grace_period: 0s}
+  quiet: {image: "busybox:latest", command: "sh -c 'while read l; do echo got $$l; done'", stdin_open: true, network_mode: none, logging: {driver: none}, stop_grace_period: 0s}
+  talker:
+    image: busybox:latest
+    network_mode: none
+    stop_grace_period: 0s
+    command: sh -c 'trap "echo hup" HUP; trap "echo bye; exit 3" TERM; trap "echo int" INT; echo ready; while :; do usleep 20000; done'
+`
+
+func newStreamsSite(t *testing.T) *site {
+	t.Helper()
+	s := newBusyboxSite(t)
+	s.write("compose.yaml", streams)
+	return s
+}
+
+// A command on a terminal must get a terminal: its size, the changes of that, every key, and its exit code passed on.
+func TestTerminalOfExecAndRun(t *testing.T) {
+	t.Parallel()
+	s := newStreamsSite(t)
+	s.must("up", "-d", "sleeper")
+	for name, args := range map[string][]string{
+		"exec": {"exec", "-it", "sleeper", "sh"}, "run": {"run", "--rm", "-it", "sleeper", "sh"}, "exec by default": {"exec", "sleeper", "sh"},
+		"run by default": {"run", "--rm", "sleeper", "sh"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := s.in(t).onTerminal(101, 33, args...)
+			x.types("stty size; tty; echo $TERM\n")
+			x.until("33 101\r\n")
+			x.until("/dev/pts/")
+			x.until("xterm\r\n")
+			x.resize(77, 22)
+			x.asks("stty size", "22 77\r\n") // more than once, until the signal has arrived
+			x.types(`sh -c 'trap "echo interrupted $((40+2)); exit" INT; echo waiting $((6*7)); while :; do usleep 50000; done'` + "\n")
+			x.until("waiting 42\r\n")
+			x.types("\x03")
+			x.until("interrupted 42\r\n")
+			x.types("exit 9\n")
+			if code := x.wait(); code != 9 {
+				t.Errorf("exit code %d, want 9: %s", code, x.shown.String())
+			}
+		})
+	}
+	s.must("down", "-t", "0")
+	s.mustBeEmpty("streams")
+}
+
+// attach must be the terminal of a container that is started without one, and leave it with its keys.
+func TestTerminalOfAttach(t *testing.T) {
+	t.Parallel()
+	s := newStreamsSite(t)
+	s.must("up", "-d", "shell")
+	x := s.onTerminal(90, 30, "attach", "shell")
+	x.asks("stty size", "30 90\r\n")
+	x.types("\x10\x11")
+	if code := x.wait(); code != 0 {
+		t.Errorf("detached with exit code %d: %s", code, x.shown.String())
+	}
+	if state := s.must("ps", "--format", "{{.State}}", "shell"); strings.TrimSpace(state) != "running" {
+		t.Fatalf("after detaching the container is %q", state)
+	}
+	x = s.onTerminal(80, 24, "attach", "--detach-keys", "ctrl-a,x", "shell")
+	x.types("stty -ixon; echo set $((1+1)); cat -v\n")
+	x.until("set 2\r\n")
+	x.types("p\x10\x11q\n") // the default keys mean nothing now
+	x.until("p^P^Qq\r\np^P^Qq\r\n")
+	x.types("\x03\x01x")
+	if code := x.wait(); code != 0 {
+		t.Errorf("detached with exit code %d: %s", code, x.shown.String())
+	}
+	x = s.onTerminal(80, 24, "attach", "shell")
+	x.types("exit 4\n")
+	if code := x.wait(); code != 4 {
+		t.Errorf("exit code %d, want 4: %s", code, x.shown.String())
+	}
+}
+
+// Detaching from run and exec must leave what runs alone.
+func TestDetachKeys(t *testing.T) {
+	t.Parallel()
+	s := newStreamsSite(t)
+	s.must("up", "-d", "sleeper")
+	x := s.onTerminal(80, 24, "run", "--name", "left", "-it", "sleeper", "sh")
+	x.types("echo begun $((1+1))\n")
+	x.until("begun 2")
+	x.types("\x10\x11")
+	if code := x.wait(); code != 0 {
+		t.Errorf("run: detached with exit code %d: %s", code, x.shown.String())
+	}
+	if ls := s.must("container", "ls", "--format", "{{.Names}}"); !strings.Contains(ls, "left") {
+		t.Errorf("the container does not run any more: %s", ls)
+	}
+	x = s.onTerminal(80, 24, "exec", "--detach-keys", "q", "sleeper", "sh", "-c", "echo begun; touch /begun; sleep 3; touch /ended; sleep 1000")
+	x.until("begun")
+	x.types("q")
+	if code := x.wait(); code != 0 {
+		t.Errorf("exec: detached with exit code %d: %s", code, x.shown.String())
+	}
+	eventually(t, 20*time.Second, func() error {
+		if r := s.run("exec", "-T", "sleeper", "test", "-e", "/ended"); r.code != 0 {
+			return fmt.Errorf("the process has not gone on: %s", r)
+		}
+		return nil
+	})
+	s.must("down", "--remove-orphans", "-t", "0")
+}
+
+// What commands end with, and what they say, when something is wrong.
+func TestExitCodesOfStreams(t *testing.T) {
+	t.Parallel()
+	s := newStreamsSite(t)
+	s.must("up", "-d", "sleeper")
+	s.write("restarting.yaml", "name: streams2\nservices:\n  again: {image: \"busybox:latest\", command: \"false\", restart: always}\n")
+	for _, c := range []struct {
+		args string
+		code int
+		says string
+	}{
+		{"run --rm -T sleeper true", 0, ""},
+		{"run --rm -T sleeper sh -c exit${IFS}7", 7, ""},
+		{"run --rm -T sleeper sh -c kill${IFS}-9${IFS}$$;sleep${IFS}1", 0, ""}, // the first process is immune to itself
+		{"run --rm -T sleeper no-such-program", 127, "executable file not found"},
+		{"run --rm -T sleeper /etc/passwd", 126, "permission denied"},
+		{"run --rm -T sleeper /etc", 126, ""},
+		{"run --rm -T -w /etc/passwd sleeper true", 1, "/etc/passwd"},
+		{"run --rm -T -u nobody-there sleeper true", 1, "nobody-there"},
+		{"run --rm -T nothing true", 1, "no such service: nothing"},
+		{"run --rm -P -p 80 sleeper true", 1, "--service-ports and --publish are incompatible"},
+		{"run --rm -l novalue sleeper true", 1, "label must be set as KEY=VALUE"},
+		{"run --rm -v relative:x:y:z sleeper true", 1, "--volume"},
+		{"run --rm --pull sometimes sleeper true", 1, "invalid --pull option"},
+		{"exec -T sleeper sh -c kill${IFS}-9${IFS}$$", 137, ""},
+		{"exec -T sleeper sh -c kill${IFS}-15${IFS}$$", 143, ""},
+		{"exec -T sleeper no-such-program", 127, "executable file not found"},
+		{"exec -T sleeper /etc/passwd", 126, "permission denied"},
+		{"exec -T shell true", 1, `service "shell" is not running`},
+		{"exec -T --index 7 sleeper true", 1, `service "sleeper" is not running container #7`},
+		{"attach shell", 1, `service "shell" is not running`},
+		{"attach --index 3 sleeper", 1, `service "sleeper" is not running container #3`},
+		{"exec --detach-keys shift-a -it sleeper true", 1, ""},
+	} {
+		r := s.run(strings.Fields(c.args)...)
+		if r.code != c.code || !strings.Contains(r.stderr, c.says) {
+			t.Errorf("exit code %d, want %d and %q: %s", r.code, c.code, c.says, r)
+		}
+	}
+	s.must("-f", "restarting.yaml", "up", "-d")
+	eventually(t, 20*time.Second, func() error {
+		for _, verb := range []string{"exec -T", "attach"} {
+			args := append([]string{"-f", "restarting.yaml"}, strings.Fields(verb+" again")...)
+			if verb != "attach" {
+				args = append(args, "true")
+			}
+			if r := s.run(args...); r.code != 1 || !strings.Contains(r.stderr, "restarting") || !strings.Contains(r.stderr, "wait until") {
+				return fmt.Errorf("exit code %d: %s", r.code, r)
+			}
+		}
+		return nil
+	})
+	s.must("-f", "restarting.yaml", "down", "-t", "0")
+	s.must("down", "-t", "0")
+	s.mustBeEmpty("streams")
+}
+
+// large is much more than pipes and sockets hold.
+const large = 50 << 20
+
+// Whatever is piped in must come out, byte by byte, and its end must be the end of the process's input.
+func TestPipedInput(t *testing.T) {
+	t.Parallel()
+	s := newStreamsSite(t)
+	s.must("up", "-d", "sleeper")
+	for name, args := range map[string][]string{
+		"run": {"run", "--rm", "-T", "sleeper", "cat"}, "exec": {"exec", "-T", "sleeper", "cat"},
+		"run without a log": {"run", "--rm", "-T", "quiet", "cat"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := s.in(t)
+			sent, got := sha256.New(), sha256.New()
+			cmd := s.command(args...)
+			cmd.Stdin = io.TeeReader(io.LimitReader(rand.NewChaCha8([32]byte{1}), large), sent)
+			counted := &counter{w: got}
+			cmd.Stdout = counted
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			if err := cmd.Run(); err != nil {
+				t.Fatalf("%v: %s", err, stderr.String())
+			}
+			if counted.n != large || !bytes.Equal(sent.Sum(nil), got.Sum(nil)) {
+				t.Errorf("%d bytes came back of %d, or others: %s", counted.n, large, stderr.String())
+			}
+		})
+	}
+}
+
+// counter counts what goes through it.
+type counter struct {
+	w io.Writer
+	n int
+}
+
+func (c *counter) Write(b []byte) (int, error) {
+	c.n += len(b)
+	return c.w.Write(b)
+}
+
+// command is a command of tutti's that has not begun, for streams of one's own.
+func (s *site) command(args ...string) *exec.Cmd {
+	command := append([]string{binary(s.t), "--root", s.root}, args...)
+	if s.host != nil {
+		command = s.host.command(s.dir, command)
+	}
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Dir, cmd.Env = s.dir, append(append(os.Environ(), "COMPOSE_ANSI=never"), s.environ...)
+	return cmd
+}
+
+// Several clients must see the same output from when they came; one that reads nothing, or goes, must not matter to the
+// container nor to others; the end of one's input is not the end of a service's.
+func TestSeveralAttached(t *testing.T) {
+	t.Parallel()
+	s := newStreamsSite(t)
+	for _, service := range []string{"echo", "quiet"} {
+		t.Run(service, func(t *testing.T) {
+			t.Parallel()
+			s := s.in(t)
+			s.must("up", "-d", service)
+			asleep := s.command("attach", "--no-stdin", service)
+			if _, err := asleep.StdoutPipe(); err != nil { // never read from
+				t.Fatal(err)
+			}
+			if err := asleep.Start(); err != nil {
+				t.Fatal(err)
+			}
+			gone := s.start("attach", "--no-stdin", service)
+			first := s.attached(service)
+			first.say("one")
+			first.until("got one\n")
+			second := s.attached(service)
+			second.say("two")
+			for _, c := range []*client{first, second} {
+				c.until("got two\n")
+			}
+			if strings.Contains(second.out.String(), "one") {
+				t.Errorf("who came later sees what was before: %q", second.out.String())
+			}
+			if err := gone.cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			line := strings.Repeat("x", 4000)
+			for range 100 { // more than the pipe of the one that does not read takes
+				second.say(line)
+			}
+			second.say("three")
+			first.until("got three\n")
+			second.end()
+			if code := second.wait(false); code != -1 {
+				t.Errorf("the end of its input ended the client with %d", code)
+			}
+			first.say("four")
+			first.until("got four\n")
+			for _, c := range []*exec.Cmd{asleep, first.cmd, second.cmd} {
+				_ = c.Process.Kill()
+			}
+			if state := s.must("ps", "--format", "{{.State}}", service); strings.TrimSpace(state) != "running" {
+				t.Errorf("the container is %q after its clients were killed", state)
+			}
+			_ = asleep.Wait()
+			_ = gone.cmd.Wait()
+			gone.cancel()
+			first.wait(true)
+			second.wait(true)
+		})
+	}
+}
+
+// client is an attached command with an input that is written to piece by piece.
+type client struct {
+	t     testing.TB
+	cmd   *exec.Cmd
+	in    io.WriteCloser
+	out   lockedBuffer
+	ended chan error
+}
+
+func (s *site) attached(service string) *client {
+	s.t.Helper()
+	return s.talking("attach", service)
+}
+
+// talking starts a command whose input is open.
+func (s *site) talking(args ...string) *client {
+	s.t.Helper()
+	c := &client{t: s.t, cmd: s.command(args...), ended: make(chan error, 1)}
+	var err error
+	if c.in, err = c.cmd.StdinPipe(); err != nil {
+		s.t.Fatal(err)
+	}
+	c.cmd.Stdout, c.cmd.Stderr = &c.out, &c.out
+	if err := c.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	go func() { c.ended <- c.cmd.Wait() }()
+	return c
+}
+
+func (c *client) say(line string) {
+	c.t.Helper()
+	if _, err := io.WriteString(c.in, line+"\n"); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *client) end() { _ = c.in.Close() }
+
+func (c *client) until(text string) {
+	c.t.Helper()
+	eventually(c.t, 30*time.Second, func() error {
+		if out := c.out.String(); !strings.Contains(out, text) {
+			return fmt.Errorf("no %q, but %d bytes that end in %q", text, len(out), out[max(0, len(out)-200):])
+		}
+		return nil
+	})
+}
+
+// wait returns the exit code; without patience -1 when the command has not ended after a moment.
+func (c *client) wait(patient bool) int {
+	c.t.Helper()
+	moment := time.After(200 * time.Millisecond)
+	if patient {
+		moment = time.After(commandTimeout)
+	}
+	select {
+	case <-c.ended:
+		c.ended <- nil
+		return c.cmd.ProcessState.ExitCode()
+	case <-moment:
+		if patient {
+			c.t.Fatalf("%v has not ended: %s", c.cmd.Args, c.out.String())
+		}
+		return -1
+	}
+}
+
+// Signals to the command must reach the process, unless it is told not to pass them on.
+func TestSignalsAreProxied(t *testing.T) {
+	t.Parallel()
+	s := newStreamsSite(t)
+	t.Run("run", func(t *testing.T) {
+		r := s.in(t).start("run", "--rm", "-T", "talker")
+		r.until("ready\n")
+		r.signal(syscall.SIGHUP)
+		r.until("hup\n")
+		r.signal(syscall.SIGINT)
+		r.until("int\n")
+		r.signal(syscall.SIGTERM)
+		r.until("bye\n")
+		if e := r.wait(); e.code != 3 {
+			t.Errorf("exit code %d, want the container's 3: %s", e.code, e)
+		}
+	})
+	t.Run("attach", func(t *testing.T) {
+		s := s.in(t)
+		s.must("up", "-d", "talker")
+		alone := s.talking("attach", "--sig-proxy=false", "talker")
+		r := s.talking("attach", "--no-stdin", "talker")
+		eventually(t, 20*time.Second, func() error { // both are attached when both hear it
+			s.must("kill", "-s", "HUP", "talker")
+			if !strings.Contains(r.out.String(), "hup") || !strings.Contains(alone.out.String(), "hup") {
+				return errors.New("nothing heard yet")
+			}
+			return nil
+		})
+		if err := alone.cmd.Process.Signal(syscall.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		if code := alone.wait(true); code != 130 {
+			t.Errorf("--sig-proxy=false: exit code %d, want 130: %s", code, alone.out.String())
+		}
+		if err := r.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if code := r.wait(true); code != 3 || !strings.HasSuffix(r.out.String(), "bye\n") || strings.Contains(r.out.String(), "int") {
+			t.Errorf("exit code %d, want the container's 3: %s", code, r.out.String())
+		}
+	})
+	t.Run("deaf", func(t *testing.T) {
+		r := s.in(t).start("run", "--name", "deaf", "-T", "talker", "sh", "-c", "trap '' INT; echo ready; exec sleep 1000")
+		r.until("ready\n")
+		for range 3 {
+			r.signal(syscall.SIGINT)
+			time.Sleep(100 * time.Millisecond) // signals of one kind that come at once are one
+		}
+		if e := r.wait(); e.code != 1 || !strings.Contains(e.stderr, "forcefully exiting") {
+			t.Errorf("exit code %d: %s", e.code, e)
+		}
+	})
+}
+
+// A client that is killed must harm nothing: the container goes on, or ends with its input as it was asked to, and the
+// engine keeps nothing of the client.
+func TestDroppedClients(t *testing.T) {
+	t.Parallel()
+	s := newStreamsSite(t)
+	s.must("up", "-d", "sleeper", "echo", "shell")
+	s.must("exec", "-T", "sleeper", "true")
+	s.settle()
+	before := s.descriptors()
+	for _, args := range [][]string{
+		{"run", "-T", "--name", "dropped", "sleeper", "sh", "-c", "echo begun; exec sleep 1000"},
+		{"run", "-T", "--name", "fed", "--rm", "sleeper", "sh", "-c", "echo begun; exec cat"}, // ends with its input
+		{"attach", "echo"},
+		{"attach", "--no-stdin", "echo"},
+		{"exec", "-T", "sleeper", "sh", "-c", "echo begun; exec sleep 2"},
+	} {
+		c := s.talking(args...)
+		if args[0] == "attach" {
+			s.mustConnect(c)
+		} else {
+			c.until("begun\n")
+		}
+		if err := c.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		c.wait(true)
+	}
+	x := s.onTerminal(80, 24, "attach", "shell")
+	x.types("echo $((1+1))\n")
+	x.until("2\r\n")
+	if err := x.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-x.ended
+	eventually(t, 20*time.Second, func() error {
+		if ls := s.must("container", "ls", "-a", "--format", "{{.Names}}"); strings.Contains(ls, "fed") {
+			return errors.New("the container whose input has ended is still there: " + ls)
+		}
+		return nil
+	})
+	want := []string{"dropped", "streams-echo-1", "streams-shell-1", "streams-sleeper-1"}
+	if got := s.names("container", "ls", "--format", "{{.Names}}\n"); strings.Join(got, " ") != strings.Join(want, " ") {
+		t.Errorf("running are %v, want %v", got, want)
+	}
+	s.must("-p", "streams", "down", "--remove-orphans", "-t", "0")
+	s.must("up", "-d", "sleeper", "echo", "shell")
+	eventually(t, 30*time.Second, func() error {
+		if now := s.descriptors(); now > before {
+			return fmt.Errorf("the engine has %d descriptors open, %d before:\n%s", now, before, s.onHost(fmt.Sprintf("ls -l /proc/%d/fd", s.engine())))
+		}
+		return nil
+	})
+}
+
+// The engine's death must cost an attached client nothing: output goes on where it broke off, and the exit code comes.
+func TestEngineKilledWhileAttached(t *testing.T) {
+	t.Parallel()
+	s := newStreamsSite(t)
+	const lines = 3000
+	script := fmt.Sprintf(`i=0; while [ $i -lt %d ]; do i=$((i+1)); echo line $i; [ $((i %% 10)) -ne 0 ] || usleep 10000; done; exit 6`, lines)
+	var want strings.Builder
+	for i := range lines {
+		fmt.Fprintf(&want, "line %d\n", i+1)
+	}
+	for _, rm := range []string{"--rm", "--no-deps"} {
+		r := s.start("run", rm, "-T", "sleeper", "sh", "-c", script)
+		r.until("line 100\n")
+		for range 3 {
+			if err := syscall.Kill(s.engine(), syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			s.must("ls") // waits for the next one
+		}
+		e := r.wait()
+		if e.code != 6 || e.stdout != want.String() {
+			t.Errorf("run %s: exit code %d, want 6; the output differs:\n%s%s", rm, e.code, difference(want.String(), e.stdout), e.stderr)
+		}
+	}
+	eventually(t, 30*time.Second, func() error {
+		if n := len(s.names("ps", "-a", "--format", "{{.Name}}\n")); n != 1 {
+			return fmt.Errorf("%d containers are left, want the one without --rm", n)
+		}
+		return nil
+	})
+}
+
+// names are the lines that a command prints, sorted.
+func (s *site) names(args ...string) []string {
+	s.t.Helper()
+	return sortedFields(s.must(args...))
+}
+
+func sortedFields(text string) []string {
+	all := strings.Fields(text)
+	slices.Sort(all)
+	return all
+}
+
+// mustConnect waits until a client of the service echo is attached: it hears what another one says.
+func (s *site) mustConnect(c *client) {
+	s.t.Helper()
+	eventually(s.t, 20*time.Second, func() error {
+		if r := s.run("exec", "-T", "echo", "sh", "-c", "echo knock > /proc/1/fd/1"); r.code != 0 {
+			return errors.New(r.String())
+		}
+		if !strings.Contains(c.out.String(), "knock") {
+			return errors.New("nothing heard: " + c.out.String())
+		}
+		return nil
+	})
+}
+
+// descriptors counts what the engine has open, without pipes of which it has both ends: it keeps some for later.
+func (s *site) descriptors() int {
+	s.t.Helper()
+	dir := fmt.Sprintf("/proc/%d/fd/", s.engine())
+	l, err := os.ReadDir(dir)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	open := map[string]int{}
+	ends := map[string]os.FileMode{}
+	for _, d := range l {
+		what, err := os.Readlink(dir + d.Name())
+		info, statErr := os.Lstat(dir + d.Name())
+		if err != nil || statErr != nil {
+			continue // closed meanwhile
+		}
+		if !strings.HasPrefix(what, "pipe:") {
+			what = "other"
+		}
+		open[what]++
+		ends[what] |= info.Mode() & 0o600 // of the link: how it is open
+	}
+	n := 0
+	for what, count := range open {
+		if what == "other" || ends[what] != 0o600 {
+			n += count
+		}
+	}
+	return n
+}
+
+// settle waits until the engine has as many descriptors open as a moment ago.
+func (s *site) settle() {
+	s.t.Helper()
+	eventually(s.t, 20*time.Second, func() error {
+		a := s.descriptors()
+		time.Sleep(100 * time.Millisecond)
+		if b := s.descriptors(); a != b {
+			return fmt.Errorf("%d descriptors, then %d", a, b)
+		}
+		return nil
+	})
+}
