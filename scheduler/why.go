@@ -27,8 +27,9 @@ func (e *Engine) Why(ctx context.Context, name string, services []string) (api.W
 		return api.Why{}, err
 	}
 	h, err := e.loadHistory(name)
-	if err != nil {
-		return api.Why{}, err
+	if err != nil { // what else is known still explains much
+		e.log.Warn("read the project's history", "project", name, "error", err)
+		h = history{}
 	}
 	w := &inquiry{e: e, name: name, model: model, history: h, now: time.Now().UTC()}
 	known := w.services()

@@ -50,13 +50,15 @@ var mayImport = map[string][]string{
 	"tutti/scheduler/api":       {},
 	"tutti/scheduler/plan":      {"tutti/project"},
 	"tutti/scheduler/supervise": {},
+	"tutti/scheduler/journal":   {},
+	"tutti/scheduler/proctable": {},
 	"tutti/project":             {},
 	"tutti/netdriver":           {},
 	"tutti/dns":                 {},
 	"tutti/volumes":             {},
 	"tutti/runtime":             {},
 	// The tests of the whole enter machines of their own, make images, and look into what a killed engine has left.
-	"tutti/samples": {"tutti/netdriver/netns", "tutti/runtime/image/imagetest", "tutti/runtime/statefile", "tutti/scheduler/container"},
+	"tutti/samples": {"tutti/netdriver/netns", "tutti/runtime/image/imagetest", "tutti/runtime/statefile", "tutti/scheduler/container", "tutti/scheduler/api"},
 }
 
 // onlyIn names the only places where a module may be imported.

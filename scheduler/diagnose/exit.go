@@ -3,6 +3,7 @@ package diagnose
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/docker/go-units"
@@ -115,7 +116,7 @@ func memory(o *container.OOM) string {
 // time, zero for never.
 func Container(s container.State, policy string, maxRetries int, again, now time.Time, name func(int) string) (api.Verdict, string) {
 	ended := s.Ended()
-	ago := func(t time.Time) string { return units.HumanDuration(now.Sub(t)) + " ago" }
+	ago := func(t time.Time) string { return strings.ToLower(units.HumanDuration(now.Sub(t))) + " ago" }
 	switch {
 	case s.Status == container.Paused:
 		return api.VerdictPaused, "paused: `unpause` lets it go on"
@@ -123,6 +124,8 @@ func Container(s container.State, policy string, maxRetries int, again, now time
 		return running(s, now)
 	case s.Status == container.Restarting:
 		return api.VerdictFailed, fmt.Sprintf("%s; restart policy %s starts it again in %s", cause(ended, name), policy, until(again, now))
+	case s.Error != "" && (s.ExitCode == notFound || s.ExitCode == cannotExecute):
+		return api.VerdictFailed, fmt.Sprintf("could not be started (exit code %d): %s", s.ExitCode, s.Error)
 	case s.Error != "":
 		return api.VerdictFailed, "could not be started: " + s.Error
 	case ended == nil:
@@ -138,7 +141,7 @@ func Container(s container.State, policy string, maxRetries int, again, now time
 }
 
 func running(s container.State, now time.Time) (api.Verdict, string) {
-	up := "running for " + units.HumanDuration(now.Sub(s.Started))
+	up := "running for " + strings.ToLower(units.HumanDuration(now.Sub(s.Started)))
 	if s.Restarts > 0 {
 		up += fmt.Sprintf(", restarted %d times", s.Restarts)
 	}

@@ -27,7 +27,7 @@ func CriticalPath(steps []Step, service string) []api.PathStep {
 	for i := range steps {
 		s := &steps[i]
 		byID[s.ID] = s
-		own := s.Service == service && s.Kind != plan.AwaitCondition
+		own := s.For == service || s.For == "" && s.Service == service
 		if own && (last == nil || s.Ended.After(last.Ended)) {
 			last = s
 		}
@@ -50,7 +50,11 @@ func CriticalPath(steps []Step, service string) []api.PathStep {
 		if took < time.Millisecond && s.Service != service {
 			continue
 		}
-		path = append(path, api.PathStep{What: what(s.Op), After: s.Began.Sub(chain[0].Began), Took: took})
+		text := what(s.Op)
+		if s.Failed {
+			text += ", which failed"
+		}
+		path = append(path, api.PathStep{What: text, After: s.Began.Sub(chain[0].Began), Took: took})
 	}
 	return path
 }

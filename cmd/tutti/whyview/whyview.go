@@ -102,7 +102,7 @@ func (p *printer) container(c api.ContainerWhy, told string, well bool) {
 	if strings.Contains(c.Error, "\n") {
 		inner.under(c.Error)
 	}
-	inner.ended(c)
+	inner.ended(c, told)
 	if o := c.OOM; o != nil {
 		inner.line("the kernel has killed %d of its processes for want of memory: %s", o.Kills, memory(o))
 	}
@@ -128,12 +128,15 @@ func (p *printer) container(c api.ContainerWhy, told string, well bool) {
 }
 
 // ended tells how runs ended, and what the restart policy makes of it.
-func (p *printer) ended(c api.ContainerWhy) {
+func (p *printer) ended(c api.ContainerWhy, told string) {
 	tell := func(what string, e *api.Exit) {
 		if e == nil {
 			return
 		}
-		p.line("%s: %s (exit code %d, after %s, at %s)", what, e.Cause, e.Code, short(e.Ran), e.At.Local().Format(time.DateTime))
+		p.line("%s ended with exit code %d at %s, after %s", what, e.Code, e.At.Local().Format(time.DateTime), short(e.Ran))
+		if !strings.Contains(told, e.Cause) {
+			p.line("  %s", e.Cause)
+		}
 		if e.OOM != nil {
 			p.line("memory: %s", memory(e.OOM))
 		}
@@ -141,7 +144,7 @@ func (p *printer) ended(c api.ContainerWhy) {
 			p.line("asked to end by `%s` with %s at %s", a.By, a.Signal, a.At.Local().Format(time.TimeOnly))
 		}
 	}
-	tell("the last run", c.Exit)
+	tell("it", c.Exit)
 	tell("the run before", c.Previous)
 	r := c.Restart
 	if r == nil {
