@@ -154,7 +154,10 @@ services:
 			t.Errorf("exit code %d: %s", r.code, r)
 		}
 	}
-	all = s.why(2, "blocked", "rival", "imageless", "free")
+	all = s.why(2, "blocked", "rival", "imageless", "free", "waiting")
+	if path := all["waiting"].Path; len(path) == 0 {
+		t.Error("a later up that failed has made the path of an earlier start forgotten")
+	}
 	if p := all["blocked"].Ports; len(p) != 1 || p[0].Port != "8094/tcp" || !strings.HasPrefix(p[0].Holder, fmt.Sprintf("process %d (", os.Getpid())) {
 		t.Errorf("port 8094 is held by %+v", p)
 	}

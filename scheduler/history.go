@@ -139,8 +139,12 @@ func (r *run) remember(verb string, services []string, began time.Time, failure 
 	c := &r.chronicle
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	old := h.Failures
-	h = history{Last: api.Operation{Verb: verb, Began: began.UTC(), Ended: now, Services: services}, Failures: map[string]api.Failure{}, Steps: c.steps}
+	old, steps := h.Failures, c.steps
+	started := slices.ContainsFunc(steps, func(s diagnose.Step) bool { return s.Kind == plan.StartContainer })
+	if !started && len(h.Steps) > 0 { // what runs was started by an earlier one
+		steps = h.Steps
+	}
+	h = history{Last: api.Operation{Verb: verb, Began: began.UTC(), Ended: now, Services: services}, Failures: map[string]api.Failure{}, Steps: steps}
 	touched := map[string]bool{"": true}
 	for _, s := range c.steps {
 		touched[s.Service] = true
