@@ -29,22 +29,26 @@ LABEL from=image both=image
 VOLUME /data
 `)
 	var rows []attribute
-	for _, table := range [][]attribute{coreRows, identityRows(), filesystemRows(s), deviceRows(s), capabilityRows, confinementRows(s), kernelRows()} {
+	for _, table := range [][]attribute{coreRows, identityRows(), filesystemRows(s), capabilityRows, confinementRows(s), kernelRows()} {
 		rows = append(rows, table...)
 	}
+	s.show(rows)
+	s.must("down", "-t", "0", "-v")
+	s.mustBeEmpty("project")
+}
+
+// show runs the rows as the services of one project and compares what they print.
+func (s *site) show(rows []attribute) {
+	s.t.Helper()
 	s.write("compose.yaml", composeOf(rows))
 	s.must("up", "--no-color")
 	said := s.said()
-	host := hostNamespaces(t)
+	host := hostNamespaces(s.t)
 	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			if got := host.Replace(said[row.name]); !regexp.MustCompile(`^(?:` + row.want + `)$`).MatchString(got) {
-				t.Errorf("with\n%s\nit prints\n%s\nwant\n%s", row.yaml, got, row.want)
-			}
-		})
+		if got := host.Replace(said[row.name]); !regexp.MustCompile(`^(?:` + row.want + `)$`).MatchString(got) {
+			s.t.Errorf("%s: with\n%s\nit prints\n%s\nwant\n%s", row.name, row.yaml, got, row.want)
+		}
 	}
-	s.must("down", "-t", "0", "-v")
-	s.mustBeEmpty("project")
 }
 
 // hostNamespaces writes the host's namespaces by their kinds.
@@ -178,36 +182,6 @@ func filesystemRows(s *site) []attribute {
 		},
 		{"image-mount-one-layer", "volumes: [{type: image, source: busybox, target: /image}]", `ls -d /image/etc/passwd; touch /image/x`, "/image/etc/passwd\ntouch: /image/x: Read-only file system"},
 		{"image-volume", "image: people", `cat /data/file; grep -c ' /data ' /proc/mounts`, "image\n1"},
-	}
-}
-
-// deviceRows use the device that makes loop devices: one that a container has not by default, and of which opening it is
-// without consequences.
-func deviceRows(s *site) []attribute {
-	minor := regexp.MustCompile(`(?m)^ *(\d+) loop-control$`).FindStringSubmatch(readFile(s.t, "/proc/misc"))
-	if minor == nil {
-		s.t.Fatal("this machine has no loop-control among /proc/misc")
-	}
-	node := "c 10:" + minor[1]
-	s.onHost(fmt.Sprintf("mkdir -p %[1]s/devices/below && mknod -m 640 %[1]s/devices/one c 10 %[2]s && mknod %[1]s/devices/below/two c 10 %[2]s && ln -s one %[1]s/devices/link && ln -s devices %[1]s/linked",
-		s.dir, minor[1]))
-	access := func(path string) string {
-		return fmt.Sprintf(`(: < %[1]s) && echo read; (: >> %[1]s) && echo written; true`, path)
-	}
-	denied := func(path, what string) string {
-		return "sh: can't (open|create) " + path + ": " + what
-	}
-	return []attribute{
-		{"device", "devices: ['" + s.dir + "/devices/one:/dev/one']", access("/dev/one") + `; stat -c %a /dev/one`, "read\nwritten\n640"},
-		{"device-read", "devices: ['" + s.dir + "/devices/one:/dev/one:r']", access("/dev/one"), "read\n" + denied("/dev/one", "Operation not permitted")},
-		{"device-write", "devices: ['" + s.dir + "/devices/one:/dev/one:w']", access("/dev/one"), denied("/dev/one", "Operation not permitted") + "\nwritten"},
-		{"device-long", "devices: [{source: " + s.dir + "/devices/one, target: /dev/one, permissions: rw}]", access("/dev/one"), "read\nwritten"},
-		{"device-link", "devices: ['" + s.dir + "/devices/link:/dev/deep/one']", access("/dev/deep/one"), "read\nwritten"},
-		{"device-folder", "devices: ['" + s.dir + "/linked:/dev/many']", `cd /dev/many; find . -type c | sort; ` + access("/dev/many/below/two"), "./below/two\n./one\nread\nwritten"},
-		{"device-rule", "device_cgroup_rules: ['" + node + " r']", `mknod /dev/mine c 10 ` + minor[1] + `; ` + access("/dev/mine"), "read\n" + denied("/dev/mine", "Operation not permitted")},
-		{"device-rule-any", "device_cgroup_rules: ['c *:* rwm']", `mknod /dev/mine c 10 ` + minor[1] + `; ` + access("/dev/mine"), "read\nwritten"},
-		{"device-none", "", `mknod /dev/mine c 10 ` + minor[1] + `; ` + access("/dev/mine"), denied("/dev/mine", "Operation not permitted") + "\n" + denied("/dev/mine", "Operation not permitted")},
-		{"device-privileged", "privileged: true\ndevices: ['" + s.dir + "/devices/one:/dev/elsewhere']", access("/dev/elsewhere") + `; test -c /dev/kmsg && echo all`, "read\nwritten\nall"},
 	}
 }
 

@@ -81,7 +81,7 @@ END
 disk() {
   local tree=disk folder unit
   mmdebstrap --quiet --variant=essential --skip=output/dev \
-    --include=systemd-sysv,dbus,libpam-systemd,iproute2,iptables,procps,kmod,busybox-static \
+    --include=systemd-sysv,dbus,libpam-systemd,iproute2,iptables,procps,kmod,busybox-static,apparmor \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/info/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
     --aptopt='Apt::Install-Recommends "false"' \

@@ -50,6 +50,7 @@ func TestUnified(t *testing.T) {
 	}{
 		{"cgroup", func(t *testing.T, m *machine) { m.tests(t, "/root/runtime/cgroup", "cgroup.test", "") }},
 		{"resources", resources},
+		{"attributes", attributes},
 		{"session", leavesSession},
 		{"delegation", delegation},
 		{"reboot", reboots},
@@ -69,6 +70,12 @@ func (m *machine) in(t *testing.T) *machine {
 func resources(t *testing.T, m *machine) {
 	m.must("mkdir -p /root/bin /root/samples && ln -sf /opt/tutti/tutti /root/bin/tutti")
 	m.tests(t, "/root/samples", "samples.test", "-test.run '^(TestResource|TestCgroupNamespace)'")
+}
+
+// attributes runs the tests of what a service's attributes ask of cgroups, and of AppArmor, which the guest has.
+func attributes(t *testing.T, m *machine) {
+	m.must("mkdir -p /root/bin /root/samples && ln -sf /opt/tutti/tutti /root/bin/tutti")
+	m.tests(t, "/root/samples", "samples.test", "-test.run '^(TestDeviceAttributes|TestAppArmor)$'")
 }
 
 const sleeper = `
