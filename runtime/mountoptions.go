@@ -78,6 +78,10 @@ func MountOptions() []string {
 	return names
 }
 
+// OptionSubpath makes of an overlay only what is at a path in it the mount:
+// "subpath=usr/share". Links lead nowhere out of the overlay.
+const OptionSubpath = "subpath="
+
 // foreignRoot is a path in the root of another process. The kernel binds nothing of
 // another mount namespace than the caller's: init takes it from inside of that one.
 var foreignRoot = regexp.MustCompile(`^(/proc/[0-9]+)/root(/.+)$`)
@@ -105,6 +109,8 @@ func wireMount(m specs.Mount) (wire.Mount, error) {
 			}
 		} else if o == optionCopyUp && m.Type == "tmpfs" {
 			w.CopyUp = true
+		} else if sub, ok := strings.CutPrefix(o, OptionSubpath); ok && m.Type == "overlay" {
+			w.Subpath = sub
 		} else if o != optionIDMap && o != optionRecursiveIDMap {
 			data = append(data, o)
 		}

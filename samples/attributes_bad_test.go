@@ -60,7 +60,6 @@ func TestBadAttributes(t *testing.T) {
 		"volumes_from access":   {"volumes_from: ['other:rx']", `"other:rx" is not of the form SERVICE\[:ro\]`},
 		"volume of Windows":     {"volumes: [{type: npipe, source: x, target: /x}]", `type "npipe" is not supported`},
 		"volume of a cluster":   {"volumes: [{type: cluster, source: x, target: /x}]", `type "cluster" is not supported`},
-		"image's folder":        {"volumes: [{type: image, source: busybox, target: /x, image: {subpath: bin}}]", `subpath`},
 		"label file":            {"label_file: ./no.labels", `no\.labels`},
 		"size":                  {"shm_size: big", `shm_size`},
 		"umask":                 {"umask: '07777'", `umask: 07777 is no mask`},

@@ -22,7 +22,7 @@ func TestAttributes(t *testing.T) {
 	t.Parallel()
 	s := newBusyboxSite(t)
 	s.write("Dockerfile", `FROM busybox:latest
-RUN echo 'users:x:100:' > /etc/group && echo 'wheel:x:10:root,ann' >> /etc/group && echo 'ann:x:1000:100:Ann:/home/ann:/bin/sh' >> /etc/passwd && mkdir -p /data /other && echo image > /data/file
+RUN echo 'users:x:100:' > /etc/group && echo 'wheel:x:10:root,ann' >> /etc/group && echo 'ann:x:1000:100:Ann:/home/ann:/bin/sh' >> /etc/passwd && mkdir -p /data /other && echo image > /data/file && ln -s /../data /out
 ENTRYPOINT ["echo", "entry"]
 CMD ["cmd"]
 LABEL from=image both=image
@@ -180,6 +180,8 @@ func filesystemRows(s *site) []attribute {
 			"image-mount", "volumes: [{type: image, source: people, target: /image}]",
 			`cat /image/data/file; ls -d /image/etc/passwd; touch /image/x`, "image\n/image/etc/passwd\ntouch: /image/x: Read-only file system",
 		},
+		{"image-mount-folder", "volumes: [{type: image, source: people, target: /image, image: {subpath: data}}]", `ls /image; cat /image/file; touch /image/x`, "file\nimage\ntouch: /image/x: Read-only file system"},
+		{"image-mount-link", "volumes: [{type: image, source: people, target: /image, image: {subpath: out}}]", `ls /image`, "file"},
 		{"image-mount-one-layer", "volumes: [{type: image, source: busybox, target: /image}]", `ls -d /image/etc/passwd; touch /image/x`, "/image/etc/passwd\ntouch: /image/x: Read-only file system"},
 		{"image-volume", "image: people", `cat /data/file; grep -c ' /data ' /proc/mounts`, "image\n1"},
 	}

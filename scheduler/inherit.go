@@ -12,6 +12,7 @@ import (
 	"github.com/docker/cli/cli/config/configfile"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"tutti/runtime"
 	"tutti/scheduler/container"
 	"tutti/volumes"
 )
@@ -37,15 +38,17 @@ func (e *Engine) inherited(project string, from []string) ([]container.Mount, er
 	return all, nil
 }
 
-// imageMount is the root of an image as a read-only mount: its layers as an overlay, a single one as it is.
+// imageMount is the root of an image, or a folder of it, as a read-only mount: its layers as an overlay, which wants two at
+// least.
 func (e *Engine) imageMount(ctx context.Context, m volumes.Mount) (specs.Mount, error) {
 	lowers, err := e.lowers(ctx, m.Source)
 	if err != nil {
 		return specs.Mount{}, fmt.Errorf("mount the image on %s: %w", m.Target, err)
 	}
-	s := specs.Mount{Destination: path.Clean(m.Target), Type: "overlay", Source: "overlay", Options: []string{"ro", "lowerdir=" + strings.Join(lowers, ":")}}
-	if len(lowers) == 1 { // overlayfs wants two
-		s.Type, s.Source, s.Options = "bind", lowers[0], []string{"bind", "ro", "rprivate"}
+	layers := strings.Join(append(slices.Clip(lowers), e.paths.empty()), ":")
+	s := specs.Mount{Destination: path.Clean(m.Target), Type: "overlay", Source: "overlay", Options: []string{"ro", "lowerdir=" + layers}}
+	if m.Subpath != "" {
+		s.Options = append(s.Options, runtime.OptionSubpath+m.Subpath)
 	}
 	return s, nil
 }

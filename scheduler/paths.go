@@ -73,12 +73,13 @@ func (p Paths) bootID() string             { return filepath.Join(p.Root, "boot-
 func (p Paths) trash() string              { return filepath.Join(p.Root, "trash") }
 func (p Paths) runtime() string            { return filepath.Join(p.Run, "containers") }
 func (p Paths) skeleton() string           { return filepath.Join(p.Root, "skeleton") }
+func (p Paths) empty() string              { return filepath.Join(p.Root, "empty") }
 func (p Paths) rootfs() string             { return filepath.Join(p.Run, "rootfs") }
 func (p Paths) files() string              { return filepath.Join(p.Run, "files") }
 
 // create makes the folders. Only root may look into them: container layers hold set-user-id programs (CVE-2021-41091).
 func (p Paths) create() error {
-	for _, d := range []string{p.Root, p.Run, p.containers(), p.images(), p.TempDir(), p.builder(), p.volumes(), p.projects(), p.histories(), p.trash(), p.runtime(), p.rootfs(), p.files()} {
+	for _, d := range []string{p.Root, p.Run, p.containers(), p.images(), p.TempDir(), p.builder(), p.volumes(), p.projects(), p.histories(), p.trash(), p.empty(), p.runtime(), p.rootfs(), p.files()} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return err
 		}

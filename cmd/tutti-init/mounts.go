@@ -76,6 +76,11 @@ func (r *rootfs) mountType(m *wire.Mount) error {
 	if err != nil {
 		return failed(step, err)
 	}
+	if m.Subpath != "" {
+		if err := r.narrow(m); err != nil {
+			return failed("mount "+m.Subpath+" of the image on "+m.Dest, err)
+		}
+	}
 	if m.CopyUp && !created {
 		return r.copyUp(dst, m)
 	}
@@ -93,6 +98,25 @@ func mountAt(dst int, m *wire.Mount, data string) error {
 		return err
 	}
 	return unix.Mount(m.Source, ".", m.Type, uintptr(m.Flags), data)
+}
+
+// narrow puts what is at the subpath of the overlay that was just mounted over it.
+func (r *rootfs) narrow(m *wire.Mount) error {
+	whole, err := openIn(r.fd, m.Dest, unix.O_PATH, inRoot)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(whole) //nolint:errcheck // O_PATH descriptor
+	part, err := openIn(whole, m.Subpath, unix.O_PATH|unix.O_DIRECTORY, inRoot|unix.RESOLVE_NO_XDEV)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(part) //nolint:errcheck // O_PATH descriptor
+	tree, err := cloneTree(part, "", false)
+	if err != nil {
+		return err
+	}
+	return attachBind(tree, whole, &wire.Mount{Flags: m.Flags})
 }
 
 // maxConfig is the longest value that fsconfig(2) takes.

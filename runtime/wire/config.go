@@ -63,6 +63,7 @@ type Mount struct {
 	Tree        uint32 // descriptor of the bind's mount, detached; 0: of Source
 	CopyUp      bool   // fill a new tmpfs with what its mount point holds
 	Propagation uint64 // MS_PRIVATE, MS_SLAVE ... with MS_REC; 0: as it comes
+	Subpath     string // of an overlay: what of it is to be seen, instead of all; relative
 	Namespace   string // path of the mount namespace that Source is in; empty: init's
 }
 
@@ -192,6 +193,7 @@ func mountFields(x *codec, m *Mount) {
 	x.u32(&m.Tree)
 	x.boolean(&m.CopyUp)
 	x.u64(&m.Propagation)
+	x.str(&m.Subpath)
 	x.str(&m.Namespace)
 }
 

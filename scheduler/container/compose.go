@@ -339,8 +339,8 @@ func mount(p *project.Project, v types.ServiceVolumeConfig) (Mount, error) {
 		}
 	case volumes.TypeImage:
 		m.Source = v.Source
-		if v.Image != nil && v.Image.SubPath != "" {
-			return m, fmt.Errorf("the subpath of an image cannot be mounted: mount all of %s", v.Source)
+		if v.Image != nil {
+			m.Subpath = strings.TrimPrefix(path.Clean("/"+v.Image.SubPath), "/")
 		}
 	default:
 		return m, fmt.Errorf("type %q is not supported: use bind, volume, tmpfs or image", v.Type)
