@@ -76,7 +76,7 @@ services:
     deploy: {resources: {limits: {memory: 24m}}}
 `)
 	s.must("up", "-d")
-	eventually(t, time.Minute, func() error {
+	eventually(t, 5*time.Minute, func() error {
 		if r := s.record("eater"); r.State.Status != "exited" {
 			return errors.New("it is " + r.State.Status)
 		}
@@ -106,7 +106,7 @@ services:
 	s.must("up", "-d")
 	began := time.Now()
 	var stat string
-	eventually(t, time.Minute, func() error {
+	eventually(t, 5*time.Minute, func() error {
 		stat = s.must("exec", "-T", "spinner", "cat", either("/sys/fs/cgroup/cpu/cpu.stat", "/sys/fs/cgroup/cpu.stat"))
 		if field(stat, "nr_throttled") < 5 {
 			return fmt.Errorf("not throttled: %s", stat)
@@ -161,7 +161,7 @@ services:
 `)
 	s.must("up", "-d")
 	file := filepath.Join(cgroupOf(t, s.record("bomb").State.Pid, "pids"), "pids.events")
-	eventually(t, time.Minute, func() error {
+	eventually(t, 5*time.Minute, func() error {
 		b, err := os.ReadFile(file)
 		if err == nil && field(string(b), "max") == 0 {
 			err = errors.New("no fork was refused")

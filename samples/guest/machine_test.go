@@ -268,48 +268,62 @@ func (m *machine) tests(t *testing.T, dir, program, flags string) {
 	// In a machine that is emulated nothing is fast: the limit is for a hang alone.
 	script := fmt.Sprintf("mkdir -p %[1]s && cd %[1]s && TUTTI_BASE_IMAGES=/opt/tutti /opt/tutti/%[2]s -test.v -test.timeout 7m %[3]s", dir, program, flags)
 	r := report{t: t}
+	began := time.Now()
 	out, status := m.stream(script, r.line)
-	r.end()
+	t.Logf("%s: %d tests in %v", program, r.seen, time.Since(began).Round(time.Second))
 	if r.seen == 0 {
 		t.Errorf("%s ran no test: status %d\n%s", program, status, out)
 	}
-	if status != 0 && !t.Failed() {
-		t.Errorf("%s: status %d\n%s", program, status, out)
+	// Go prints the log of a parallel test that fails behind everything, and a panic after no test at all.
+	if status != 0 {
+		t.Errorf("%s: status %d\n%s", program, status, tail([]byte(out)))
 	}
 }
 
 // report turns the output of `-test.v` into subtests.
 type report struct {
 	t       *testing.T
-	pending bytes.Buffer
+	current string // whose output comes, as go's lines "=== RUN", "=== CONT" and "=== NAME" say
+	output  map[string]*bytes.Buffer
 	seen    int
 }
 
 func (r *report) line(line string) {
-	verdict, rest, ok := strings.Cut(strings.TrimSpace(line), ": ")
+	trimmed := strings.TrimSpace(line)
+	if _, rest, ok := strings.Cut(trimmed, "=== "); ok && strings.HasPrefix(line, "=== ") {
+		if f := strings.Fields(rest); len(f) == 2 {
+			r.current, _, _ = strings.Cut(f[1], "/")
+			return
+		}
+	}
+	verdict, rest, ok := strings.Cut(trimmed, ": ")
 	name, _, _ := strings.Cut(rest, " ")
-	if !ok || !strings.HasPrefix(verdict, "--- ") || strings.HasPrefix(line, " ") || name == "" {
-		r.pending.WriteString(line)
+	if !ok || !strings.HasPrefix(line, "--- ") || name == "" {
+		r.of(r.current).WriteString(line)
 		return
 	}
-	text := r.pending.String()
-	r.pending.Reset()
 	r.seen++
 	r.t.Run(name, func(t *testing.T) {
+		text := r.of(name).String() + line
 		switch verdict {
 		case "--- FAIL":
-			t.Errorf("failed in the guest:\n%s%s", text, line)
+			t.Errorf("failed in the guest:\n%s", text)
 		case "--- SKIP":
 			t.Errorf("skipped in the guest: no test may be\n%s", text)
+		default:
+			t.Logf("%s", line)
 		}
 	})
 }
 
-// end reports what came after the last test: go prints the log of a failed test behind its verdict.
-func (r *report) end() {
-	if r.t.Failed() {
-		r.t.Logf("%s", r.pending.Bytes())
+func (r *report) of(name string) *bytes.Buffer {
+	if r.output == nil {
+		r.output = map[string]*bytes.Buffer{}
 	}
+	if r.output[name] == nil {
+		r.output[name] = &bytes.Buffer{}
+	}
+	return r.output[name]
 }
 
 // build compiles a package's tests for the guest.
