@@ -121,7 +121,12 @@ func (r *Runtime) fork(o spawnOptions) (child, error) {
 		attr.Sys.UidMappings, attr.Sys.GidMappings, attr.Sys.GidMappingsEnableSetgroups = o.uidMap, o.gidMap, true
 		attr.Sys.Credential = &syscall.Credential{NoSetGroups: true} // root of the new namespace
 	}
-	pid, err := syscall.ForkExec(r.initPath, []string{"tutti-init"}, attr)
+	path, done, err := r.clearOf(attr.Files)
+	if err != nil {
+		return child{}, fmt.Errorf("clone init: %w", err)
+	}
+	defer done()
+	pid, err := syscall.ForkExec(path, []string{"tutti-init"}, attr)
 	goruntime.KeepAlive(o)
 	if err != nil {
 		return child{}, fmt.Errorf("clone init: %w", err)
@@ -130,6 +135,24 @@ func (r *Runtime) fork(o spawnOptions) (child, error) {
 		return child{}, fmt.Errorf("clone init: the kernel gave no pidfd for %d", pid)
 	}
 	return child{pid: pid, pidfd: os.NewFile(uintptr(pidfd), "pidfd")}, nil
+}
+
+// clearOf returns a path of init's program whose descriptor the child still has when it comes to execute it. In the child,
+// syscall.ForkExec uses the numbers right behind the highest of files for itself.
+func (r *Runtime) clearOf(files []uintptr) (path string, done func(), err error) {
+	highest := uintptr(len(files))
+	for _, fd := range files {
+		highest = max(highest, fd)
+	}
+	taken := highest + uintptr(len(files)) + 2 // a moved copy of each, and of its own pipe
+	if own := r.init.Fd(); own <= highest || own > taken {
+		return r.initPath, func() {}, nil
+	}
+	fd, err := unix.FcntlInt(r.init.Fd(), unix.F_DUPFD_CLOEXEC, int(taken)+1)
+	if err != nil {
+		return "", nil, os.NewSyscallError("fcntl", err)
+	}
+	return "/proc/self/fd/" + strconv.Itoa(fd), func() { _ = unix.Close(fd) }, nil
 }
 
 // procPath is the path of the memfd for the exec in a child, which has the same

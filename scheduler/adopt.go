@@ -81,7 +81,7 @@ func (e *Engine) adopt(ctx context.Context) error {
 	}
 	for id, status := range ends { // before the others are taken for lost
 		e.reaper.retain(id)
-		e.recordEnd(e.units[id], status, nil, nil)
+		e.recordEnd(e.units[id], status, 0, nil, nil)
 	}
 	e.releaseUnclaimed(processes)
 	if err := e.removeUnclaimedFiles(processes); err != nil {

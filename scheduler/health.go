@@ -27,7 +27,7 @@ func (e *Engine) watchHealth(ctx context.Context, u *unit, p *runtime.Container)
 	defer starting.end()
 	nudge, stop := e.watchListeners(ctx, u, p, starting)
 	defer stop()
-	u.config.Health.Watch(ctx, *s.Health, max(time.Since(s.Started), 0), supervise.Prober{
+	u.config.Health.Watch(ctx, *s.Health, ranFor(time.Since(s.Started), p.Age()), supervise.Prober{
 		Probe:  func(ctx context.Context) supervise.ProbeResult { return e.probe(ctx, u, p) },
 		Nudge:  nudge,
 		Crowd:  func() int { return int(e.starting.Load()) },

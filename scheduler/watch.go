@@ -91,15 +91,16 @@ func (e *Engine) ended(u *unit, p *runtime.Container, status runtime.ExitStatus)
 	u.mu.Lock()
 	u.process, u.cancel = nil, nil
 	u.mu.Unlock()
-	e.recordEnd(u, status, oom, err)
+	e.recordEnd(u, status, p.Age(), oom, err)
 }
 
-// recordEnd records how a run ended, and decides what follows. cleaning is what went wrong with the clean-up.
-func (e *Engine) recordEnd(u *unit, status runtime.ExitStatus, oom *container.OOM, cleaning error) {
+// recordEnd records how a run ended, and decides what follows. age is for ranFor; cleaning is what went wrong with the
+// clean-up.
+func (e *Engine) recordEnd(u *unit, status runtime.ExitStatus, age time.Duration, oom *container.OOM, cleaning error) {
 	var after time.Duration
 	var again bool
 	now, stateErr := u.update(func(s *container.State) { // decided here: a stop comes before or after, not in between
-		ran := status.At.Sub(s.Started)
+		ran := ranFor(status.At.Sub(s.Started), age)
 		after, again = u.config.Restart.Next(supervise.Exit{
 			Code: status.Code, Stopped: s.Stopped || e.halting.Load(), Ending: s.Ending, Ran: ran, Restarts: s.Restarts, Delay: s.Delay,
 		})
