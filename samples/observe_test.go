@@ -152,7 +152,7 @@ services:
 volumes: {data: {}}
 `)
 	begun := time.Now()
-	live := s.start("events", "--json", "web")
+	live := s.start("events", "--json", "--since", strconv.FormatInt(begun.Unix(), 10), "web")
 	s.must("up", "-d", "--wait", "web")
 	s.must("exec", "-T", "web", "echo", "hi")
 	s.must("pause", "web")

@@ -51,8 +51,16 @@ func (e *Engine) stopLocked(ctx context.Context, u *unit, timeout *time.Duration
 	if p == nil || !s.Alive() {
 		return nil
 	}
+	told := u.supervised()
 	if err := e.end(ctx, u, p, sig, grace); err != nil {
 		return err
+	}
+	if !u.config.AutoRemove { // whose supervision waits for us, to remove it
+		select {
+		case <-told: // its end is an event before the stop is one, and before it is started again
+		case <-ctx.Done():
+		case <-e.ctx.Done():
+		}
 	}
 	e.containerEvent(u, events.ActionStop)
 	return nil

@@ -175,3 +175,10 @@ func (u *unit) running() *runtime.Container {
 	defer u.mu.Unlock()
 	return u.process
 }
+
+// supervised is closed when the supervision of the present run has ended.
+func (u *unit) supervised() <-chan struct{} {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.done
+}
