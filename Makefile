@@ -21,14 +21,14 @@ RUN_DEPS  := iptables=iptables ip=iproute2 /var/lib/dpkg/info/busybox-static.lis
 	/etc/ssl/certs/ca-certificates.crt=ca-certificates /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
 TEST_DEPS := gcc=gcc /usr/include/stdlib.h=libc6-dev chromium,chromium-browser,google-chrome=chromium docker-registry=docker-registry skopeo=skopeo pgrep=procps \
 	qemu-system-x86_64=qemu-system-x86 mke2fs=e2fsprogs losetup=mount dpkg-deb=dpkg \
-	rsyslogd=rsyslog /lib/systemd/systemd-journald=systemd
+	rsyslogd=rsyslog /lib/systemd/systemd-journald=systemd podman=podman
 
 # Packages without the kernel in them are cheap to test with the race detector.
 PURE := ./dns ./netdriver/ipam ./project ./scheduler/plan ./scheduler/supervise ./runtime/keeper/wire ./runtime/statefile
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: $(INIT) ## Build bin/tutti
@@ -79,6 +79,10 @@ crash: test-deps build ## Kill engine and keeper 200 times, damage every file, m
 	@$(SUDO) env TUTTI_CRASH_ROUNDS=$(or $(ROUNDS),200) TUTTI_CRASH_STRICT=1 \
 	  $(GO) test ./samples -run '^(TestCrash|TestOutage|TestDamagedState|TestFullDisk|TestUpgrade)$$' -parallel 1 -count 1 -v -timeout 60m
 
+.PHONY: oci-validation
+oci-validation: test-deps build ## Judge the OCI runtime by the specification's validation suite
+	$(SUDO) $(GO) test -tags validation -count=1 -v -run TestValidationSuite ./cmd/tutti/oci $(if $(UPDATE),-args -update)
+
 .PHONY: bench
 bench: deps build ## Compare with docker compose, where dockerd is installed
 	@images=$$($(SUDO) samples/base-images/base-images.sh bootstrap); \
@@ -93,6 +97,7 @@ lint: $(INIT) ## Run golangci-lint, which must be installed
 .PHONY: install
 install: build ## Install to PREFIX (/usr/local)
 	$(if $(filter-out 0,$(shell id -u)),sudo )install -D -m 755 $(TUTTI) $(DESTDIR)$(PREFIX)/bin/tutti
+	$(if $(filter-out 0,$(shell id -u)),sudo )ln -sfn tutti $(DESTDIR)$(PREFIX)/bin/tutti-oci
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -154,5 +154,8 @@ func buildRoot(c *control, cfg *wire.Config, con *console) error {
 	if cfg.NoPivot {
 		return r.moveRoot()
 	}
-	return r.pivot()
+	if err := r.pivot(); err != nil {
+		return err
+	}
+	return sharedRoot(cfg.RootPropagation)
 }

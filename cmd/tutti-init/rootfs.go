@@ -26,7 +26,11 @@ func mountRoot(cfg *wire.Config) (int, error) {
 		}
 		return fd, nil
 	}
-	if err := unix.Mount("", "/", "", uintptr(cfg.RootPropagation), ""); err != nil {
+	before := cfg.RootPropagation
+	if before&unix.MS_UNBINDABLE != 0 { // the root is about to be bound
+		before = unix.MS_PRIVATE | unix.MS_REC
+	}
+	if err := unix.Mount("", "/", "", uintptr(before), ""); err != nil {
 		return -1, failed("set propagation of the host's mounts", err)
 	}
 	if cfg.RootPropagation&unix.MS_SHARED != 0 {
@@ -158,6 +162,18 @@ func (r *rootfs) moveRoot() error {
 		return failed("move root", err)
 	}
 	return r.changeRoot()
+}
+
+// sharedRoot gives the root those kinds of propagation that pivot_root(2) and the
+// mounts before it do not go with.
+func sharedRoot(flags uint64) error {
+	if flags&(unix.MS_SHARED|unix.MS_UNBINDABLE) == 0 {
+		return nil
+	}
+	if err := unix.Mount("", "/", "", uintptr(flags&^unix.MS_REC), ""); err != nil {
+		return failed("set propagation of the root", err)
+	}
+	return nil
 }
 
 // changeRoot only enters the root.
