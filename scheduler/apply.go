@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/compose-spec/compose-go/v2/types"
+
 	"tutti/project"
 	"tutti/scheduler/api"
 	"tutti/scheduler/container"
@@ -33,8 +35,11 @@ var steps = map[plan.Kind][2]string{
 
 // apply carries out one operation and tells the user. It decides nothing.
 func (r *run) apply(ctx context.Context, op plan.Op) error {
-	if op.Kind == plan.AwaitCondition || op.Kind == plan.AwaitHealthy {
+	switch op.Kind { //nolint:exhaustive // the others are acts
+	case plan.AwaitCondition, plan.AwaitHealthy:
 		return r.await(ctx, op)
+	case plan.PreStart:
+		return r.preStart(ctx, op) // what it prints is what there is to see
 	}
 	words := steps[op.Kind]
 	if op.Kind == plan.CreateContainer && op.Replaces != "" {
@@ -90,7 +95,7 @@ func (r *run) act(ctx context.Context, op plan.Op) error {
 		return r.e.stop(ctx, u, op.Timeout)
 	case plan.RemoveContainer:
 		return r.removeContainer(ctx, op)
-	case plan.AwaitCondition, plan.AwaitHealthy:
+	case plan.PreStart, plan.AwaitCondition, plan.AwaitHealthy:
 	}
 	return fmt.Errorf("operation %q is unknown", op.Kind)
 }
@@ -136,12 +141,24 @@ func (r *run) createContainer(ctx context.Context, op plan.Op) error {
 
 // containerConfig is what all containers of a service have in common, with a new id.
 func (r *run) containerConfig(ctx context.Context, p *project.Project, service string) (container.Config, error) {
-	ref := p.ImageName(service)
+	c, err := r.config(ctx, p, p.Services[service], p.ImageName(service))
+	if err != nil {
+		return c, err
+	}
+	c.DependsOn = r.dependencies(service)
+	maps.Copy(c.Labels, map[string]string{
+		api.LabelProject: r.name, api.LabelService: service, api.LabelImage: c.ImageID, api.LabelWorkingDir: p.WorkingDir,
+		api.LabelConfigFiles: strings.Join(p.ComposeFiles, ","), api.LabelDependsOn: dependsLabel(c.DependsOn),
+	})
+	return c, nil
+}
+
+// config is the configuration of a new container of an image, with a new id, but without what tells whose it is.
+func (r *run) config(ctx context.Context, p *project.Project, s types.ServiceConfig, ref string) (container.Config, error) {
 	img, err := r.e.images.Get(ctx, ref)
 	if err != nil {
 		return container.Config{}, err
 	}
-	s := p.Services[service]
 	inherited, err := r.e.inherited(r.name, s.VolumesFrom)
 	if err != nil {
 		return container.Config{}, err
@@ -158,17 +175,12 @@ func (r *run) containerConfig(ctx context.Context, p *project.Project, service s
 		return c, err
 	}
 	c.ID, c.Image, c.Created = newID(), ref, time.Now().UTC()
-	c.DependsOn = r.dependencies(service)
 	if c.Hostname == "" {
 		c.Hostname = c.ID[:12]
 		if host, err := os.Hostname(); err == nil && (c.NetworkMode == "host" || c.UTS == "host") {
 			c.Hostname = host
 		}
 	}
-	maps.Copy(c.Labels, map[string]string{
-		api.LabelProject: r.name, api.LabelService: service, api.LabelImage: c.ImageID, api.LabelWorkingDir: p.WorkingDir,
-		api.LabelConfigFiles: strings.Join(p.ComposeFiles, ","), api.LabelDependsOn: dependsLabel(c.DependsOn),
-	})
 	return c, nil
 }
 

@@ -48,12 +48,17 @@ func (r *run) observe(ctx context.Context) (plan.State, error) {
 	return s, nil
 }
 
-// imagesOf are the references of a service's image and of those that it mounts.
+// imagesOf are the references of a service's image, of those that it mounts and those of its pre_start hooks.
 func (r *run) imagesOf(service string) []string {
 	refs := []string{r.project.ImageName(service)}
 	for _, v := range r.project.Services[service].Volumes {
 		if volumes.Type(v.Type) == volumes.TypeImage && v.Source != "" {
 			refs = append(refs, v.Source)
+		}
+	}
+	for _, hook := range r.project.Services[service].PreStart {
+		if hook.Image != "" {
+			refs = append(refs, hook.Image)
 		}
 	}
 	return refs
@@ -62,7 +67,7 @@ func (r *run) imagesOf(service string) []string {
 func (e *Engine) observed(u *unit) plan.Container {
 	st, c := u.snapshot(), &u.config
 	o := plan.Container{
-		ID: c.ID, Name: c.Name, Service: c.Service, Number: c.Number, OneOff: c.OneOff, ConfigHash: c.Hash, Config: c.Canonical, ImageID: c.ImageID,
+		ID: c.ID, Name: c.Name, Service: c.Service, Number: c.Number, OneOff: c.OneOff, Hook: c.PreStart, ConfigHash: c.Hash, Config: c.Canonical, ImageID: c.ImageID,
 		Status: plan.Status(st.Status), ExitCode: st.ExitCode, Health: plan.Health(st.HealthStatus()), DependsOn: e.dependencies(c),
 		Created: c.Created, Finished: st.Finished, Seq: st.Seq, Again: st.Again,
 	}

@@ -188,7 +188,7 @@ func (r *run) describe(f *plan.OpError) string {
 		return fmt.Sprintf("service %q: build failed:\n%v", f.Op.Service, f.Err)
 	case plan.AwaitHealthy:
 		return fmt.Sprintf("service %q: %v", f.Op.Service, f.Err)
-	case plan.CreateContainer, plan.StartContainer, plan.StopContainer, plan.RemoveContainer:
+	case plan.CreateContainer, plan.PreStart, plan.StartContainer, plan.StopContainer, plan.RemoveContainer:
 		if f.Op.Service == "" {
 			return fmt.Sprintf("container %s: %v", f.Op.Container, f.Err)
 		}
@@ -222,7 +222,7 @@ func resourceWord(k plan.Kind) string {
 		return "Network"
 	case plan.CreateVolume, plan.RemoveVolume:
 		return "Volume"
-	case plan.CreateContainer, plan.StartContainer, plan.StopContainer, plan.RemoveContainer, plan.AwaitCondition, plan.AwaitHealthy:
+	case plan.CreateContainer, plan.PreStart, plan.StartContainer, plan.StopContainer, plan.RemoveContainer, plan.AwaitCondition, plan.AwaitHealthy:
 		return "Container"
 	}
 	return ""

@@ -52,6 +52,7 @@ type Config struct {
 	Health     *supervise.HealthCheck  `json:"health,omitempty"`
 	StopSignal string                  `json:"stopSignal,omitempty"` // name or number; SIGTERM when empty
 	StopGrace  time.Duration           `json:"stopGrace"`
+	PreStart   bool                    `json:"preStart,omitempty"` // it is not a container of the service but runs one of its pre_start hooks
 	PostStart  []Hook                  `json:"postStart,omitempty"`
 	PreStop    []Hook                  `json:"preStop,omitempty"`
 	Log        Log                     `json:"log"`

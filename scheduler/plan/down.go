@@ -60,6 +60,9 @@ func (d *downer) wanted(c Container) bool {
 	if len(d.o.Services) > 0 && !slices.Contains(d.o.Services, c.Service) {
 		return false
 	}
+	if c.Hook { // a crash has left it behind
+		return true
+	}
 	if d.o.RemoveOrphans || d.p == nil && !c.OneOff {
 		return true
 	}

@@ -87,3 +87,39 @@ func TestJobs(t *testing.T) {
 		t.Errorf("a service that is no job: %s", text)
 	}
 }
+
+// pre_start comes once before all starts of a service, behind what they wait for, and not beside a container that runs.
+func TestPreStartPlan(t *testing.T) {
+	t.Parallel()
+	p := load(t, strings.Replace(stack, "    networks: [front]\n    deploy: {replicas: 2}", "    networks: [front]\n    deploy: {replicas: 2}\n    pre_start: [{command: prepare}]", 1))
+	find := func(of *plan.Plan) (ops []plan.Op) {
+		for _, op := range of.Ops {
+			if op.Kind == plan.PreStart {
+				ops = append(ops, op)
+			}
+		}
+		return ops
+	}
+	first := diff(t, p, plan.State{}, plan.Options{})
+	hooks := find(first)
+	if len(hooks) != 1 || hooks[0].Container != "demo-web-1" || !strings.Contains(strings.Join(hooks[0].After, ","), "await condition web: api healthy") {
+		t.Fatalf("hooks %+v in\n%s", hooks, first)
+	}
+	for _, op := range first.Ops {
+		if op.Kind == plan.StartContainer && op.Service == "web" && !strings.Contains(strings.Join(op.After, ","), hooks[0].ID) {
+			t.Errorf("%s does not wait for the hooks", op.ID)
+		}
+	}
+	s := settled(t, p)
+	if ops := find(diff(t, p, s, plan.Options{Scale: map[string]int{"web": 3}})); len(ops) > 0 {
+		t.Errorf("beside containers that run: %+v", ops)
+	}
+	for i := range s.Containers {
+		if s.Containers[i].Service == "web" {
+			s.Containers[i].Status = plan.Exited
+		}
+	}
+	if ops := find(diff(t, p, s, plan.Options{})); len(ops) != 1 {
+		t.Errorf("when all have ended: %+v", ops)
+	}
+}

@@ -89,6 +89,23 @@ func (d *differ) conditions() {
 				d.build.after(id, before...)
 			}
 		}
+		d.preStart(name, f)
+	}
+}
+
+// preStart puts the service's pre_start hooks in front of its starts, after all that these wait for: once for the whole
+// service, and only when none of its containers runs.
+func (d *differ) preStart(name string, f *fate) {
+	runs := func(c Container) bool { return c.Status == Running }
+	if len(d.p.Services[name].PreStart) == 0 || slices.ContainsFunc(f.kept, runs) {
+		return
+	}
+	first := d.build.ops[d.build.index[f.starts[0]]]
+	id := d.build.add(Op{
+		Kind: PreStart, Service: name, Container: first.Container, Number: first.Number, ContainerID: first.ContainerID, Cause: "pre_start",
+	}, first.After...)
+	for _, start := range f.starts {
+		d.build.after(start, id)
 	}
 }
 

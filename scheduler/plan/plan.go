@@ -23,6 +23,7 @@ const (
 	CreateVolume    Kind = "create volume"    // Resource: volume name, Key: its key in the project
 	RemoveVolume    Kind = "remove volume"    // Resource: volume name
 	CreateContainer Kind = "create container" // Service, Container, Number, Replaces
+	PreStart        Kind = "run pre_start"    // Service, Container: whose volumes the hooks have, Number, ContainerID unless it is created by this plan
 	StartContainer  Kind = "start container"  // Service, Container, Number, ContainerID unless it is created by this plan
 	StopContainer   Kind = "stop container"   // Service, Container, Number, ContainerID, Timeout
 	RemoveContainer Kind = "remove container" // Service, Container, Number, ContainerID, Volumes
@@ -86,7 +87,7 @@ func (o Op) Subject() string {
 		return o.For + ": " + o.Service + " " + o.Condition.Word()
 	case AwaitHealthy:
 		return o.Service
-	case CreateContainer, StartContainer, StopContainer, RemoveContainer:
+	case CreateContainer, PreStart, StartContainer, StopContainer, RemoveContainer:
 		return o.Container
 	case PullImage, BuildImage, RemoveImage, CreateNetwork, RemoveNetwork, CreateVolume, RemoveVolume:
 		return o.Resource

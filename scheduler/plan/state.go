@@ -68,6 +68,9 @@ type Container struct {
 	Number  int
 	// OneOff marks containers of `run`, which up leaves alone.
 	OneOff bool
+	// Hook marks containers of pre_start hooks, which are OneOff too and there only while
+	// the hook runs.
+	Hook bool
 	// ConfigHash is Project.Hash of the service at the container's creation.
 	ConfigHash string
 	// Config is Project.Canonical of the service then; optional. With it the plan
