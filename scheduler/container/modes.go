@@ -3,6 +3,7 @@ package container
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -20,14 +21,7 @@ func peerMode(mode string) bool {
 // checkModes refuses modes of namespaces that docker refuses, and combinations of them with other attributes that could
 // have no effect (moby, daemon/internal/runconfig/hostconfig.go).
 func (c *Config) checkModes(s types.ServiceConfig) error {
-	one := func(mode string, known ...string) bool {
-		for _, k := range known {
-			if mode == k {
-				return true
-			}
-		}
-		return false
-	}
+	one := func(mode string, known ...string) bool { return slices.Contains(known, mode) }
 	switch {
 	case !one(c.Pid, "", "host") && !peerMode(c.Pid):
 		return At(fmt.Errorf("invalid PID mode: %q: use host, service:NAME or container:NAME", c.Pid), "pid")
