@@ -76,39 +76,6 @@ func (c *Client) EngineBuild(ctx context.Context) (string, error) {
 	return r.Header.Get(BuildHeader), r.Body.Close()
 }
 
-// Stream posts a project verb ("up", "down" ...) with its request and hands every event to emit until the engine ends the
-// stream. The error is the one the verb ended with (an *EndError), or that of the connection.
-func (c *Client) Stream(ctx context.Context, verb string, request any, emit func(Event)) error {
-	b, err := json.Marshal(request)
-	if err != nil {
-		return fmt.Errorf("encode the %s request: %w", verb, err)
-	}
-	r, err := c.do(ctx, http.MethodPost, Prefix+"/"+verb, bytes.NewReader(b))
-	if err != nil {
-		return err
-	}
-	defer r.Body.Close()
-	d := json.NewDecoder(bufio.NewReaderSize(r.Body, 64<<10))
-	for {
-		var e Event
-		if err := d.Decode(&e); err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			return fmt.Errorf("%s: the engine went away: %w", verb, err)
-		}
-		if e.Kind != KindEnd {
-			emit(e)
-			continue
-		}
-		if e.Error != "" {
-			return &EndError{Message: e.Error, ExitCode: max(e.ExitCode, 1)}
-		}
-		emit(e)
-		return nil
-	}
-}
-
 // EndError is how a project verb failed: a message ready for the user and the exit code of the command.
 type EndError struct {
 	Message  string
