@@ -114,7 +114,7 @@ func (p *printer) container(c api.ContainerWhy, told string, well bool) {
 				code = "did not end"
 			}
 			inner.line("  %s  %s after %s", r.At.Local().Format(time.TimeOnly), code, short(r.Took))
-			if !(well && r.Code == 0) {
+			if !well || r.Code != 0 {
 				inner.under(r.Output)
 			}
 		}
