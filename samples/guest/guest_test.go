@@ -84,6 +84,9 @@ func resources(t *testing.T, m *machine) {
 
 // attributes runs the tests of what a service's attributes ask of cgroups, and of AppArmor, which the guest has.
 func attributes(t *testing.T, m *machine) {
+	if got := m.must("cat /sys/module/apparmor/parameters/enabled; ls /sys/kernel/security/apparmor/profiles"); !strings.HasPrefix(got, "Y") {
+		t.Errorf("the guest's kernel has no AppArmor: %s", got)
+	}
 	m.must("mkdir -p /root/bin /root/samples && ln -sf /opt/tutti/tutti /root/bin/tutti")
 	m.tests(t, "/root/samples", "samples.test", "-test.run '^(TestDeviceAttributes|TestAppArmor)$'")
 }
