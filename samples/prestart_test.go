@@ -1,8 +1,10 @@
 package samples
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // pre_start hooks must run to their end before the service starts, once for all its containers, with its volumes, and only
@@ -36,9 +38,13 @@ volumes:
   data:
 `)
 	s.must("up", "-d")
-	if got := s.must("logs", "--no-log-prefix", "web"); got != strings.Repeat("inherited\noverridden\n", 2) && strings.Count(got, "overridden") != 2 {
-		t.Errorf("the service has found %q", got)
-	}
+	eventually(t, 30*time.Second, func() error {
+		got := s.must("logs", "--no-log-prefix", "web")
+		if strings.Count(got, "inherited\n") != 2 || strings.Count(got, "overridden\n") != 2 {
+			return fmt.Errorf("the service has found %q", got)
+		}
+		return nil
+	})
 	if got := s.must("ps", "--all", "--format", "{{.Name}}"); strings.Contains(got, "pre_start") {
 		t.Errorf("the hooks' containers are left: %s", got)
 	}
