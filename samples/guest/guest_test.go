@@ -54,7 +54,7 @@ func TestUnified(t *testing.T) {
 		{"session", leavesSession},
 		{"delegation", delegation},
 		{"reboot", reboots},
-		{"runtime", func(t *testing.T, m *machine) { m.tests(t, "/root/runtime", "runtime.test", "") }},
+		{"runtime", func(t *testing.T, m *machine) { m.tests(t, "/root/runtime", "runtime.test", "-swaps 5") }},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, m.in(t)) })
 	}
