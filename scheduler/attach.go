@@ -180,7 +180,7 @@ func (e *Engine) Attach(ctx context.Context, name string, o AttachTo, s Streams)
 	if err != nil {
 		return 0, err
 	}
-	o.Begun(u.begun(a, l))
+	o.Begun(u.begun(a, l)) // from here on the client has been answered
 	if o.Waits {
 		if l, err = u.lifeAfter(ctx, l); err != nil {
 			a.sub.Close()
@@ -267,6 +267,15 @@ func (s *skipping) Write(b []byte) (int, error) {
 		}
 	}
 	return len(b), nil
+}
+
+// HasTerminal says whether a container's streams are a terminal's.
+func (e *Engine) HasTerminal(name string) (bool, error) {
+	u, err := e.find(name)
+	if err != nil {
+		return false, err
+	}
+	return u.config.TTY, nil
 }
 
 // ResizeContainer sets the size of a container's terminal, in characters.

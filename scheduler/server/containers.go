@@ -54,7 +54,6 @@ func (s *server) containerRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("DELETE /containers/{id}", func(w http.ResponseWriter, r *http.Request) {
 		done(w, s.e.RemoveContainer(scheduler.WithVerb(r.Context(), "rm"), r.PathValue("id"), flag(r, "force"), flag(r, "v")))
 	})
-	mux.HandleFunc("POST /containers/{id}/resize", s.resizeContainer)
 	mux.HandleFunc("POST /containers/{id}/wait", s.waitContainer)
 	mux.HandleFunc("GET /containers/{id}/top", s.topContainer)
 	mux.HandleFunc("GET /containers/{id}/stats", s.containerStats)

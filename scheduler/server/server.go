@@ -47,6 +47,7 @@ func New(e *scheduler.Engine, b Build) http.Handler {
 	s.systemRoutes(mux)
 	s.execRoutes(mux)
 	s.sessionRoutes(mux)
+	s.attachRoutes(mux)
 	s.objectRoutes(mux)
 	s.imageRoutes(mux)
 	s.networkRoutes(mux)
