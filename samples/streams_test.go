@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -576,4 +577,86 @@ func (s *site) settle() {
 		}
 		return nil
 	})
+}
+
+// run must heed its flags, start what the service depends on first, and stay apart from the containers of up.
+func TestRunOneOff(t *testing.T) {
+	t.Parallel()
+	s := newBusyboxSite(t)
+	s.write("env", "FROM_FILE=file\nBOTH=file\n")
+	s.write("here/file", "from the host\n")
+	s.write("compose.yaml", `
+name: oneoff
+services:
+  db:
+    image: busybox:latest
+    command: sh -c 'touch /ready; exec sleep 1000'
+    healthcheck: {test: test -e /ready, interval: 1s, start_period: 5s, start_interval: 50ms}
+    stop_grace_period: 0s
+  job: {image: "busybox:latest", command: "sh -c 'echo migrated > /data/state'", volumes: ["data:/data"]}
+  app:
+    image: busybox:latest
+    command: cat /data/state
+    environment: {COLOUR: blue}
+    volumes: ["data:/data"]
+    ports: ["8070:80"]
+    restart: always
+    depends_on: {db: {condition: service_healthy}, job: {condition: service_completed_successfully}}
+  tool: {image: "busybox:latest", command: echo tool, profiles: [tools]}
+  broken: {image: "busybox:latest", command: "true", depends_on: {fails: {condition: service_completed_successfully}}}
+  fails: {image: "busybox:latest", command: sh -c 'echo no luck; exit 4'}
+volumes: {data: {}}
+`)
+	if r := s.run("run", "--rm", "app"); r.code != 0 || r.stdout != "migrated\n" || !strings.Contains(r.stderr, "Container oneoff-db-1  Healthy") {
+		t.Errorf("exit code %d: %s", r.code, r)
+	}
+	for _, c := range []struct{ args, want string }{
+		{"run --rm app echo again", "again\n"},
+		{"run --rm --no-deps -e COLOUR=red -e EXTRA=1 app sh -c echo${IFS}$COLOUR$EXTRA", "red1\n"},
+		{"run --rm --no-deps --env-from-file env -e BOTH=flag app sh -c echo${IFS}$FROM_FILE$BOTH$COLOUR", "fileflagblue\n"},
+		{"run --rm --no-deps -u 1000:1001 -w /tmp app sh -c id${IFS}-u;id${IFS}-g;pwd", "1000\n1001\n/tmp\n"},
+		{"run --rm --no-deps -v ./here:/here:ro app cat /here/file", "from the host\n"},
+		{"run --rm --no-deps --entrypoint echo app x y", "x y\n"},
+		{"run --rm --no-deps --cap-drop ALL --cap-add NET_RAW app grep CapEff /proc/self/status", "CapEff:\t0000000000002000\n"},
+		{"run --rm tool", "tool\n"},
+		{"run --rm --quiet tool echo quiet", "quiet\n"},
+		{"run --rm --no-deps app sh -c nslookup${IFS}app>/dev/null&&echo${IFS}known||echo${IFS}unknown", "unknown\n"},
+		{"run --rm --no-deps --use-aliases app sh -c nslookup${IFS}app>/dev/null&&echo${IFS}known||echo${IFS}unknown", "known\n"},
+	} {
+		if r := s.run(strings.Fields(c.args)...); r.code != 0 || r.stdout != c.want {
+			t.Errorf("exit code %d, want output %q: %s", r.code, c.want, r)
+		}
+	}
+	if r := s.run("run", "--rm", "broken"); r.code != 1 || !strings.Contains(r.stderr, "exit 4") || !strings.Contains(r.stderr, "no luck") {
+		t.Errorf("a failing dependency: exit code %d: %s", r.code, r)
+	}
+	id := strings.TrimSpace(s.must("run", "-d", "--name", "web", "--service-ports", "-l", "mark=here", "app", "sh", "-c", "echo hello > /index.html; exec httpd -f -p 80 -h /"))
+	if len(id) != 64 {
+		t.Errorf("run -d prints %q, want an id", id)
+	}
+	if r := s.run("run", "-d", "--name", "web", "--no-deps", "app", "true"); r.code != 1 || !strings.Contains(r.stderr, `"web" is already in use`) {
+		t.Errorf("a name that is taken: exit code %d: %s", r.code, r)
+	}
+	eventually(t, 20*time.Second, func() error {
+		if got, err := s.host.get(s.host.neighbour, hostAddress+":8070"); got != "hello" {
+			return fmt.Errorf("the published port answers %q, %v", got, err)
+		}
+		return nil
+	})
+	if got := s.names("ps", "--format", "{{.Name}}\n"); strings.Join(got, " ") != "oneoff-db-1" {
+		t.Errorf("ps shows %v, want what up has made", got)
+	}
+	if got := strings.TrimSpace(s.must("ps", "-a", "--format", `{{.Label "com.docker.compose.oneoff"}} {{.Label "mark"}}`, "app")); got != "True here" {
+		t.Errorf("the labels are %q", got)
+	}
+	s.must("run", "--no-deps", "app", "true")
+	kept := s.names("ps", "-a", "--format", "{{.Name}}\n", "app")
+	if len(kept) != 2 || !regexp.MustCompile(`^oneoff-app-run-[0-9a-f]{12}$`).MatchString(kept[0]) {
+		t.Errorf("containers of run: %v, want web and oneoff-app-run-...", kept)
+	}
+	if logs := s.must("logs", "--no-log-prefix", "app"); logs != "" {
+		t.Errorf("logs shows what run has printed: %q", logs)
+	}
+	s.must("down", "-v", "--remove-orphans", "-t", "0")
+	s.mustBeEmpty("oneoff")
 }

@@ -269,6 +269,15 @@ func (s *skipping) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// Inspect is what a container was asked to be, and how it is.
+func (e *Engine) Inspect(name string) (container.Config, container.State, error) {
+	u, err := e.find(name)
+	if err != nil {
+		return container.Config{}, container.State{}, err
+	}
+	return u.config, u.snapshot(), nil
+}
+
 // HasTerminal says whether a container's streams are a terminal's.
 func (e *Engine) HasTerminal(name string) (bool, error) {
 	u, err := e.find(name)

@@ -10,6 +10,7 @@ import (
 
 // attachRoutes are docker's requests about the streams of one container.
 func (s *server) attachRoutes(mux *http.ServeMux) {
+	mux.HandleFunc("GET /containers/{id}/json", s.inspectContainer)
 	mux.HandleFunc("POST /containers/{id}/attach", s.attachContainer)
 	mux.HandleFunc("POST /containers/{id}/resize", s.resizeContainer)
 }
