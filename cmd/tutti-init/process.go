@@ -262,11 +262,13 @@ func (p *program) path() string {
 	return path
 }
 
-// resetSignals undoes ignored signals that the engine inherited (nohup) and
-// that execve would keep.
+// resetSignals undoes what the engine inherited of ignored (nohup) and blocked
+// signals and execve would keep, also of those that libraries keep for themselves.
 func resetSignals() {
+	var none unix.Sigset_t
+	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &none, nil)
 	var dfl [4]uint64 // struct sigaction of the kernel: SIG_DFL, no flags, empty mask
-	for sig := uintptr(1); sig < 32; sig++ {
+	for sig := uintptr(1); sig <= 64; sig++ {
 		if sig == uintptr(unix.SIGKILL) || sig == uintptr(unix.SIGSTOP) {
 			continue
 		}
