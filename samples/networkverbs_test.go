@@ -18,7 +18,9 @@ func TestNetworkCreateAndPrune(t *testing.T) {
 	var inspected []struct {
 		ID     string `json:"Id"`
 		Labels map[string]string
-		IPAM   struct{ Config []struct{ Subnet, Gateway string } }
+		IPAM   struct {
+			Config []struct{ Subnet, Gateway string }
+		}
 	}
 	if err := json.Unmarshal([]byte(s.must("network", "inspect", "shared")), &inspected); err != nil {
 		t.Fatal(err)

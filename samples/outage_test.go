@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// outageReport is what samples/probe found.
+// outageReport is what samples/testdata/outage found.
 type outageReport struct {
 	Lines         int
 	SlowestWrite  time.Duration
@@ -81,13 +81,13 @@ services:
 	}
 }
 
-// buildProbe builds samples/probe into the project.
+// buildProbe builds samples/testdata/outage into the project.
 func (s *site) buildProbe() {
 	s.t.Helper()
 	if err := os.MkdirAll(filepath.Join(s.dir, "probe"), 0o755); err != nil {
 		s.t.Fatal(err)
 	}
-	build := exec.Command("go", "build", "-o", filepath.Join(s.dir, "probe", "probe"), "./probe")
+	build := exec.Command("go", "build", "-o", filepath.Join(s.dir, "probe", "probe"), "./testdata/outage")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		s.t.Fatalf("build the probe: %v\n%s", err, out)

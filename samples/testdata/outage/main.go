@@ -1,7 +1,7 @@
-// Command probe is what a test of outages runs in a container: it writes numbered lines, about 1 MB/s, asks for a name
+// Command outage is what a test of outages runs in a container: it writes numbered lines, about 1 MB/s, asks for a name
 // again and again, and measures how long each took. On SIGTERM it writes what it found to a file and ends.
 //
-//	probe REPORT NAME
+//	outage REPORT NAME
 package main
 
 import (
