@@ -164,6 +164,9 @@ func (g *v2) setDevices(res *specs.LinuxResources) error {
 	return nil
 }
 
+// maxLoads is how often a program is loaded that the kernel was interrupted at.
+const maxLoads = 20
+
 func loadDeviceProgram(program []insn) (int, error) {
 	code := make([]byte, 0, 8*len(program))
 	for _, i := range program {
@@ -183,7 +186,14 @@ func loadDeviceProgram(program []insn) (int, error) {
 		kind: unix.BPF_PROG_TYPE_CGROUP_DEVICE, count: uint32(len(program)),
 		insns: uint64(uintptr(unsafe.Pointer(&code[0]))), license: uint64(uintptr(unsafe.Pointer(&license[0]))),
 	}
-	fd, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+	var fd uintptr
+	errno := unix.EAGAIN
+	for range maxLoads {
+		// The verifier gives up when a signal is pending, and Go's scheduler sends them (SIGURG).
+		if fd, _, errno = unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr)); errno != unix.EAGAIN {
+			break
+		}
+	}
 	runtime.KeepAlive(code)
 	runtime.KeepAlive(license)
 	if errno != 0 {

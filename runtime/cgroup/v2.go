@@ -46,7 +46,10 @@ func (g *v2) Create(res *specs.LinuxResources) error {
 }
 
 // controllers are what a container's group has; others are given when a limit needs them.
-var controllers = []string{"cpu", "cpuset", "io", "memory", "pids"}
+// Those that only a domain can have come first: where processes stand in the way, they are refused and nothing changes.
+// The others would be taken, and make the group a threaded one, below which there is no place for a container
+// (cgroup-v2.rst, "Threads").
+var controllers = []string{"memory", "io", "cpu", "cpuset", "pids"}
 
 // delegate gives the group the controllers that containers need, level by level from the root. One that is refused is
 // missed only by a limit that needs it; the error then says where it was refused.
@@ -93,6 +96,7 @@ func enable(dir string, wanted []string) error {
 		err := write(dir, "cgroup.subtree_control", "+"+c)
 		if errors.Is(err, syscall.EBUSY) {
 			err = fmt.Errorf("%w: processes are in %s itself, and cgroup v2 gives controllers only to groups below one without any", err, dir)
+			return errors.Join(refused, err)
 		}
 		refused = errors.Join(refused, err)
 	}
