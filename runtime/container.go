@@ -132,12 +132,10 @@ func (c *Container) Start(ctx context.Context) error {
 	} else {
 		err = c.startOwn(ctx)
 	}
-	if err == nil {
-		err = c.runPoststart()
-	}
 	if err != nil {
 		return fmt.Errorf("start container %s: %w", c.id, err)
 	}
+	c.runPoststart()
 	return nil
 }
 

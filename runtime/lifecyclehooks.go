@@ -111,14 +111,13 @@ func (c *Container) runCreateHooks(h *specs.Hooks) error {
 }
 
 // runPoststart runs the poststart hooks. One that fails is told, and changes nothing.
-func (c *Container) runPoststart() error {
+func (c *Container) runPoststart() {
 	if c.state.Hooks == nil {
-		return nil
+		return
 	}
 	if err := c.runHooks("poststart", c.state.Hooks.Poststart, specs.StateRunning, c.state.Pid); err != nil {
 		c.rt.warn(fmt.Errorf("container %s: %w", c.id, err))
 	}
-	return nil
 }
 
 // runPoststop runs the poststop hooks, all of them: those that fail are told.

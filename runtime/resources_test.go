@@ -8,9 +8,6 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-//go:fix inline
-func pointer[T any](v T) *T { return new(v) }
-
 // An allocation over the limit is killed, and it is known why.
 func TestMemoryLimit(t *testing.T) {
 	t.Parallel()

@@ -287,10 +287,15 @@ func TestEngineRefusesBadRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, q := range []struct{ method, path, body string }{
-		{"DELETE", "/volumes/..%2fvictim.json", ""}, {"DELETE", "/volumes/%2e%2e", ""}, {"DELETE", "/volumes/../victim.json", ""},
-		{"DELETE", "/networks/..%2f..%2fvictim.json", ""}, {"DELETE", "/images/..%2f..%2fvictim.json", ""}, {"GET", "/volumes/..%2f..%2f..%2fetc", ""},
+		{"DELETE", "/volumes/..%2fvictim.json", ""},
+		{"DELETE", "/volumes/%2e%2e", ""},
+		{"DELETE", "/volumes/../victim.json", ""},
+		{"DELETE", "/networks/..%2f..%2fvictim.json", ""},
+		{"DELETE", "/images/..%2f..%2fvictim.json", ""},
+		{"GET", "/volumes/..%2f..%2f..%2fetc", ""},
 		{"POST", "/tutti/v1/down", `{"project":"../victim","name":"../victim"}`},
-		{"POST", "/volumes/create", `{"Name":"../evil"}`}, {"POST", "/containers/..%2f..%2fx/exec", `{"Cmd":["true"]}`},
+		{"POST", "/volumes/create", `{"Name":"../evil"}`},
+		{"POST", "/containers/..%2f..%2fx/exec", `{"Cmd":["true"]}`},
 	} {
 		code, text := ask(q.method, q.path, strings.NewReader(q.body))
 		if code == 200 && !strings.Contains(text, `"error"`) || code == 201 || code == 204 {

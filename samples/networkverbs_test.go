@@ -29,8 +29,12 @@ func TestNetworkCreateAndPrune(t *testing.T) {
 		t.Errorf("network inspect: %+v", n)
 	}
 	for _, bad := range [][2]string{
-		{"already exists", "shared"}, {"predefined", "host"}, {"no name", "-x/y"}, {"10.99.0.0/24", "--subnet=10.99.0.128/25 overlapping"},
-		{"lies in no --subnet", "--subnet=10.98.0.0/24 --gateway=10.97.0.1 other"}, {"driver", "--driver=cloud other"},
+		{"already exists", "shared"},
+		{"predefined", "host"},
+		{"no name", "-x/y"},
+		{"10.99.0.0/24", "--subnet=10.99.0.128/25 overlapping"},
+		{"lies in no --subnet", "--subnet=10.98.0.0/24 --gateway=10.97.0.1 other"},
+		{"driver", "--driver=cloud other"},
 	} {
 		args := strings.Fields(bad[1])
 		if args[0] == "-x/y" {

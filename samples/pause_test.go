@@ -150,8 +150,13 @@ services:
 		signal, line string
 		n            int
 	}{
-		{"SIGHUP", "got 1", 1}, {"usr1", "got 10", 1}, {"10", "got 10", 2}, {"SIGUSR2", "got 12", 1}, {"SIGRTMIN+3", "got 37", 1},
-		{"RTMAX-2", "got 62", 1}, {"37", "got 37", 2},
+		{"SIGHUP", "got 1", 1},
+		{"usr1", "got 10", 1},
+		{"10", "got 10", 2},
+		{"SIGUSR2", "got 12", 1},
+		{"SIGRTMIN+3", "got 37", 1},
+		{"RTMAX-2", "got 62", 1},
+		{"37", "got 37", 2},
 	} {
 		s.must("kill", "-s", tt.signal, "web")
 		got(tt.line, tt.n)

@@ -38,7 +38,8 @@ func (s *site) record(service string) (r struct {
 		OOMKilled bool
 		Started   time.Time
 	}
-}) {
+},
+) {
 	s.t.Helper()
 	files, _ := filepath.Glob(filepath.Join(s.root, "containers/*/container.json"))
 	for _, f := range files {

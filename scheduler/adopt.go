@@ -14,6 +14,7 @@ import (
 	"tutti/netdriver"
 	"tutti/runtime"
 	"tutti/runtime/logs"
+	"tutti/runtime/statefile"
 	"tutti/scheduler/container"
 	"tutti/scheduler/plan"
 )
@@ -90,6 +91,14 @@ func (e *Engine) adopt(ctx context.Context) error {
 	return e.recover(processes)
 }
 
+// sweep removes what an engine that was killed while it wrote has left in a folder. The image store's lock is held: nobody
+// else writes.
+func (e *Engine) sweep(dir string) {
+	if err := statefile.Sweep(dir); err != nil {
+		e.log.Error("sweep a state folder", "folder", dir, "error", err)
+	}
+}
+
 // loadUnits reads the containers' records. A folder without one was being created or removed: it is discarded.
 func (e *Engine) loadUnits() (outputs map[string]output, err error) {
 	outputs = map[string]output{}
@@ -97,8 +106,12 @@ func (e *Engine) loadUnits() (outputs map[string]output, err error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, dir := range []string{e.paths.Root, e.paths.projects(), e.paths.histories()} {
+		e.sweep(dir)
+	}
 	for _, d := range l {
 		dir := e.paths.container(d.Name())
+		e.sweep(dir)
 		rec, damage, err := readRecord(dir)
 		if err != nil {
 			if damage != nil { // nobody knows what it was: nothing can be done with it

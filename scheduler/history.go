@@ -51,7 +51,6 @@ func (e *Engine) dropHistory(name string) error {
 
 // chronicle collects what a run does, for the history.
 type chronicle struct {
-	began  time.Time
 	after  map[string][]string // the plan's order, before it was split
 	mu     sync.Mutex
 	steps  []diagnose.Step

@@ -15,8 +15,11 @@ import (
 )
 
 var systemNotYet = []notYet{
-	{"df", "Show disk usage"}, {"events", "Get real time events from the engine"}, {"info", "Display system-wide information"},
-	{"prune", "Remove unused data"}, {"check", "Say what of this host keeps containers from working"},
+	{"df", "Show disk usage"},
+	{"events", "Get real time events from the engine"},
+	{"info", "Display system-wide information"},
+	{"prune", "Remove unused data"},
+	{"check", "Say what of this host keeps containers from working"},
 }
 
 // systemCommand holds docker's management commands of the engine, and what concerns the host.

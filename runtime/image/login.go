@@ -11,7 +11,7 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// ErrCredentials: the registry refuses user and password.
+// ErrCredentials says that the registry refuses user and password.
 var ErrCredentials = errors.New("incorrect username or password")
 
 // Login asks a registry whether it takes the credentials; host is as in image names. It returns ErrCredentials when it

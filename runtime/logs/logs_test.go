@@ -311,7 +311,7 @@ func TestFollow(t *testing.T) {
 	var want []string
 	want = append(want, "o:line 0")
 	for i := 1; i < 5000; i++ {
-		f.mustLog(t, Stdout, fmt.Sprintf("li"))
+		f.mustLog(t, Stdout, "li")
 		f.mustLog(t, Stdout, fmt.Sprintf("ne %d\n", i))
 		want = append(want, fmt.Sprintf("o:line %d", i))
 	}

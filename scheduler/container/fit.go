@@ -174,8 +174,10 @@ func (b *BlockIO) spec() (*specs.LinuxBlockIO, error) {
 		from []DeviceRate
 		to   *[]specs.LinuxThrottleDevice
 	}{
-		{b.ReadBps, &s.ThrottleReadBpsDevice}, {b.WriteBps, &s.ThrottleWriteBpsDevice},
-		{b.ReadIOPS, &s.ThrottleReadIOPSDevice}, {b.WriteIOPS, &s.ThrottleWriteIOPSDevice},
+		{b.ReadBps, &s.ThrottleReadBpsDevice},
+		{b.WriteBps, &s.ThrottleWriteBpsDevice},
+		{b.ReadIOPS, &s.ThrottleReadIOPSDevice},
+		{b.WriteIOPS, &s.ThrottleWriteIOPSDevice},
 	} {
 		for _, d := range l.from {
 			major, minor, err := deviceNumber(d.Path)

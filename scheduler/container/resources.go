@@ -193,7 +193,7 @@ func cgroupParent(s types.ServiceConfig) (string, error) {
 	}
 	for part := range strings.SplitSeq(p, "/") {
 		if part == ".." {
-			return "", fmt.Errorf("cgroup_parent: %q must not contain ..", p)
+			return "", fmt.Errorf("cgroup_parent: %q must not contain .. as a part", p)
 		}
 	}
 	return p, nil

@@ -50,8 +50,12 @@ func TestHooks(t *testing.T) {
 	b, err := os.ReadFile(log)
 	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
 	want := []struct{ name, status string }{
-		{"prestart", "created"}, {"createRuntime1", "created"}, {"createRuntime2", "created"}, {"createContainer", "created"},
-		{"poststart", "running"}, {"poststop", "stopped"},
+		{"prestart", "created"},
+		{"createRuntime1", "created"},
+		{"createRuntime2", "created"},
+		{"createContainer", "created"},
+		{"poststart", "running"},
+		{"poststop", "stopped"},
 	}
 	if err != nil || len(lines) != len(want) {
 		t.Fatalf("%v\n%s", err, b)
@@ -313,7 +317,8 @@ func TestPodman(t *testing.T) {
 		t.Helper()
 		cmd := exec.CommandContext(context.Background(), "podman", append([]string{
 			"--root", p.dir + "/root", "--runroot", p.dir + "/runroot", "--tmpdir", p.dir + "/tmp", "--runtime", p.program, "--runtime-flag", "root=" + p.root,
-			"--storage-driver", "vfs"}, args...)...)
+			"--storage-driver", "vfs",
+		}, args...)...)
 		cmd.Env = append(os.Environ(), "CONTAINERS_CONF="+conf)
 		return p.finish(cmd)
 	}

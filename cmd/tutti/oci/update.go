@@ -78,7 +78,8 @@ func (u *updateFlags) resources(f *pflag.FlagSet) (*specs.LinuxResources, error)
 		flag, value string
 		to          **int64
 	}{
-		{"memory", u.memory, &res.Memory.Limit}, {"memory-reservation", u.reservation, &res.Memory.Reservation},
+		{"memory", u.memory, &res.Memory.Limit},
+		{"memory-reservation", u.reservation, &res.Memory.Reservation},
 		{"memory-swap", u.swap, &res.Memory.Swap},
 	} {
 		if m.value == "" {
