@@ -55,12 +55,6 @@ func (x *Exec) finished() bool {
 	return x.done
 }
 
-// ErrNoSuch means that there is no container, exec, network or volume of that name.
-var ErrNoSuch = errors.New("no such")
-
-// ErrConflict means that the state of a container does not allow what was asked for.
-var ErrConflict = errors.New("conflict")
-
 // CreateExec prepares a process in a container that runs. The container is named by its name or id, or a prefix of that.
 func (e *Engine) CreateExec(name string, c ExecConfig) (*Exec, error) {
 	u, err := e.find(name)
