@@ -48,7 +48,9 @@ build() {
 # kernel unpacks Debian's kernel: VERSION, out/vmlinuz, kernel/lib/modules/VERSION.
 kernel() {
   local package
-  package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: \(linux-image-[0-9]\)/\1/p' | head -1)
+  newest() { apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[0-9]\)/\1/p' | head -1 || true; }
+  package=$(newest)
+  [ -n "$package" ] || { apt-get update >"$WORK/apt.log" 2>&1 && package=$(newest); } # no lists of packages yet
   [ -n "$package" ] || { say "guest: apt knows no linux-image-cloud-amd64; run apt-get update"; return 1; }
   apt-get download "$package" 2>"$WORK/apt.log" || { cat "$WORK/apt.log"; return 1; }
   dpkg-deb -x "$package"_*.deb kernel

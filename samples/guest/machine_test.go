@@ -116,15 +116,41 @@ func isFile(path string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// powerOn starts QEMU and returns when the agent answers.
+// powerOn boots the machine and returns when it is up. A boot that hangs is tried once more: QEMU without KVM at times does
+// not get out of its firmware.
 func (m *machine) powerOn() {
+	m.t.Helper()
+	m.start()
+	err := m.ready()
+	if err != nil {
+		m.t.Logf("the guest did not come up, once more: %v", err)
+		m.cutPower()
+		m.start()
+		err = m.ready()
+	}
+	if err != nil {
+		console, _ := os.ReadFile(m.console())
+		m.t.Fatalf("the guest did not come up: %v\n%s", err, tail(console))
+	}
+	m.sh("systemctl is-system-running --wait") // its answer is of no interest
+	m.must("mount -o ro /dev/vdb /opt/tutti && ln -sf /opt/tutti/tutti /usr/local/bin/tutti")
+}
+
+// ready waits for the agent's first word.
+func (m *machine) ready() error {
+	_, _, err := m.answer("ready", bootPatience, nil)
+	return err
+}
+
+// start starts QEMU, which ends when the machine is switched off or reboots.
+func (m *machine) start() {
 	m.t.Helper()
 	socket := filepath.Join(m.dir, "agent")
 	_ = os.Remove(socket)
 	m.qemu = exec.Command("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "1536", "-smp", "2",
 		"-kernel", filepath.Join(m.image, "vmlinuz"), "-initrd", filepath.Join(m.image, "initrd"),
 		"-append", "root=/dev/vda rw console=ttyS0 quiet panic=-1 "+m.options,
-		"-nographic", "-nodefaults", "-serial", "file:"+m.console(), "-device", "virtio-rng-pci",
+		"-nographic", "-nodefaults", "-no-reboot", "-serial", "file:"+m.console(), "-device", "virtio-rng-pci",
 		"-drive", "file="+m.disk()+",format=raw,if=virtio",
 		"-drive", "file="+m.tools+",format=raw,if=virtio,readonly=on",
 		"-device", "virtio-serial-pci", "-chardev", "socket,id=agent,server=on,wait=off,path="+socket,
@@ -147,21 +173,9 @@ func (m *machine) powerOn() {
 		time.Sleep(10 * time.Millisecond)
 	}
 	m.lines = bufio.NewReader(m.conn)
-	m.awaitReady()
 }
 
 func (m *machine) console() string { return filepath.Join(m.dir, "console") }
-
-// awaitReady waits until an agent has come up.
-func (m *machine) awaitReady() {
-	m.t.Helper()
-	if _, _, err := m.answer("ready", bootPatience, nil); err != nil {
-		console, _ := os.ReadFile(m.console())
-		m.t.Fatalf("the guest did not come up: %v\n%s", err, tail(console))
-	}
-	m.sh("systemctl is-system-running --wait") // its answer is of no interest
-	m.must("mount -o ro /dev/vdb /opt/tutti && ln -sf /opt/tutti/tutti /usr/local/bin/tutti")
-}
 
 func tail(b []byte) []byte { return b[max(0, len(b)-4000):] }
 
@@ -248,7 +262,15 @@ func (m *machine) eventually(within time.Duration, script string) string {
 func (m *machine) reboot() {
 	m.t.Helper()
 	m.send("systemctl reboot")
-	m.awaitReady()
+	down := make(chan error, 1)
+	go func() { down <- m.qemu.Wait() }()
+	select {
+	case <-down:
+	case <-time.After(patience):
+		m.t.Fatalf("the guest did not go down within %v", patience)
+	}
+	_ = m.conn.Close()
+	m.powerOn()
 }
 
 // cutPower ends the machine without a word to it: what the guest had not written is lost.
