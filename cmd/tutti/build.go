@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"tutti/cmd/tutti/progress"
+	"tutti/project"
 	"tutti/scheduler/api"
 )
 
@@ -18,20 +20,11 @@ func (a *app) buildCommand() *cobra.Command {
 		Use:   "build [OPTIONS] [SERVICE...]",
 		Short: "Build or rebuild services",
 		RunE: a.run(func(ctx context.Context, _ *cobra.Command, services []string) error {
-			p, err := a.loadLoud(ctx, services)
-			if err != nil {
-				return err
-			}
-			if request.Project, err = p.Encode(); err != nil {
-				return err
-			}
-			request.Services, request.Client = services, a.clientContext()
-			request.Args = a.buildArgs(args, p.Environment)
-			c, err := a.connect(ctx)
-			if err != nil {
-				return err
-			}
-			return a.verb(ctx, c, "build", request, displayOptions{quiet: quiet})
+			return a.imageVerb(ctx, "build", services, quiet, func(p *project.Project, model json.RawMessage) any {
+				request.Project, request.Services, request.Client = model, services, a.clientContext()
+				request.Args = a.buildArgs(args, p.Environment)
+				return request
+			})
 		}),
 	}
 	f := cmd.Flags()

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"tutti/project"
 	"tutti/scheduler/api"
 )
 
@@ -21,19 +23,10 @@ func (a *app) pullCommand() *cobra.Command {
 			default:
 				return fmt.Errorf("invalid --policy option %q", request.Policy)
 			}
-			p, err := a.loadLoud(ctx, services)
-			if err != nil {
-				return err
-			}
-			if request.Project, err = p.Encode(); err != nil {
-				return err
-			}
-			request.Services, request.Client = services, a.clientContext()
-			c, err := a.connect(ctx)
-			if err != nil {
-				return err
-			}
-			return a.verb(ctx, c, "pull", request, displayOptions{quiet: quiet})
+			return a.imageVerb(ctx, "pull", services, quiet, func(_ *project.Project, model json.RawMessage) any {
+				request.Project, request.Services, request.Client = model, services, a.clientContext()
+				return request
+			})
 		}),
 	}
 	f := cmd.Flags()

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 
 	"github.com/spf13/cobra"
 
+	"tutti/project"
 	"tutti/scheduler/api"
 )
 
@@ -15,19 +17,10 @@ func (a *app) pushCommand() *cobra.Command {
 		Use:   "push [OPTIONS] [SERVICE...]",
 		Short: "Push service images",
 		RunE: a.run(func(ctx context.Context, _ *cobra.Command, services []string) error {
-			p, err := a.loadLoud(ctx, services)
-			if err != nil {
-				return err
-			}
-			if request.Project, err = p.Encode(); err != nil {
-				return err
-			}
-			request.Services, request.Client = services, a.clientContext()
-			c, err := a.connect(ctx)
-			if err != nil {
-				return err
-			}
-			return a.verb(ctx, c, "push", request, displayOptions{quiet: quiet})
+			return a.imageVerb(ctx, "push", services, quiet, func(_ *project.Project, model json.RawMessage) any {
+				request.Project, request.Services, request.Client = model, services, a.clientContext()
+				return request
+			})
 		}),
 	}
 	f := cmd.Flags()

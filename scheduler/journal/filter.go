@@ -16,19 +16,25 @@ type Filter map[string][]string
 // filterKeys are the keys that Filter knows. docker has further ones for things that there are none of here.
 var filterKeys = []string{"container", "event", "image", "label", "network", "scope", "type", "volume"}
 
-// ParseFilter reads the filters parameter of the Docker Engine API: {"label":["a=b"]}, or its older form
-// {"label":{"a=b":true}}. The empty string is no filter.
+// ParseFilter reads the filters parameter of the Docker Engine API. The empty string is no filter.
 func ParseFilter(text string) (Filter, error) {
-	f := Filter{}
+	f, err := ParseFilters(text, filterKeys...)
+	return Filter(f), err
+}
+
+// ParseFilters reads such a parameter of any endpoint: {"label":["a=b"]}, or the older form {"label":{"a=b":true}}. A key
+// that is not known is an error.
+func ParseFilters(text string, known ...string) (map[string][]string, error) {
+	filters := map[string][]string{}
 	if text == "" {
-		return f, nil
+		return filters, nil
 	}
 	var raw map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(text), &raw); err != nil {
 		return nil, fmt.Errorf("invalid filter: %w", err)
 	}
 	for key, value := range raw {
-		if !slices.Contains(filterKeys, key) {
+		if !slices.Contains(known, key) {
 			return nil, fmt.Errorf("invalid filter '%s'", key)
 		}
 		var list []string
@@ -37,15 +43,15 @@ func ParseFilter(text string) (Filter, error) {
 			if err := json.Unmarshal(value, &set); err != nil {
 				return nil, fmt.Errorf("invalid filter '%s': %w", key, err)
 			}
-			for v, on := range set {
-				if on {
-					list = append(list, v)
-				}
+		}
+		for v, on := range set {
+			if on {
+				list = append(list, v)
 			}
 		}
-		f[key] = list
+		filters[key] = list
 	}
-	return f, nil
+	return filters, nil
 }
 
 // Match tells whether the filter lets an event through.

@@ -15,6 +15,7 @@ import (
 
 	"tutti/runtime/image"
 	"tutti/scheduler/api"
+	"tutti/scheduler/journal"
 )
 
 func (s *server) imageRoutes(mux *http.ServeMux) {
@@ -290,7 +291,7 @@ func (l *lateHeader) Write(p []byte) (int, error) {
 
 // pruneImages removes images that no container uses: those without a name or, with the filter dangling=false, all.
 func (s *server) pruneImages(w http.ResponseWriter, r *http.Request) {
-	filters, err := readFilters(r, "dangling", "until", "label", "label!")
+	filters, err := journal.ParseFilters(r.URL.Query().Get("filters"), "dangling", "until", "label", "label!")
 	if err != nil {
 		fail(w, http.StatusBadRequest, err)
 		return

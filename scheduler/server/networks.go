@@ -9,6 +9,7 @@ import (
 
 	"tutti/netdriver"
 	"tutti/scheduler"
+	"tutti/scheduler/journal"
 )
 
 func (s *server) networkRoutes(mux *http.ServeMux) {
@@ -67,7 +68,7 @@ func (s *server) createNetwork(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) pruneNetworks(w http.ResponseWriter, r *http.Request) {
-	filters, err := readFilters(r, "until", "label", "label!")
+	filters, err := journal.ParseFilters(r.URL.Query().Get("filters"), "until", "label", "label!")
 	if err != nil {
 		fail(w, http.StatusBadRequest, err)
 		return
