@@ -66,7 +66,7 @@ func (s *site) in(t testing.TB) *site {
 	return &sub
 }
 
-// clean removes all projects and waits until the engine has gone, as it does by itself.
+// clean removes all projects and ends the engine, which would be gone by itself a little later.
 func (s *site) clean() {
 	t := s.t
 	if t.Failed() {
@@ -76,6 +76,11 @@ func (s *site) clean() {
 	for name := range strings.FieldsSeq(s.run("ls", "--all", "--quiet").stdout) {
 		if r := s.run("-p", name, "down", "--volumes", "--remove-orphans", "--timeout", "0"); r.code != 0 {
 			t.Errorf("cleaning up: %s", r)
+		}
+	}
+	for _, p := range s.processes() {
+		if s.isEngine(p) {
+			_ = syscall.Kill(p.pid, syscall.SIGTERM) // gone meanwhile: as well
 		}
 	}
 	deadline := time.Now().Add(30 * time.Second)

@@ -86,12 +86,17 @@ func (s *site) processes() []process {
 func (s *site) engine() int {
 	s.t.Helper()
 	for _, p := range s.processes() {
-		if strings.HasPrefix(p.cmdline, binary(s.t)+" engine ") {
+		if s.isEngine(p) {
 			return p.pid
 		}
 	}
 	s.t.Fatalf("no engine among %v", s.processes())
 	return 0
+}
+
+// isEngine tells an engine from its keeper, whose command line goes on with the engine's.
+func (s *site) isEngine(p process) bool {
+	return strings.HasPrefix(p.cmdline, s.binary()+" engine ")
 }
 
 func pids(t testing.TB) func(yield func(int) bool) {

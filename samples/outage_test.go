@@ -53,6 +53,7 @@ services:
     image: busybox:latest
     command: /probe/probe /probe/report.json web
     volumes: ["./probe:/probe"]
+    depends_on: [web]
   web:
     image: busybox:latest
     command: sh -c 'trap "exit 0" TERM; while :; do sleep 0.1; done'

@@ -224,6 +224,8 @@ func TestUpKillsAtSecondCtrlC(t *testing.T) {
 		s.tell("exit", "demo-db-1", "", 137)
 	}
 	r.err.await(t, startedLine)
+	s.tell("", "demo-web-1", "hello\n", 0)
+	r.out.await(t, "hello") // both are known to run: that comes another way than what the verb says
 	s.signals <- syscall.SIGINT
 	<-stopping
 	s.signals <- syscall.SIGINT
