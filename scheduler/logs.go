@@ -224,6 +224,7 @@ func (s *logStream) lifecycle(ctx context.Context, changes *listener) {
 			case changeStarted:
 				s.follow(ctx, c.unit)
 			case changeExited:
+				f.Time = c.unit.snapshot().Finished
 				if !c.restart {
 					s.rest(ctx, c.unit)
 				}

@@ -33,13 +33,17 @@ type session struct {
 	shown   map[string]bool // services whose lines are printed
 	watched map[string]bool // services whose exits count
 	alive   map[string]bool // containers watched that run, or will run again
+	// Containers watched that have ended since began while their last frames are under way, and the ends that were told.
+	owed  map[string]bool
+	told  map[string]time.Time
+	began time.Time
 
 	logs     *follower
 	frames   <-chan api.LogFrame // nil at the end of the logs
 	upEnd    <-chan error        // nil when the engine has done its part
 	cancelUp context.CancelFunc
 	stopEnd  chan error       // stop and kill
-	deadline <-chan time.Time // set when stop has ended: how long exits are waited for
+	deadline <-chan time.Time // set when up or stop has ended: how long exits are waited for
 
 	stopping    bool
 	killing     bool
@@ -58,13 +62,14 @@ const exitsWithin = 5 * time.Second
 func (a *app) upAttached(ctx context.Context, f *upFlags, c *api.Client, p *project.Project, request api.UpRequest) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &session{a: a, f: f, c: c, p: p, alive: map[string]bool{}, stopEnd: make(chan error, 2)}
+	s := &session{a: a, f: f, c: c, p: p, alive: map[string]bool{}, told: map[string]time.Time{}, stopEnd: make(chan error, 2)}
 	s.choose()
 	var err error
 	s.logs, err = followLogs(ctx, c, p.Name, api.LogOptions{Services: sortedKeys(s.watched), Tail: -1, Since: time.Now(), Follow: true, Events: true})
 	if err != nil {
 		return err
 	}
+	s.began = time.Now()
 	s.frames = s.logs.ch
 	s.display = a.display(ctx, "up", f.display())
 	defer s.display.Close()
@@ -137,7 +142,10 @@ func (s *session) loop(ctx context.Context) error {
 			}
 			s.interrupt(ctx)
 		case <-s.deadline:
-			s.alive = nil
+			s.owed = nil
+			if s.stopping {
+				s.alive = nil
+			}
 		}
 	}
 	s.print(s.printer.Flush)
@@ -154,7 +162,7 @@ func (s *session) over() bool {
 	case s.err != nil && !s.stopping:
 		return true // `up` has failed: what runs goes on running, as docker compose leaves it
 	}
-	return len(s.alive) == 0 || s.frames == nil
+	return len(s.alive) == 0 && len(s.owed) == 0 || s.frames == nil
 }
 
 func (s *session) result() error {
@@ -194,10 +202,13 @@ func (s *session) frame(ctx context.Context, f api.LogFrame) {
 		}
 	case "removed":
 		delete(s.alive, f.Container)
+		delete(s.owed, f.Container)
 	}
 }
 
 func (s *session) exited(ctx context.Context, f api.LogFrame) {
+	s.told[f.Container] = f.Time
+	delete(s.owed, f.Container)
 	if s.shown[f.Service] {
 		s.print(func() { s.printer.Exit(f) })
 	}
@@ -229,27 +240,35 @@ func (s *session) upEnded(ctx context.Context, err error) {
 		s.err = errors.Join(s.err, err)
 		return
 	}
-	running, err := s.running(ctx)
+	running, ended, err := s.running(ctx)
 	if err != nil {
 		s.err = errors.Join(s.err, err)
 		return
 	}
-	s.alive = running
+	s.alive, s.owed = running, ended
+	if len(ended) > 0 && !s.stopping {
+		s.deadline = time.After(exitsWithin) // an engine that died meanwhile tells no more of them
+	}
 }
 
-// running are the names of the containers watched that run, or will run again.
-func (s *session) running(ctx context.Context) (map[string]bool, error) {
+// running are the names of the containers watched that run, or will run again, and of those that have ended since the logs
+// are followed, which has not been told yet.
+func (s *session) running(ctx context.Context) (running, ended map[string]bool, err error) {
 	all, err := s.c.Containers(ctx, s.p.Name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	names := map[string]bool{}
+	running, ended = map[string]bool{}, map[string]bool{}
 	for _, c := range all {
-		if s.watched[c.Service] && !c.OneOff && slices.Contains(liveStates, c.State) {
-			names[c.Name] = true
+		switch {
+		case !s.watched[c.Service] || c.OneOff:
+		case slices.Contains(liveStates, c.State):
+			running[c.Name] = true
+		case c.Finished.After(s.began) && c.Finished.After(s.told[c.Name]):
+			ended[c.Name] = true
 		}
 	}
-	return names, nil
+	return running, ended, nil
 }
 
 // interrupt takes one Ctrl-C: the first stops the project, the second kills it.
@@ -297,7 +316,7 @@ func (s *session) stopEnded(ctx context.Context, err error) {
 		s.err = errors.Join(s.err, err)
 	}
 	s.deadline = time.After(exitsWithin)
-	running, err := s.running(ctx)
+	running, _, err := s.running(ctx)
 	if err != nil {
 		s.err = errors.Join(s.err, err)
 		return

@@ -16,27 +16,31 @@ import (
 // scene answers for the engine during one `up` in the foreground: the test says what containers do.
 type scene struct {
 	*cli
-	mu      sync.Mutex
-	states  map[string]string // container → state
-	streams []chan api.LogFrame
-	calls   []string
-	upDone  chan api.Event // ends `up`
-	onStop  func(verb string)
-	options []api.LogOptions
+	mu     sync.Mutex
+	states map[string]string // container → state
+	// finished is when containers ended of which the logs say so later.
+	finished map[string]time.Time
+	streams  []chan api.LogFrame
+	calls    []string
+	listed   int            // how often the containers were asked for
+	upDone   chan api.Event // ends `up`
+	onStop   func(verb string)
+	options  []api.LogOptions
 }
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
 	s := &scene{
 		cli:    newCLI(t).compose("services: {web: {image: x}, db: {image: x}, quiet: {image: x, attach: false}}\n"),
-		states: map[string]string{}, upDone: make(chan api.Event, 1),
+		states: map[string]string{}, finished: map[string]time.Time{}, upDone: make(chan api.Event, 1),
 	}
 	s.mux.HandleFunc("GET "+api.Prefix+"/projects/demo/containers", func(w http.ResponseWriter, _ *http.Request) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		s.listed++
 		list := []api.Container{}
 		for name, state := range s.states {
-			list = append(list, api.Container{Name: name, Service: service(name), Number: 1, State: state})
+			list = append(list, api.Container{Name: name, Service: service(name), Number: 1, State: state, Finished: s.finished[name]})
 		}
 		writeJSON(w, list)
 	})
@@ -162,6 +166,22 @@ func (s *scene) opened(n int) {
 	}
 }
 
+// asked returns when the containers have been asked for.
+func (s *scene) asked() {
+	s.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		s.mu.Lock()
+		listed := s.listed
+		s.mu.Unlock()
+		if listed > 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatal("the containers were not asked for")
+		}
+	}
+}
+
 // called is what the engine was asked, in order.
 func (s *scene) called() string {
 	s.mu.Lock()
@@ -189,6 +209,25 @@ func TestUpEndsWhenAllHaveStopped(t *testing.T) {
 	if got := s.called(); got != "logs up" {
 		t.Errorf("the engine was asked %q: it has to watch before anything starts", got)
 	}
+}
+
+// What containers print that have ended before `up` has must be waited for.
+func TestUpShowsWhatShortRunsPrint(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	r, wait := s.start("up")
+	r.err.await(t, startedLine)
+	at := time.Now()
+	s.mu.Lock()
+	s.states["demo-web-1"], s.finished["demo-web-1"] = "exited", at
+	s.states["demo-db-1"], s.finished["demo-db-1"] = "exited", at.Add(-time.Hour) // and was not started now
+	s.mu.Unlock()
+	s.upDone <- api.Event{Kind: api.KindEnd}
+	s.asked()
+	s.say("demo-web-1", "done\n", at)
+	s.tell("exit", "demo-web-1", "", 4)
+	wait()
+	r.expect(t, 0, attaching+"web-1  | done\nweb-1 exited with code 4\n", startedLine)
 }
 
 func TestUpStopsAtCtrlC(t *testing.T) {

@@ -229,8 +229,8 @@ type LogFrame struct {
 	Service   string    `json:"service"`
 	Number    int       `json:"number"`
 	Stream    string    `json:"stream,omitempty"` // stdout, stderr
-	Time      time.Time `json:"time"`
-	Line      []byte    `json:"line,omitempty"` // with its newline, if it had one
+	Time      time.Time `json:"time"`             // of the line; exit: when the run ended
+	Line      []byte    `json:"line,omitempty"`   // with its newline, if it had one
 	ExitCode  int       `json:"exitCode,omitempty"`
 	Restart   bool      `json:"restart,omitempty"` // exit: the restart policy will start it again
 	Why       string    `json:"why,omitempty"`     // exit: the engine's reason, when it was the engine that ended the run
