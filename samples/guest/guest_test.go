@@ -5,14 +5,38 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
 
-// tools is a folder with what the guest needs: the binary, the tests' programs, an image.
+// shelf is a folder for what all machines need.
+var shelf string
+
+func TestMain(m *testing.M) {
+	var err error
+	if shelf, err = os.MkdirTemp("", "tutti-guest-"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(shelf)
+	os.Exit(code)
+}
+
+var once sync.Once
+
+// tools is a folder with what a guest needs: the binary, the tests' programs, an image.
 func tools(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
+	once.Do(func() { fillShelf(t, shelf) })
+	if t.Failed() || !isFile(filepath.Join(shelf, "busybox.tar")) {
+		t.FailNow()
+	}
+	return shelf
+}
+
+func fillShelf(t *testing.T, dir string) {
+	t.Helper()
 	for name, pkg := range map[string]string{
 		"cgroup.test": "tutti/runtime/cgroup", "runtime.test": "tutti/runtime", "samples.test": "tutti/samples",
 	} {
@@ -35,11 +59,11 @@ func tools(t *testing.T) string {
 			command(t, "cp", from, dir)
 		}
 	}
-	return dir
 }
 
 // One machine with cgroup v2 and systemd for all that follows: to boot it is what takes the time.
 func TestUnified(t *testing.T) {
+	t.Parallel()
 	m := newMachine(t, "", tools(t))
 	if list := m.must("cat /sys/fs/cgroup/cgroup.controllers"); !strings.Contains(list, "memory") {
 		t.Fatalf("the guest's controllers on cgroup v2: %s", list)
@@ -62,6 +86,7 @@ func TestUnified(t *testing.T) {
 
 // The same kernel with cgroup v1, and a v2 hierarchy without controllers by which systemd tracks processes.
 func TestHybrid(t *testing.T) {
+	t.Parallel()
 	m := newMachine(t, "systemd.unified_cgroup_hierarchy=0", tools(t))
 	if mounts := m.must("cut -d' ' -f2,3 /proc/mounts"); !strings.Contains(mounts, "/sys/fs/cgroup/unified cgroup2") || !strings.Contains(mounts, "memory cgroup\n") {
 		t.Fatalf("the guest's mounts: %s", mounts)
