@@ -18,6 +18,7 @@ import (
 type endpoint struct {
 	Endpoint
 	network *network
+	sysctls []interfaceSysctl
 }
 
 // Attach links the container whose namespace is given to networks, brings its loopback
@@ -32,7 +33,9 @@ func (d *Driver) Attach(ctx context.Context, containerID string, ns *netns.NS, s
 	defer in.close()
 	var result []Endpoint
 	var made []*endpoint
+	split := slices.ContainsFunc(specs, func(s EndpointSpec) bool { return s.DefaultRoute6 })
 	for _, spec := range specs {
+		spec.DefaultRoute6 = spec.DefaultRoute6 || spec.DefaultRoute && !split
 		e, isNew, err := d.reserve(ctx, containerID, spec)
 		if err == nil && isNew {
 			made = append(made, e)
@@ -155,6 +158,9 @@ func (d *Driver) tryReserve(containerID string, spec EndpointSpec) (e *endpoint,
 	if n == nil || n.gone != nil {
 		return nil, false, nil, ErrNetworkNotFound
 	}
+	if err := CheckEndpoint(spec); err != nil {
+		return nil, false, nil, err
+	}
 	c := d.containers[containerID]
 	if c == nil {
 		c = &container{}
@@ -165,9 +171,13 @@ func (d *Driver) tryReserve(containerID string, spec EndpointSpec) (e *endpoint,
 		}
 	}
 	e = &endpoint{network: n, Endpoint: Endpoint{
-		NetworkID: n.ID, ContainerID: containerID, Name: spec.Name, Interface: c.freeInterface(spec.Interface),
+		NetworkID: n.ID, ContainerID: containerID, Name: spec.Name, Interface: c.freeInterface(spec.interfaceName()),
 		HostInterface: d.linkName(containerID, n.ID), MAC: spec.MAC, DefaultRoute: spec.DefaultRoute && !n.Internal,
+		DefaultRoute6: spec.DefaultRoute6 && !n.Internal, LinkLocal: linkLocal(spec.LinkLocal),
 	}}
+	if e.sysctls, err = spec.sysctls(); err != nil {
+		return nil, false, nil, err
+	}
 	if leaving := n.leavingOf(e.HostInterface, spec); leaving != nil {
 		return nil, false, leaving, nil
 	}

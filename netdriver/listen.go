@@ -63,11 +63,8 @@ func (d *Driver) openPort(ctx context.Context, s PortSpec, port uint16, to *endp
 		}
 		port = socket.Addr().Port()
 		b := &binding{socket: socket, PortBinding: PortBinding{
-			Proto: s.Proto, HostIP: addr, HostPort: port, ContainerIP: to.IPv4.Addr(), ContainerPort: s.ContainerPort,
+			Proto: s.Proto, HostIP: addr, HostPort: port, ContainerIP: to.address(addr), ContainerPort: s.ContainerPort,
 		}}
-		if addr.Is6() && to.IPv6.IsValid() {
-			b.ContainerIP = to.IPv6.Addr()
-		}
 		made = append(made, b)
 	}
 	return made, nil

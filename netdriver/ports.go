@@ -69,13 +69,7 @@ func (d *Driver) publishTarget(containerID string) (*endpoint, []*binding, error
 	if c == nil || len(c.endpoints) == 0 {
 		return nil, nil, fmt.Errorf("publish ports: container %s is attached to no network", containerID)
 	}
-	var to *endpoint
-	for _, e := range c.endpoints {
-		if !e.network.Internal && (to == nil || e.DefaultRoute && !to.DefaultRoute) {
-			to = e
-		}
-	}
-	return to, slices.Clone(c.bindings), nil
+	return c.outlet(), slices.Clone(c.bindings), nil
 }
 
 // published returns the bindings that fulfil the specification.

@@ -36,6 +36,10 @@ type EndpointSpec struct {
 	IPv4, IPv6   netip.Addr       // zero: any
 	MAC          net.HardwareAddr // nil: from the IPv4 address, as Docker does
 	DefaultRoute bool             // the way out leads here; without effect on internal networks
+	// DefaultRoute6 is the same for IPv6, where that leads elsewhere than IPv4.
+	DefaultRoute6 bool
+	LinkLocal     []netip.Addr      // further addresses of the interface
+	Options       map[string]string // driver_opts, see [CheckEndpoint]
 }
 
 // Endpoint is the link of a container to a network.
@@ -50,7 +54,9 @@ type Endpoint struct {
 	MAC           net.HardwareAddr
 	Gateway       netip.Addr // zero on internal networks
 	Gateway6      netip.Addr
-	DefaultRoute  bool
+	DefaultRoute  bool           // of IPv4
+	DefaultRoute6 bool           `json:",omitempty"`
+	LinkLocal     []netip.Prefix `json:",omitempty"`
 }
 
 // PortSpec asks for a port of the host that leads into a container.

@@ -64,7 +64,7 @@ func (in *inside) index(name string) (int, error) {
 // wire makes the link of an endpoint: a veth pair with one end in the bridge and the other
 // straight in the container's namespace, where it gets its addresses and routes.
 func (d *Driver) wire(e *endpoint, in *inside) error {
-	if e.IPv6.IsValid() {
+	if e.hasIPv6() {
 		if err := in.ns.EnableIPv6(); err != nil {
 			return err
 		}
@@ -99,7 +99,7 @@ func (d *Driver) await(ctx context.Context, e *endpoint, in *inside) error {
 			return err
 		}
 	}
-	if !e.IPv6.IsValid() {
+	if !e.hasIPv6() {
 		return nil
 	}
 	if err := awaitCarrier(ctx, in.socket, e.Interface); err != nil {
@@ -187,7 +187,10 @@ func (in *inside) configure(e *endpoint) error {
 		return fmt.Errorf("find %s in the container: %w", e.Interface, err)
 	}
 	link := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: e.Interface, Index: index}}
-	for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
+	if err := in.tune(e); err != nil {
+		return err
+	}
+	for _, p := range append([]netip.Prefix{e.IPv4, e.IPv6}, e.LinkLocal...) {
 		if !p.IsValid() {
 			continue
 		}
@@ -202,8 +205,8 @@ func (in *inside) configure(e *endpoint) error {
 	if err := in.route.LinkSetUp(link); err != nil {
 		return fmt.Errorf("start %s: %w", e.Interface, err)
 	}
-	for _, gateway := range []netip.Addr{e.Gateway, e.Gateway6} {
-		if !e.DefaultRoute || !gateway.IsValid() {
+	for gateway, leads := range map[netip.Addr]bool{e.Gateway: e.DefaultRoute, e.Gateway6: e.DefaultRoute6} {
+		if !leads || !gateway.IsValid() {
 			continue
 		}
 		err := in.route.RouteAdd(&netlink.Route{LinkIndex: index, Gw: gateway.AsSlice()})
