@@ -2,6 +2,7 @@ package dns
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -72,6 +73,8 @@ func values(m *mdns.Msg) []string {
 			list = append(list, r.AAAA.String())
 		case *mdns.PTR:
 			list = append(list, r.Ptr)
+		case *mdns.SRV:
+			list = append(list, fmt.Sprint(r.Port, " ", r.Target))
 		case *mdns.TXT:
 			list = append(list, r.Txt...)
 		}

@@ -73,7 +73,7 @@ func (c *client) serveTCP(ctx context.Context) {
 		}
 		c.running.Go(func() {
 			defer c.streams.Add(-1)
-			c.serveStream(ctx, conn)
+			(&stream{client: c, conn: conn}).serve(ctx)
 		})
 	}
 }
@@ -85,33 +85,60 @@ const maxStreamAnswer = 0xffff
 // than any question with EDNS options end the connection.
 const maxStreamRequest = 4096
 
-// serveStream answers the requests of one connection in turn (RFC 7766), until
-// the client closes it, is silent for streamIdle, or breaks the framing.
-func (c *client) serveStream(ctx context.Context, conn net.Conn) {
-	defer conn.Close() //nolint:errcheck // nothing is buffered here
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+// stream is one connection over TCP.
+type stream struct {
+	client  *client
+	conn    net.Conn
+	pending sync.WaitGroup // requests that are being forwarded
+
+	writing sync.Mutex
+}
+
+// serve answers the requests of a connection (RFC 7766), until the client closes its side, is silent for streamIdle, or
+// breaks the framing. What has to be forwarded is answered when its answer is there; what comes behind it does not wait.
+func (s *stream) serve(ctx context.Context) {
+	defer s.conn.Close() //nolint:errcheck // nothing is buffered here
+	defer context.AfterFunc(ctx, func() { _ = s.conn.Close() })()
+	defer s.pending.Wait()
 	q := &query{}
 	for {
-		if conn.SetDeadline(time.Now().Add(streamIdle)) != nil {
+		if s.conn.SetReadDeadline(time.Now().Add(streamIdle)) != nil {
 			return
 		}
-		request, err := readStream(conn, maxStreamRequest)
+		request, err := readStream(s.conn, maxStreamRequest)
 		if err != nil {
 			return
 		}
-		answer, v, forward := c.respond(request, q, true)
+		answer, v, forward := s.client.respond(request, q, true)
 		if forward {
-			answer = c.forwardStream(ctx, v, request, q)
+			s.forward(ctx, v, request, *q)
+			continue
 		}
-		if answer == nil || writeStream(conn, answer) != nil {
+		if answer == nil || !s.write(answer) {
 			return
 		}
 	}
 }
 
-func (c *client) forwardStream(ctx context.Context, v *view, request []byte, q *query) []byte {
-	defer c.release()
-	return c.server.forward(ctx, v, request, q, nil)
+// forward starts asking the upstreams. It owns the place that respond acquired.
+func (s *stream) forward(ctx context.Context, v *view, request []byte, q query) {
+	s.pending.Go(func() {
+		defer s.client.release()
+		if answer := s.client.server.forward(ctx, v, request, &q, nil); answer != nil {
+			s.write(answer)
+		}
+	})
+}
+
+// write sends an answer. A client that does not read loses its connection.
+func (s *stream) write(answer []byte) bool {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.conn.SetWriteDeadline(time.Now().Add(streamIdle)) == nil && writeStream(s.conn, answer) == nil {
+		return true
+	}
+	_ = s.conn.Close()
+	return false
 }
 
 // readStream reads a message with its length in front (RFC 1035 section 4.2.2).

@@ -11,6 +11,8 @@
 //
 //   - A, AAAA, PTR and ANY from the table with TTL 600, several addresses rotated;
 //     "name.network" is known besides "name" [docker];
+//   - SRV below a name of the table, "_80._tcp.web" or with the port's name "_http._tcp.web": every container behind
+//     the name that has the port, with its addresses; a port that none has is NXDOMAIN;
 //   - other types of a known name: an empty answer (docker does so for MX and
 //     forwards the rest, which tells the upstream internal names and may answer NXDOMAIN);
 //   - unknown names, single labels included, are forwarded [docker];
@@ -198,12 +200,15 @@ func (c *client) respond(msg []byte, q *query, stream bool) (answer []byte, v *v
 		return answerCode(msg, q, rcodeRefused), v, false
 	}
 	if q.qclass == classINET {
+		limit := maxStreamAnswer
+		if !stream {
+			limit = min(q.udpSize, udpPayload)
+		}
 		if e := v.lookup(q.key()); e != nil {
-			limit := maxStreamAnswer
-			if !stream {
-				limit = min(q.udpSize, udpPayload)
-			}
 			return answerEntry(msg, q, e, limit), v, false
+		}
+		if s, ok := v.service(q.key()); ok {
+			return answerServices(msg, q, s, limit), v, false
 		}
 		if v.LocalSingle && q.singleLabel() && (q.qtype == typeA || q.qtype == typeAAAA) {
 			return answerCode(msg, q, rcodeSuccess), v, false

@@ -224,9 +224,18 @@ func FuzzRespond(f *testing.F) {
 	for packet := range malformedRequests {
 		f.Add([]byte(packet))
 	}
+	for _, name := range []string{"_80._tcp.web.", "_http._tcp.WEB.shop_net.", "_443._tcp.web.", "_81._udp.db."} {
+		for _, qtype := range []uint16{mdns.TypeSRV, mdns.TypeA, mdns.TypeANY} {
+			packet, err := new(mdns.Msg).SetQuestion(name, qtype).SetEdns0(1232, true).Pack()
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(packet)
+		}
+	}
 	s := New(f.Context(), Config{Log: quiet})
 	defer s.Close()
-	s.Set(theTable())
+	s.Set(servicesTable())
 	c := newClient(s, "web", nil, nil)
 	q := &query{}
 	f.Fuzz(func(t *testing.T, packet []byte) {

@@ -20,6 +20,10 @@ type Record struct {
 	NetworkName string
 	Name        string // any case; dots separate labels
 	Addrs       []netip.Addr
+	// Ports are announced below the name in SRV records: "_80._tcp.<Name>", and by a port's own name.
+	Ports []Port
+	// Host is the container's own name, to which SRV records lead; needed with Ports alone.
+	Host string
 }
 
 // Client is a container that asks.
@@ -53,7 +57,10 @@ type view struct {
 }
 
 // entry is all that is known of one name on one network.
-type entry struct{ a, aaaa, ptr rrset }
+type entry struct {
+	a, aaaa, ptr rrset
+	hosts        hosts // that have ports
+}
 
 // rrset is a set of records in wire form, each an equal number of bytes long,
 // owned by the name in the question (compression pointer to offset 12).
@@ -68,6 +75,7 @@ type rrset struct {
 func NewTable(records []Record, clients []Client) *Table {
 	t := &Table{clients: make(map[string]*view, len(clients))}
 	networks := map[string]map[string]*entry{}
+	served := map[[2]string]*host{}
 	for i := range records {
 		r := &records[i]
 		names := networks[r.NetworkID]
@@ -75,7 +83,7 @@ func NewTable(records []Record, clients []Client) *Table {
 			names = map[string]*entry{}
 			networks[r.NetworkID] = names
 		}
-		t.add(names, r)
+		t.add(names, r, served)
 	}
 	for _, c := range clients {
 		v := &view{Client: c}
@@ -93,25 +101,50 @@ func NewTable(records []Record, clients []Client) *Table {
 // more than 63 bytes, more than 254 in all) and that therefore do not resolve.
 func (t *Table) Skipped() []string { return t.skipped }
 
-func (t *Table) add(names map[string]*entry, r *Record) {
+// add adds a record to the names of its network. served are the hosts with ports so far, by network and name.
+func (t *Table) add(names map[string]*entry, r *Record, served map[[2]string]*host) {
 	key, ok := wireName(r.Name)
 	if !ok {
 		t.skipped = append(t.skipped, r.Name)
 		return
 	}
+	h := hostOf(r, served)
 	target := key
-	addTo(names, key, r.Addrs)
-	if r.NetworkName != "" {
-		if suffix, ok := wireName(r.NetworkName); ok && len(key)+len(suffix) <= maxNameLen {
-			target = key + suffix
-			addTo(names, target, r.Addrs)
-		}
+	addTo(names, key, r.Addrs, h)
+	if full := r.full(key); full != "" {
+		target = full
+		addTo(names, full, r.Addrs, h)
 	}
 	for _, addr := range r.Addrs {
 		if reverse := entryOf(names, reverseName(addr)); reverse.ptr.size == 0 {
 			reverse.ptr.add(typePTR, append([]byte(target), 0))
 		}
 	}
+}
+
+// full is a key with the network's name behind it, or empty.
+func (r *Record) full(key string) string {
+	suffix, ok := wireName(r.NetworkName)
+	if !ok || len(key)+len(suffix) > maxNameLen {
+		return ""
+	}
+	return key + suffix
+}
+
+// hostOf is the record's container if it has ports, the same one for all its names on a network.
+func hostOf(r *Record, served map[[2]string]*host) *host {
+	target, ok := wireName(r.Host)
+	if len(r.Ports) == 0 || !ok {
+		return nil
+	}
+	if full := r.full(target); full != "" {
+		target = full
+	}
+	id := [2]string{r.NetworkID, target}
+	if served[id] == nil {
+		served[id] = newHost(target, r)
+	}
+	return served[id]
 }
 
 func entryOf(names map[string]*entry, key string) *entry {
@@ -123,14 +156,21 @@ func entryOf(names map[string]*entry, key string) *entry {
 	return e
 }
 
-func addTo(names map[string]*entry, key string, addrs []netip.Addr) {
+func addTo(names map[string]*entry, key string, addrs []netip.Addr, h *host) {
 	e := entryOf(names, key)
 	for _, addr := range addrs {
-		if addr = addr.Unmap(); addr.Is4() {
-			e.a.add(typeA, addr.AsSlice())
-		} else {
-			e.aaaa.add(typeAAAA, addr.WithZone("").AsSlice())
-		}
+		addToSets(&e.a, &e.aaaa, addr)
+	}
+	if h != nil && !slices.Contains(e.hosts.list, h) {
+		e.hosts.list = append(e.hosts.list, h)
+	}
+}
+
+func addToSets(a, aaaa *rrset, addr netip.Addr) {
+	if addr = addr.Unmap(); addr.Is4() {
+		a.add(typeA, addr.AsSlice())
+	} else {
+		aaaa.add(typeAAAA, addr.WithZone("").AsSlice())
 	}
 }
 

@@ -23,6 +23,7 @@ const (
 	typeA     = uint16(dnsmessage.TypeA)
 	typeAAAA  = uint16(dnsmessage.TypeAAAA)
 	typePTR   = uint16(dnsmessage.TypePTR)
+	typeSRV   = uint16(dnsmessage.TypeSRV)
 	classINET = uint16(dnsmessage.ClassINET)
 )
 
@@ -30,6 +31,7 @@ const (
 	rcodeSuccess  = uint16(dnsmessage.RCodeSuccess)
 	rcodeFormErr  = uint16(dnsmessage.RCodeFormatError)
 	rcodeServFail = uint16(dnsmessage.RCodeServerFailure)
+	rcodeNXDomain = uint16(dnsmessage.RCodeNameError)
 	rcodeNotImp   = uint16(dnsmessage.RCodeNotImplemented)
 	rcodeRefused  = uint16(dnsmessage.RCodeRefused)
 	rcodeBadVers  = uint16(16) // RFC 6891 section 9; its upper bits travel in OPT
