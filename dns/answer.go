@@ -24,7 +24,7 @@ func finish(msg []byte, q *query, rcode uint16) []byte {
 	if q.dnssec {
 		do = 0x80 // RFC 3225 section 3: copied
 	}
-	msg[11] = 1
+	binary.BigEndian.PutUint16(msg[10:], binary.BigEndian.Uint16(msg[10:])+1)
 	return append(msg, 0, 0, typeOPT, udpPayload>>8, udpPayload&0xff, byte(rcode>>4), 0, do, 0, 0, 0)
 }
 

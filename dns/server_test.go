@@ -251,14 +251,43 @@ func FuzzRespond(f *testing.F) {
 			if !stream && len(answer) > max(udpPayload, len(packet)) {
 				t.Errorf("%d bytes for %q", len(answer), packet)
 			}
-			if err := new(mdns.Msg).Unpack(answer); err != nil {
+			read := new(mdns.Msg)
+			if err := read.Unpack(answer); err != nil {
 				t.Errorf("unreadable answer %q to %q: %v", answer, packet, err)
+			}
+			if !whole(answer) {
+				t.Errorf("the counts of the answer %q to %q are wrong", answer, packet)
+			}
+			if len(read.Question) == 1 && (read.IsEdns0() != nil) != (q.opt != 0) {
+				t.Errorf("OPT in the answer %q to %q", answer, packet)
 			}
 			if answer[0] != packet[0] || answer[1] != packet[1] || answer[2]&0x80 == 0 {
 				t.Errorf("answer %q to %q", answer, packet)
 			}
 		}
 	})
+}
+
+// whole tells whether the records that a header counts are all that follows.
+func whole(msg []byte) bool {
+	off := headerLen
+	for range binary.BigEndian.Uint16(msg[4:]) {
+		if off = skipName(msg, off); off < 0 {
+			return false
+		}
+		off += 4
+	}
+	records := 0
+	for i := 6; i < headerLen; i += 2 {
+		records += int(binary.BigEndian.Uint16(msg[i:]))
+	}
+	for range records {
+		if off = skipName(msg, off); off < 0 || off+10 > len(msg) {
+			return false
+		}
+		off += 10 + int(binary.BigEndian.Uint16(msg[off+8:]))
+	}
+	return off == len(msg)
 }
 
 // FuzzUpstreamAnswer has an upstream send anything.
