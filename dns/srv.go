@@ -3,6 +3,7 @@ package dns
 import (
 	"encoding/binary"
 	"strconv"
+	"strings"
 	"sync/atomic"
 )
 
@@ -15,14 +16,10 @@ type Port struct {
 
 // host is a container behind a name, as SRV records show it.
 type host struct {
-	target   string // wire form, lower case, without the root label
-	ports    []Port
-	a, aaaa  rrset
-	labelled []label // of ports, in order
+	target  string // wire form, lower case, without the root label
+	ports   []Port
+	a, aaaa rrset
 }
-
-// label is how a port is asked for: "_<name or number>._<proto>".
-type label struct{ number, name, proto string }
 
 // hosts are the containers behind a name, in the order in which the next answer begins with the next one.
 type hosts struct {
@@ -33,28 +30,20 @@ type hosts struct {
 // newHost prepares a record with ports for SRV answers. It is shared by all names of the record's container.
 func newHost(target string, r *Record) *host {
 	h := &host{target: target, ports: r.Ports}
-	for _, p := range r.Ports {
-		h.labelled = append(h.labelled, label{number: "_" + strconv.Itoa(int(p.Port)), name: "_" + lowered(p.Name), proto: "_" + lowered(p.Proto)})
-	}
 	for _, addr := range r.Addrs {
 		addToSets(&h.a, &h.aaaa, addr)
 	}
 	return h
 }
 
-func lowered(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		b[i] = lower(c)
-	}
-	return string(b)
-}
-
-// port finds the port of two labels, without the bytes that say how long they are.
-func (h *host) port(service, proto []byte) (uint16, bool) {
-	for i, l := range h.labelled {
-		if string(proto) == l.proto && (string(service) == l.number || len(service) > 1 && string(service) == l.name) {
-			return h.ports[i].Port, true
+// port finds the port that two labels ask for: "_" and its number or name, and "_" and its protocol, in lower case.
+func (h *host) port(service, proto string) (uint16, bool) {
+	service, proto = service[1:], proto[1:]
+	number, err := strconv.ParseUint(service, 10, 16)
+	isNumber := err == nil && strconv.FormatUint(number, 10) == service
+	for _, p := range h.ports {
+		if p.Proto == proto && (isNumber && uint64(p.Port) == number || service != "" && strings.EqualFold(p.Name, service)) {
+			return p.Port, true
 		}
 	}
 	return 0, false
@@ -64,7 +53,7 @@ func (h *host) port(service, proto []byte) (uint16, bool) {
 // ports was asked for.
 type services struct {
 	hosts          *hosts
-	service, proto []byte
+	service, proto string
 }
 
 // splitService takes the two first labels off a name in wire form if both begin with an underscore, as no name of a
@@ -103,7 +92,7 @@ func (v *view) service(key []byte) (s services, ok bool) {
 	if e == nil {
 		return s, false
 	}
-	return services{&e.hosts, service, proto}, true
+	return services{&e.hosts, string(service), string(proto)}, true
 }
 
 // answerServices makes the answer for a service of the table out of the request in msg, at most limit bytes long: an SRV

@@ -70,11 +70,13 @@ func (e *Engine) adopt(ctx context.Context) error {
 		return fmt.Errorf("remove the network of an interrupted build: %w", err)
 	}
 	// All names are known before anybody is answered: a lookup that waited for this engine must not be told otherwise.
+	entries := map[string]nameEntry{}
 	for _, u := range alive {
 		if len(u.state.Endpoints) > 0 {
-			e.names.set(u.id, e.nameEntry(&u.config, u.state.Endpoints))
+			entries[u.id] = e.nameEntry(&u.config, u.state.Endpoints)
 		}
 	}
+	e.names.setAll(entries)
 	for _, u := range alive {
 		if err := e.resume(u, processes[u.id], outputs[u.id]); err != nil {
 			e.log.Error("take over the container", "container", u.config.Name, "error", err)

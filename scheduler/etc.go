@@ -149,7 +149,7 @@ func dnsServers(c *container.Config) ([]netip.Addr, error) {
 
 // nameEntry is what the resolver has to know of a container.
 func (e *Engine) nameEntry(c *container.Config, endpoints []container.Endpoint) nameEntry {
-	n := nameEntry{config: c, endpoints: endpoints, internal: true}
+	n := nameEntry{config: c, endpoints: endpoints, ports: servedPorts(c), internal: true}
 	for _, p := range endpoints {
 		if !e.isInternal(p.Network) {
 			n.internal = false

@@ -33,13 +33,9 @@ func (e *Engine) listenDNS(ctx context.Context, ns *netns.NS, c *container.Confi
 	if redirected {
 		at = netip.AddrPortFrom(at.Addr(), 0)
 	}
-	udp, err := ns.ListenUDP(at)
+	udp, tcp, err := ns.ListenLoopback(ctx, at)
 	if err != nil {
 		return nil, nil, err
-	}
-	tcp, err := ns.ListenTCP(at)
-	if err != nil {
-		return nil, nil, errors.Join(err, udp.Close())
 	}
 	if redirected {
 		if err := portmap.Redirect(ctx, ns, dns.Listen, addrPort(udp.LocalAddr()), addrPort(tcp.Addr())); err != nil {

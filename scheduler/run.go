@@ -137,6 +137,7 @@ func (r *run) walk(ctx context.Context, p *plan.Plan, parallel int) error {
 	for _, note := range p.Notes {
 		r.emit(api.Event{Kind: api.KindWarning, Text: note})
 	}
+	defer r.e.names.expect(p.StartedAnew())()
 	err := plan.Walk(ctx, p, parallel, r.timed)
 	var w *plan.WalkError
 	if !errors.As(err, &w) {

@@ -247,7 +247,7 @@ func ports(s types.ServiceConfig, img Image) (published, exposed []Port, err err
 		if p.Target == 0 || p.Target > 65535 {
 			return nil, nil, fmt.Errorf("ports: container port %d is not between 1 and 65535", p.Target)
 		}
-		published = append(published, Port{Target: uint16(p.Target), Protocol: firstOf(p.Protocol, "tcp"), HostIP: p.HostIP, Published: p.Published})
+		published = append(published, Port{Target: uint16(p.Target), Protocol: firstOf(p.Protocol, "tcp"), HostIP: p.HostIP, Published: p.Published, Name: p.Name})
 	}
 	add := func(spec string) error {
 		number, proto, _ := strings.Cut(spec, "/")

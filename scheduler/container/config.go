@@ -130,6 +130,7 @@ type Port struct {
 	Protocol  string `json:"protocol"`
 	HostIP    string `json:"hostIP,omitempty"`
 	Published string `json:"published,omitempty"` // "", "8080" or "8080-8090"
+	Name      string `json:"name,omitempty"`      // for SRV records
 }
 
 // Link makes the containers of a service of the project, or one container by its name, known as Alias to this container alone.

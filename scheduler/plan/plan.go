@@ -111,3 +111,20 @@ type Plan struct {
 
 // Empty tells whether there is nothing to do.
 func (p *Plan) Empty() bool { return len(p.Ops) == 0 }
+
+// StartedAnew lists the names of the containers that the plan ends and starts again, or replaces by others of their name.
+func (p *Plan) StartedAnew() []string {
+	ends := map[string]bool{}
+	for _, op := range p.Ops {
+		if op.Kind == StopContainer || op.Kind == RemoveContainer {
+			ends[op.Container] = true
+		}
+	}
+	var names []string
+	for _, op := range p.Ops {
+		if op.Kind == StartContainer && ends[op.Container] {
+			names = append(names, op.Container)
+		}
+	}
+	return names
+}
