@@ -97,6 +97,7 @@ func (b *Builder) Close() error {
 // output. When ctx ends, running steps are killed.
 func (b *Builder) Build(ctx context.Context, r Request, status chan<- *client.SolveStatus) (image.Image, error) {
 	defer b.gc.building()()
+	defer b.store.Begin()()
 	progress := follow(ctx, status)
 	solve, err := b.solveOptions(r)
 	if err != nil {

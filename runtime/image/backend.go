@@ -37,6 +37,6 @@ func (s *Store) Backend() Backend {
 		Images:          s.records,
 		Leases:          s.leases,
 		Hosts:           s.clients.hosts(nil),
-		GarbageCollect:  s.database.GarbageCollect,
+		GarbageCollect:  s.collect,
 	}
 }

@@ -30,14 +30,3 @@ func joinRelease(err error, release func() error) error {
 	}
 	return err
 }
-
-// GarbageCollect removes what no name, lease or build refers to: content, then
-// layer folders. Call it after removals; it does not disturb other operations,
-// but writes wait while it marks.
-func (s *Store) GarbageCollect(ctx context.Context) error {
-	ctx = scope(ctx)
-	if _, err := s.database.GarbageCollect(ctx); err != nil {
-		return fmt.Errorf("collect garbage: %w", err)
-	}
-	return nil
-}

@@ -22,6 +22,7 @@ import (
 // the archive; report, when not nil, is told about each one as it is recorded.
 // An image without a name becomes a dangling one.
 func (s *Store) Load(ctx context.Context, r io.Reader, report func(Image)) ([]Image, error) {
+	defer s.Begin()()
 	target := &loadTarget{}
 	if err := s.transfer.Transfer(scope(ctx), archive.NewImageImportStream(r, ""), target); err != nil {
 		return nil, fmt.Errorf("load image archive: %w", err)

@@ -38,6 +38,7 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (Image, err
 		return Image{}, err
 	}
 	defer s.pulls.Unlock(name)
+	defer s.Begin()()
 
 	var options []transfer.Opt
 	if o.Progress != nil {
@@ -46,6 +47,9 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (Image, err
 	err = retry(ctx, func() error {
 		return s.transfer.Transfer(scope(ctx), s.clients.image(name, o.Auth), pullTarget(name, platform, labels), options...)
 	})
+	if err == nil {
+		err = s.complete(ctx, name, o.Auth)
+	}
 	if err != nil {
 		return Image{}, fmt.Errorf("pull %s for %s: %w", Familiar(name), platforms.Format(platform), err)
 	}

@@ -25,6 +25,7 @@ type records struct {
 	db      *metadata.DB
 	images  images.Store
 	changed func()
+	work    *work
 }
 
 func (r *records) Get(ctx context.Context, name string) (images.Image, error) {
@@ -38,8 +39,10 @@ func (r *records) List(ctx context.Context, filters ...string) ([]images.Image, 
 // Create adds a name; errdefs.ErrAlreadyExists when it is taken.
 func (r *records) Create(ctx context.Context, image images.Image) (images.Image, error) {
 	ctx = scope(ctx)
+	defer r.touching(image.Name)()
 	if isDangling(image.Name) {
 		if named, err := r.namesOf(ctx, image.Target.Digest); err != nil || len(named) > 0 {
+			r.work.touch(named...)
 			return image, err
 		}
 	}
@@ -56,6 +59,7 @@ func (r *records) Create(ctx context.Context, image images.Image) (images.Image,
 // name. The record is replaced whole, whichever fields are asked for.
 func (r *records) Update(ctx context.Context, image images.Image, _ ...string) (images.Image, error) {
 	ctx = scope(ctx)
+	defer r.touching(image.Name)()
 	old, err := r.images.Get(ctx, image.Name)
 	if err != nil {
 		if !errdefs.IsNotFound(err) || !isDangling(image.Name) {
@@ -65,6 +69,7 @@ func (r *records) Update(ctx context.Context, image images.Image, _ ...string) (
 		if listErr != nil || len(named) == 0 {
 			return images.Image{}, errors.Join(listErr, err)
 		}
+		r.work.touch(named...)
 		return image, nil
 	}
 	if same(old, image) {
@@ -86,6 +91,11 @@ func (r *records) Delete(ctx context.Context, name string, opts ...images.Delete
 // put creates or moves names, all in one transaction.
 func (r *records) put(ctx context.Context, wanted []images.Image) error {
 	ctx = scope(ctx)
+	names := make([]string, 0, len(wanted))
+	for _, image := range wanted {
+		names = append(names, image.Name)
+	}
+	defer r.touching(names...)()
 	var changes []images.Image
 	for _, image := range wanted {
 		old, err := r.images.Get(ctx, image.Name)
@@ -195,6 +205,13 @@ func (r *records) namesOf(ctx context.Context, target digest.Digest) ([]string, 
 		}
 	}
 	return names, nil
+}
+
+// touching holds off removals of what is unused until done, and lets them know afterwards that the names are wanted.
+func (r *records) touching(names ...string) (done func()) {
+	r.work.recording.RLock()
+	r.work.touch(names...)
+	return r.work.recording.RUnlock
 }
 
 // transact runs f in one write transaction and tells the cache when it is committed.

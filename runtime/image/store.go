@@ -21,6 +21,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -58,7 +59,7 @@ var (
 	// ErrAmbiguous: an ID prefix fits several images.
 	ErrAmbiguous = errors.New("ambiguous image ID")
 	// ErrInUse: the image is not removed because something needs it.
-	ErrInUse = errors.New("image is in use")
+	ErrInUse = errors.New("conflict")
 	// ErrDamaged: a database of the store is not one that was written whole.
 	ErrDamaged = errors.New("image store is damaged")
 	// ErrLocked: another process has the store open.
@@ -79,6 +80,12 @@ type Store struct {
 	clients   registryClients
 	catalog   catalog
 	pulls     keyedMutex
+	work      work
+	layers    snapshots.Snapshotter // what snapshots stands on, without names of images
+	blobs     content.Store         // what content stands on
+	opened    time.Time
+	unclean   bool       // the process before this one died, or did not close the store
+	sweeping  sync.Mutex // held while what a process that died has left is collected
 }
 
 // Open opens the store in the folder root, which is made when it is missing, and
@@ -116,10 +123,25 @@ func Open(ctx context.Context, root string) (*Store, error) {
 	if err := removeLeftovers(root); err != nil { // the lock is ours
 		return nil, errors.Join(fmt.Errorf("clean up after an earlier process: %w", err), s.Close())
 	}
-	if err := s.database.Init(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("prepare image database: %w", err), s.Close())
+	if err := s.begin(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare image database: %w", err), s.database.Close(), s.snapshots.Close())
 	}
 	return s, nil
+}
+
+// begin makes the databases ready for use, after a process that died, too.
+func (s *Store) begin(ctx context.Context) (err error) {
+	if err := s.database.Init(ctx); err != nil {
+		return err
+	}
+	s.opened = time.Now()
+	if s.unclean, err = markOpen(s.root); err != nil || !s.unclean {
+		return err
+	}
+	if err := s.recover(ctx); err != nil {
+		return fmt.Errorf("put in order what an earlier process has left: %w", err)
+	}
+	return nil
 }
 
 // makeRoot makes the folder and returns its path as the mount table has it.
@@ -173,8 +195,10 @@ func newStore(root string, db *bolt.DB, blobs content.Store, layers snapshots.Sn
 		content:   m.ContentStore(),
 		snapshots: m.Snapshotter(snapshotterName),
 		leases:    metadata.NewLeaseManager(m),
+		layers:    layers,
+		blobs:     blobs,
 	}
-	s.records = &records{db: m, images: metadata.NewImageStore(m), changed: s.catalog.invalidate}
+	s.records = &records{db: m, images: metadata.NewImageStore(m), changed: s.catalog.invalidate, work: &s.work}
 	s.clients = newRegistryClients()
 	s.unpack = unpack.Platform{
 		Platform:       platforms.All,
@@ -192,10 +216,14 @@ func newStore(root string, db *bolt.DB, blobs content.Store, layers snapshots.Sn
 	return s
 }
 
-// Close releases the store. Operations that still run fail.
+// Close releases the store. Operations that still run fail: when there are some, the next Open is to look after them.
 func (s *Store) Close() error {
 	s.clients.close()
-	return errors.Join(s.snapshots.Close(), s.database.Close())
+	err := errors.Join(s.snapshots.Close(), s.database.Close())
+	if err != nil {
+		return err
+	}
+	return markClosed(s.root)
 }
 
 // scope adds the namespace that containerd's stores want in each context.

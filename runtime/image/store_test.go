@@ -216,7 +216,7 @@ func TestImageInUseIsKept(t *testing.T) {
 	t.Parallel()
 	s := openStore(t)
 	image := load(t, s, testImage("used", "used"))[0]
-	inUse := func(id string) bool { return id == image.ID }
+	inUse := func(id string) (User, bool) { return User{ID: "c0ffee"}, id == image.ID }
 	if _, err := s.Remove(t.Context(), "used", RemoveOptions{InUse: inUse}); !errors.Is(err, ErrInUse) {
 		t.Fatalf("remove: %v, want ErrInUse", err)
 	}
