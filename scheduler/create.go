@@ -29,6 +29,11 @@ func (e *Engine) create(ctx context.Context, c container.Config, keep map[string
 		return nil, err
 	}
 	defer release()
+	need := &needs{e: e}
+	defer need.end()
+	if err := need.images(ctx, &c); err != nil {
+		return nil, err
+	}
 	dir := e.paths.container(c.ID)
 	for _, d := range []string{dir, filepath.Join(dir, "upper"), filepath.Join(dir, "work")} {
 		if err := os.Mkdir(d, 0o700); err != nil {
@@ -44,7 +49,7 @@ func (e *Engine) create(ctx context.Context, c container.Config, keep map[string
 			err = errors.Join(err, e.discard(dir))
 		}
 	}()
-	if err := e.mountVolumes(ctx, &c, keep); err != nil {
+	if err := e.mountVolumes(ctx, &c, keep, need); err != nil {
 		return nil, err
 	}
 	rec := container.Record{Config: c, State: container.State{Status: container.Created}}
@@ -85,17 +90,10 @@ func (e *Engine) claimName(name string) (release func(), err error) {
 
 // mountVolumes makes the anonymous volumes of a new container, named ones that nobody has made yet, and fills empty ones
 // with what the image has at their place.
-func (e *Engine) mountVolumes(ctx context.Context, c *container.Config, keep map[string]string) error {
+func (e *Engine) mountVolumes(ctx context.Context, c *container.Config, keep map[string]string, need *needs) error {
 	var lowers []string
 	for i := range c.Mounts {
 		m := &c.Mounts[i]
-		if m.Type == volumes.TypeImage {
-			img, err := e.images.Get(ctx, m.Source)
-			if err != nil {
-				return err
-			}
-			m.Source = img.ID
-		}
 		if m.Type != volumes.TypeVolume || m.Inherited {
 			continue
 		}
@@ -107,6 +105,7 @@ func (e *Engine) mountVolumes(ctx context.Context, c *container.Config, keep map
 			spec.Name = m.Source
 			spec.Labels = map[string]string{"com.docker.volume.anonymous": ""}
 		}
+		need.volume(spec.Name)
 		v, err := e.makeVolume(spec)
 		if err != nil {
 			return err

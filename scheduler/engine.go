@@ -70,6 +70,8 @@ type Engine struct {
 	builder   *build.Builder
 	buildNet  buildNetwork
 
+	imageHolds   holds
+	volumeHolds  holds
 	projectLocks keyedMutex // one verb at a time changes a project
 	networkLocks keyedMutex // one request at a time makes a network of a name
 }

@@ -3,7 +3,6 @@ package scheduler
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sort"
 	"sync"
 
@@ -12,7 +11,6 @@ import (
 	"tutti/scheduler/container"
 	"tutti/scheduler/plan"
 	"tutti/scheduler/supervise"
-	"tutti/volumes"
 )
 
 // imageDefaults is what a container takes over from an image.
@@ -43,36 +41,6 @@ func (r *run) pull(ctx context.Context, op plan.Op) error {
 		platform = r.project.Services[op.Service].Platform
 	}
 	return r.e.PullImage(ctx, op.Resource, platform, registryAuth(r.client.DockerConfig), r.emit)
-}
-
-// removeImage removes an image by name or id, unless a container needs it.
-func (e *Engine) removeImage(ctx context.Context, ref string) error {
-	_, err := e.RemoveImage(ctx, ref, false)
-	if errors.Is(err, image.ErrNotFound) {
-		return nil
-	}
-	return err
-}
-
-// RemoveImage removes an image by name or id, as docker does: one that a container was made from stays, by force without
-// its names. Its space on disk is freed in the background.
-func (e *Engine) RemoveImage(ctx context.Context, ref string, force bool) ([]image.Removal, error) {
-	var user string
-	removed, err := e.images.Remove(ctx, ref, image.RemoveOptions{Force: force, InUse: func(id string) bool {
-		users := e.selectUnits(func(c *container.Config) bool { return c.ImageID == id || c.Mounted(volumes.TypeImage, id) })
-		if len(users) > 0 {
-			user = users[0].config.Name
-		}
-		return len(users) > 0
-	}})
-	if errors.Is(err, image.ErrInUse) && user != "" {
-		return nil, inUse(fmt.Sprintf("image %s is used by container %s: remove the container first", ref, user))
-	}
-	if err != nil {
-		return nil, err
-	}
-	e.Background("collect unused layers", func() error { return e.images.GarbageCollect(context.WithoutCancel(e.ctx)) })
-	return removed, nil
 }
 
 // Pull fetches the images of a project's services.

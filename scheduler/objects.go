@@ -62,6 +62,8 @@ func (e *Engine) volumeUsers(name string) []*unit {
 
 // RemoveVolume removes a volume that no container has.
 func (e *Engine) RemoveVolume(name string, force bool) error {
+	e.volumeHolds.removing.Lock()
+	defer e.volumeHolds.removing.Unlock()
 	users := e.volumeUsers(name)
 	if len(users) > 0 {
 		var names []string
@@ -69,6 +71,9 @@ func (e *Engine) RemoveVolume(name string, force bool) error {
 			names = append(names, u.config.Name)
 		}
 		return fmt.Errorf("%w: volume %s is in use by %s", ErrConflict, name, strings.Join(names, ", "))
+	}
+	if e.volumeHolds.held(name) {
+		return fmt.Errorf("%w: volume %s is in use by a container that is being created", ErrConflict, name)
 	}
 	err := e.deleteVolume(name)
 	if force && errors.Is(err, volumes.ErrNotFound) {

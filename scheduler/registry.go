@@ -6,15 +6,12 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"sync"
-	"time"
 
 	dockerconfig "github.com/docker/cli/cli/config"
 
 	"tutti/runtime/image"
 	"tutti/scheduler/api"
-	"tutti/scheduler/container"
 )
 
 // RegistryAuth finds the user's credentials in docker's config.json in dir and its helpers; none is no error.
@@ -123,68 +120,4 @@ func (e *Engine) Push(ctx context.Context, q api.PushRequest, emit func(api.Even
 // LayerSizes are the bytes of an image's layers as they lie on disk, bottom first.
 func (e *Engine) LayerSizes(ctx context.Context, i image.Image) ([]int64, error) {
 	return e.images.LayerSizes(ctx, i)
-}
-
-// PruneImages removes images that no container was made from: those without a name or, with the filter dangling=false, all
-// of them. Further filters, as docker's: until (a time or an age), label and label!. It returns what was removed and how
-// many bytes of layers went.
-func (e *Engine) PruneImages(ctx context.Context, filters map[string][]string) ([]image.Removal, int64, error) {
-	chosen, err := imageFilter(filters, time.Now())
-	if err != nil {
-		return nil, 0, err
-	}
-	before, err := e.images.DiskUsage(ctx)
-	if err != nil {
-		return nil, 0, err
-	}
-	list, err := e.images.List(ctx)
-	if err != nil {
-		return nil, 0, err
-	}
-	inUse := func(id string) bool {
-		return len(e.selectUnits(func(c *container.Config) bool { return c.ImageID == id })) > 0
-	}
-	removed := []image.Removal{}
-	for _, i := range list {
-		if !chosen(i) || inUse(i.ID) {
-			continue
-		}
-		// Those of its names that went meanwhile do not matter, nor that a container was made from it just now.
-		gone, err := e.images.Remove(ctx, i.ID, image.RemoveOptions{Force: len(i.Names) > 1, InUse: inUse})
-		if err != nil && !errors.Is(err, image.ErrNotFound) && !errors.Is(err, image.ErrInUse) {
-			return removed, 0, err
-		}
-		removed = append(removed, gone...)
-	}
-	if err := e.images.GarbageCollect(ctx); err != nil {
-		return removed, 0, err
-	}
-	after, err := e.images.DiskUsage(ctx)
-	return removed, max(before-after, 0), err
-}
-
-// imageFilter reads the filters of a prune.
-func imageFilter(filters map[string][]string, now time.Time) (func(image.Image) bool, error) {
-	dangling := true
-	for _, v := range filters["dangling"] {
-		b, err := strconv.ParseBool(v)
-		if err != nil {
-			return nil, fmt.Errorf("invalid filter 'dangling=%s'", v)
-		}
-		dangling = b
-	}
-	var until time.Time
-	for _, v := range filters["until"] {
-		t, err := api.ParseTime(v, now)
-		if err != nil {
-			return nil, fmt.Errorf("invalid filter 'until=%s': %w", v, err)
-		}
-		until = t
-	}
-	return func(i image.Image) bool {
-		if dangling && len(i.Names) > 0 || !until.IsZero() && !i.Created.Before(until) {
-			return false
-		}
-		return labelled(i.Config.Labels, filters)
-	}, nil
 }

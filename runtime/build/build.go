@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/moby/buildkit/cache/metadata"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/control"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
@@ -43,6 +44,8 @@ type Builder struct {
 	controller *control.Controller
 	conn       *connection
 	gc         *collector
+	records    *metadata.Store // of the cache; closed by the worker
+	leases     *buildLeases
 }
 
 // New opens the builder in Config.Root, which is made when it is missing, and
@@ -57,6 +60,9 @@ func New(ctx context.Context, c Config) (*Builder, error) {
 		return nil, fmt.Errorf("clean up after an earlier builder: %w", err)
 	}
 	backend := c.Store.Backend()
+	if err := discardDamaged(ctx, c.Root, backend); err != nil {
+		return nil, err
+	}
 	if err := beginUnsynced(ctx, c.Root, backend); err != nil {
 		return nil, err
 	}
@@ -65,7 +71,7 @@ func New(ctx context.Context, c Config) (*Builder, error) {
 		return nil, err
 	}
 	held := newBuildLeases(backend.Leases, backend.Namespace)
-	worker, err := newWorker(ctx, c.Root, backend, held, steps)
+	worker, records, err := newWorker(ctx, c.Root, backend, held, steps)
 	if err != nil {
 		return nil, fmt.Errorf("open build worker: %w", err)
 	}
@@ -79,7 +85,7 @@ func New(ctx context.Context, c Config) (*Builder, error) {
 	}
 	return &Builder{
 		root: c.Root, store: c.Store, backend: backend, worker: worker, controller: controller, conn: conn,
-		gc: startCollector(ctx, worker, held),
+		gc: startCollector(ctx, worker, held), records: records, leases: held,
 	}, nil
 }
 

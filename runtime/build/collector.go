@@ -73,12 +73,20 @@ func (c *collector) collect(ctx context.Context) error {
 	if !c.builds.TryLock() {
 		return nil
 	}
-	err := c.leases.reset(ctx)
 	c.builds.Unlock()
-	if err != nil {
+	if err := c.letGo(ctx); err != nil {
 		return err
 	}
 	return prune(ctx, c.worker)
+}
+
+// letGo lets go of what finished builds have used, unless one runs.
+func (c *collector) letGo(ctx context.Context) error {
+	if !c.builds.TryLock() {
+		return nil
+	}
+	defer c.builds.Unlock()
+	return c.leases.reset(ctx)
 }
 
 // prune applies the cache's limits.

@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	bolt "go.etcd.io/bbolt"
 
+	"tutti/runtime/boltcheck"
 	"tutti/runtime/image"
 )
 
@@ -23,6 +26,9 @@ import (
 // is removed by a proper close.
 
 const (
+	// lockTimeout bounds the wait for a cache that another process holds.
+	lockTimeout = 3 * time.Second
+
 	bootIDFile   = "/proc/sys/kernel/random/boot_id"
 	unsyncedFile = "unsynced"
 )
@@ -100,6 +106,35 @@ func discardCache(ctx context.Context, root string, store image.Backend) error {
 		if err := os.Remove(filepath.Join(root, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
+	}
+	return nil
+}
+
+// Databases are the files of the cache in a builder's folder.
+func Databases(root string) []string {
+	var all []string
+	for _, name := range cacheFiles {
+		all = append(all, filepath.Join(root, name))
+	}
+	return all
+}
+
+// discardDamaged throws the cache away when one of its databases cannot be read: builds begin anew then. What is known of
+// the cache stands in all of them.
+func discardDamaged(ctx context.Context, root string, store image.Backend) error {
+	for _, path := range Databases(root) {
+		err := boltcheck.Check(path, lockTimeout)
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, boltcheck.ErrDamaged) {
+			return fmt.Errorf("look at the build cache: %w", err)
+		}
+		slog.ErrorContext(ctx, "the build cache is damaged: it begins anew", "error", err)
+		if err := discardCache(ctx, root, store); err != nil {
+			return fmt.Errorf("discard the damaged build cache: %w", err)
+		}
+		return nil
 	}
 	return nil
 }

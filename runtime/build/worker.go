@@ -38,14 +38,14 @@ import (
 )
 
 // newWorker ties BuildKit's cache, sources and exporters to the image store.
-func newWorker(ctx context.Context, root string, store image.Backend, held *buildLeases, steps executor.Executor) (*base.Worker, error) {
+func newWorker(ctx context.Context, root string, store image.Backend, held *buildLeases, steps executor.Executor) (*base.Worker, *metadata.Store, error) {
 	id, err := base.ID(root)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	records, err := metadata.NewStore(filepath.Join(root, "metadata_v2.db"))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	neverSync(records.DB())
 	blobs := snapshot.NewContentStore(quietContent{store.Content, held}, store.Namespace)
@@ -67,12 +67,12 @@ func newWorker(ctx context.Context, root string, store image.Backend, held *buil
 		MountPoolRoot:  filepath.Join(root, "cachemounts"),
 	})
 	if err != nil {
-		return nil, errors.Join(err, records.Close())
+		return nil, nil, errors.Join(err, records.Close())
 	}
 	if err := held.reset(ctx); err != nil { // the worker has removed it
-		return nil, errors.Join(err, w.Close())
+		return nil, nil, errors.Join(err, w.Close())
 	}
-	return w, nil
+	return w, records, nil
 }
 
 // newController opens the solver's cache. Its own garbage collection has nothing to

@@ -244,8 +244,25 @@ func (s *Store) dropUnknownLayer(ctx context.Context, name string) error {
 
 // cleanFolders removes the folders that the snapshotter has no record of.
 func (s *Store) cleanFolders(ctx context.Context) error {
-	if cleaner, ok := s.layers.(snapshots.Cleaner); ok {
-		return cleaner.Cleanup(ctx)
+	cleaner, ok := s.layers.(snapshots.Cleaner)
+	if !ok {
+		return nil
+	}
+	err := cleaner.Cleanup(ctx)
+	if !errdefs.IsNotFound(err) {
+		return err
+	}
+	// It has never had a record, and does not look.
+	entries, err := os.ReadDir(filepath.Join(s.root, "snapshots"))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && s.settled(info.ModTime()) {
+			if err := os.RemoveAll(filepath.Join(s.root, "snapshots", e.Name())); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -177,7 +177,7 @@ func TestImageStoreSurvivesKill(t *testing.T) {
 	root := t.TempDir()
 	for round := range 12 {
 		cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
-		cmd.Env = append(os.Environ(), killRoot+"="+root)
+		cmd.Env = append(os.Environ(), killRoot+"="+root, "TMPDIR="+TempDir(root)) // as the engine is started
 		cmd.Stderr = os.Stderr
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -208,6 +208,9 @@ func TestImageStoreSurvivesKill(t *testing.T) {
 		}
 		if err := s.GarbageCollect(t.Context()); err != nil {
 			t.Error(err)
+		}
+		if faults := verify(t, s, nil); len(faults) > 0 {
+			t.Errorf("round %d: %+v", round, faults)
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)

@@ -117,4 +117,3 @@ func (s *Store) dropLayer(ctx context.Context, key string) error {
 	s.catalog.forget()
 	return nil
 }
-
