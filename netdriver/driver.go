@@ -51,6 +51,9 @@ type Config struct {
 	Host *netns.NS
 	// Keeper holds the sockets of published ports while the engine is away. Nil: nobody does.
 	Keeper SocketKeeper
+	// RelayProgram opens the program that relays connections which the firewall's rules do not take, see
+	// [tutti/netdriver/portmap/relay].
+	RelayProgram func() (*os.File, error)
 	// Log gets notices and what fails in the background. Nil is slog's default.
 	Log *slog.Logger
 }
@@ -77,6 +80,7 @@ type Driver struct {
 	end    context.CancelFunc
 
 	firewall *portmap.Firewall
+	relay    *portmap.Relay
 	rules    *syncer // brings what is wanted into the firewall
 	bin      *reaper
 
@@ -130,6 +134,7 @@ func New(ctx context.Context, c Config) (*Driver, error) {
 	}
 	d.host = &hostState{ns: c.Host, dir: c.HostDir}
 	d.firewall = portmap.NewFirewall(c.Host, c.Instance, c.Log)
+	d.relay = portmap.NewRelay(portmap.RelayConfig{Host: c.Host, Program: c.RelayProgram, Keep: d.keepRelay, Release: d.releaseRelay, Log: c.Log})
 	d.rules = startSyncer(d.life, func() { d.firewall.Available() }, d.applyRules)
 	if d.bin, err = startReaper(d.life, d); err != nil {
 		d.rules.stop()
@@ -149,7 +154,7 @@ func (d *Driver) Close(ctx context.Context) error {
 	err := errors.Join(d.Flush(ctx), d.saveMemories())
 	d.bin.stop()
 	d.rules.stop()
-	d.closePorts()
+	err = errors.Join(err, d.closePorts())
 	d.end()
 	d.socket.Close()
 	d.route.Close()

@@ -13,6 +13,51 @@ import (
 // SocketsID is the id under which the keeper holds the port sockets of a container.
 func SocketsID(containerID string) string { return "ports-" + containerID }
 
+// RelayID is the id under which the keeper holds the control socket of the relay.
+const RelayID = "relay"
+
+// keepRelay gives the keeper the control socket of the relay, so that it outlives the engine.
+func (d *Driver) keepRelay(control *os.File) error {
+	if d.cfg.Keeper == nil {
+		return nil
+	}
+	return d.cfg.Keeper.Hold(RelayID, map[string]*os.File{"control": control})
+}
+
+// restoreRelay takes over the relay of an earlier engine.
+func (d *Driver) restoreRelay() error {
+	if d.cfg.Keeper == nil {
+		return nil
+	}
+	held, err := d.cfg.Keeper.Take(RelayID)
+	if err != nil || held["control"] == nil {
+		return err
+	}
+	defer held["control"].Close()
+	return d.relay.Adopt(held["control"])
+}
+
+func (d *Driver) releaseRelay() error {
+	if d.cfg.Keeper == nil {
+		return nil
+	}
+	return d.cfg.Keeper.Release(RelayID)
+}
+
+// stopRelay ends the relay if no port is published any more.
+func (d *Driver) stopRelay() error {
+	d.mu.Lock()
+	published := len(d.parked)
+	for _, c := range d.containers {
+		published += len(c.bindings)
+	}
+	d.mu.Unlock()
+	if published > 0 {
+		return nil
+	}
+	return d.relay.Stop()
+}
+
 // keep gives the keeper duplicates of the sockets.
 func (d *Driver) keep(containerID string, bindings []*binding) error {
 	if d.cfg.Keeper == nil || len(bindings) == 0 {
@@ -78,7 +123,7 @@ func (d *Driver) restorePorts(containerID string, bindings []PortBinding) error 
 		name := has.Proto + " " + addr.String()
 		if f := held[name]; f != nil {
 			delete(held, name)
-			b.socket, err = portmap.FromFile(d.life, d.cfg.Host, f)
+			b.socket, err = portmap.FromFile(d.relay, f)
 		} else {
 			b.socket, err = d.listen(d.life, has.Proto, addr)
 		}

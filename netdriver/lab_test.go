@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -44,7 +45,7 @@ func newLab(t testing.TB, rules string) *lab {
 	l := &lab{t: t, host: bareNS(t), outside: bareNS(t), log: &bytes.Buffer{}, crashed: map[*Driver]bool{}}
 	l.config = Config{
 		StateDir: t.TempDir(), HostDir: t.TempDir(), Instance: "ab12", Host: l.host,
-		Log: slog.New(slog.NewTextHandler(l.log, nil)),
+		Log: slog.New(slog.NewTextHandler(l.log, nil)), RelayProgram: func() (*os.File, error) { return os.Open("/proc/self/exe") },
 	}
 	for _, ns := range []*netns.NS{l.host, l.outside} { // link-local addresses at once or never
 		l.must(ns.Do(func() error {
@@ -183,7 +184,7 @@ func (l *lab) crash(d *Driver) {
 	l.crashed[d] = true
 	d.bin.stop()
 	d.rules.stop()
-	d.closePorts()
+	l.must(d.closePorts())
 	d.end()
 	d.socket.Close()
 	d.route.Close()

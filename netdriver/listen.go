@@ -75,12 +75,12 @@ func (d *Driver) listen(ctx context.Context, proto string, addr netip.AddrPort) 
 	if socket := d.unpark(proto + " " + addr.String()); socket != nil {
 		return socket, nil
 	}
-	socket, err := portmap.Listen(d.life, d.cfg.Host, proto, addr)
+	socket, err := portmap.Listen(d.cfg.Host, d.relay, proto, addr)
 	if errors.Is(err, unix.EADDRINUSE) && d.isParked(proto, addr.Port()) { // with another address
 		if err := d.Flush(ctx); err != nil {
 			return nil, err
 		}
-		socket, err = portmap.Listen(d.life, d.cfg.Host, proto, addr)
+		socket, err = portmap.Listen(d.cfg.Host, d.relay, proto, addr)
 	}
 	switch {
 	case err == nil:

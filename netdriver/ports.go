@@ -168,20 +168,25 @@ func (d *Driver) closeBindings(dropped []*binding) {
 	}
 	d.mu.Unlock()
 	closeSockets(ended)
-	if err := d.forgetFlows(dropped, toContainer); err != nil {
+	if err := errors.Join(d.forgetFlows(dropped, toContainer), d.stopRelay()); err != nil {
 		d.log.Error("unpublish ports", "error", err)
 	}
 }
 
-// closePorts closes the sockets of all ports; those that the keeper has stay bound.
-func (d *Driver) closePorts() {
+// closePorts lets go of all ports; those that the keeper has stay bound, and the relay goes on with those it has.
+func (d *Driver) closePorts() error {
 	d.mu.Lock()
 	var all []*binding
 	for _, c := range d.containers {
 		all = append(all, c.bindings...)
 	}
 	d.mu.Unlock()
-	closeSockets(all)
+	for _, b := range all {
+		b.socket.Forget()
+	}
+	err := d.stopRelay()
+	d.relay.Close()
+	return err
 }
 
 func closeSockets(bindings []*binding) {

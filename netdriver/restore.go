@@ -38,11 +38,15 @@ func (d *Driver) Restore(ctx context.Context, live map[string][]Endpoint, ports 
 	if err := d.sweep(); err != nil {
 		errs = append(errs, err)
 	}
+	if err := d.restoreRelay(); err != nil {
+		errs = append(errs, err)
+	}
 	for id, bindings := range ports {
 		if err := d.restorePorts(id, bindings); err != nil {
 			errs = append(errs, fmt.Errorf("container %s: %w", id, err))
 		}
 	}
+	errs = append(errs, d.stopRelay())
 	if len(networks) > 0 {
 		errs = append(errs, d.rules.sync(ctx))
 	} else if d.host.touched() {

@@ -50,7 +50,7 @@ func duplicate(f *os.File, name string) (*os.File, error) {
 	}
 	var fd int
 	var failure error
-	if err := raw.Control(func(open uintptr) { fd, failure = unix.Dup(int(open)) }); err != nil || failure != nil {
+	if err := raw.Control(func(open uintptr) { fd, failure = unix.FcntlInt(open, unix.F_DUPFD_CLOEXEC, 0) }); err != nil || failure != nil {
 		return nil, errors.Join(err, failure)
 	}
 	return os.NewFile(uintptr(fd), name), nil

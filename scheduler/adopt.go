@@ -213,7 +213,7 @@ func (e *Engine) resume(u *unit, p *runtime.Container, out output) error {
 func (e *Engine) releaseUnclaimed(processes map[string]*runtime.Container) {
 	for _, id := range e.keeper.Held() {
 		owner := strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(id, dnsHolder("")), netdriver.SocketsID("")), stdinHolder(""))
-		if processes[owner] != nil {
+		if processes[owner] != nil || id == netdriver.RelayID && len(processes) > 0 {
 			continue
 		}
 		if err := e.reaper.Release(id); err != nil {

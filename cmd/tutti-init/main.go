@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+
+	"tutti/netdriver/portmap/relay"
 )
 
 // programs maps argv[0] to what runs; keeper.go adds "tutti-keeper".
-var programs = map[string]func() int{"tutti-init": initMain, "tutti-reaper": reaperMain}
+var programs = map[string]func() int{"tutti-init": initMain, "tutti-reaper": reaperMain, relay.Program: relay.Main}
 
 // The main goroutine of an init must stay on the process's first thread: that is
 // the one whose namespaces and cgroups the kernel shows as the process's own, and

@@ -44,7 +44,7 @@ func within(path string, roots ...string) bool {
 // mayImport says for each part of the program which other parts it may import. The parts below the scheduler do not
 // know one another: they meet through values.
 var mayImport = map[string][]string{
-	"tutti/cmd/tutti-init":      {"tutti/runtime"},
+	"tutti/cmd/tutti-init":      {"tutti/runtime", "tutti/netdriver/portmap/relay"},
 	"tutti/cmd/tutti":           {"tutti/scheduler", "tutti/project", "tutti/runtime"},
 	"tutti/scheduler":           {"tutti/project", "tutti/netdriver", "tutti/dns", "tutti/volumes", "tutti/runtime"},
 	"tutti/scheduler/api":       {},

@@ -1,14 +1,11 @@
 package portmap
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"sync"
-	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -16,127 +13,232 @@ import (
 	"tutti/netdriver/netns"
 )
 
-// Socket holds a port of the host, so that no other program gets it, and leads what reaches
-// it into a container by a proxy.
-type Socket struct {
-	host   *netns.NS
-	tcp    *net.TCPListener // one of the two
-	udp    *net.UDPConn
-	addr   netip.AddrPort
-	target atomic.Pointer[netip.AddrPort]
+// ErrNoProtocol says that the kernel has no sockets of a protocol, without which a port cannot be held.
+var ErrNoProtocol = errors.New("the kernel of this host has no such protocol")
 
-	serve  sync.Once
-	ctx    context.Context //nolint:containedctx // the life of the proxy, which Close ends
-	cancel context.CancelFunc
-	work   sync.WaitGroup
+// protocols are those that can be published: the kind and the protocol of their sockets.
+var protocols = map[string][2]int{
+	"tcp":  {unix.SOCK_STREAM, unix.IPPROTO_TCP},
+	"udp":  {unix.SOCK_DGRAM, unix.IPPROTO_UDP},
+	"sctp": {unix.SOCK_STREAM, unix.IPPROTO_SCTP},
 }
 
-// Listen takes a port of the host: proto is "tcp" or "udp", port 0 any free one of the
-// ephemeral range. Until [Socket.Lead] connections wait.
-func Listen(ctx context.Context, host *netns.NS, proto string, addr netip.AddrPort) (*Socket, error) {
-	s := &Socket{host: host}
-	var err error
-	var local net.Addr
-	switch proto {
-	case "tcp":
-		if s.tcp, err = host.ListenTCP(addr); err == nil {
-			local = s.tcp.Addr()
-		}
-	case "udp":
-		if s.udp, err = host.ListenUDP(addr); err == nil {
-			local = s.udp.LocalAddr()
-		}
-	default:
-		err = fmt.Errorf("protocol %q cannot be published, use tcp or udp", proto)
+// Socket holds a port of the host, so that no other program gets it. What reaches it, and not the rules of the firewall,
+// is led into a container by the relay.
+type Socket struct {
+	proto string
+	addr  netip.AddrPort
+	fd    int // non-blocking; not with the poller, for others wait for what comes
+	relay *Relay
+
+	mu     sync.Mutex
+	target netip.AddrPort
+	watch  *os.File // a duplicate, on which somebody waits for what comes; nil: nobody does
+	handed bool     // the relay has the socket
+	// An earlier engine may have handed the socket over.
+	inherited bool
+	closed    bool
+	wait      sync.WaitGroup
+}
+
+// Listen takes a port of the host: proto is "tcp", "udp" or "sctp", port 0 any free one of the ephemeral range. Until
+// [Socket.Lead] connections wait.
+func Listen(host *netns.NS, relay *Relay, proto string, addr netip.AddrPort) (*Socket, error) {
+	kind, known := protocols[proto]
+	if !known {
+		return nil, fmt.Errorf("protocol %q cannot be published, use tcp, udp or sctp", proto)
+	}
+	fd := -1
+	err := host.Do(func() (err error) {
+		fd, err = bind(kind, addr)
+		return err
+	})
+	if errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.ESOCKTNOSUPPORT) {
+		return nil, fmt.Errorf("%w: %s; load its module (modprobe %s) or publish another protocol", ErrNoProtocol, proto, proto)
 	}
 	if err != nil {
 		return nil, err
 	}
-	s.start(ctx, local)
-	return s, nil
+	return adopt(fd, relay)
+}
+
+// bind opens a socket on an address. As in Go's package net 0.0.0.0 means IPv4 alone, and [::] IPv6 alone.
+func bind(kind [2]int, addr netip.AddrPort) (fd int, err error) {
+	family, at := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Port: int(addr.Port()), Addr: addr.Addr().As16()})
+	if addr.Addr().Is4() {
+		family, at = unix.AF_INET, &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}
+	}
+	if fd, err = unix.Socket(family, kind[0]|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, kind[1]); err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	set := func(level, option int) {
+		if err == nil {
+			err = os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, level, option, 1))
+		}
+	}
+	if family == unix.AF_INET6 {
+		set(unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
+	}
+	switch { // an answer shall come from the address that was asked, and a port be free again when its connections linger
+	case kind[0] == unix.SOCK_STREAM:
+		set(unix.SOL_SOCKET, unix.SO_REUSEADDR)
+	case family == unix.AF_INET6:
+		set(unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO)
+	default:
+		set(unix.IPPROTO_IP, unix.IP_PKTINFO)
+	}
+	if err == nil {
+		err = os.NewSyscallError("bind", unix.Bind(fd, at))
+	}
+	if err == nil && kind[0] == unix.SOCK_STREAM {
+		err = os.NewSyscallError("listen", unix.Listen(fd, unix.SOMAXCONN))
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
 }
 
 // FromFile makes a socket again of what [Socket.File] returned, and closes the file.
-func FromFile(ctx context.Context, host *netns.NS, f *os.File) (*Socket, error) {
+func FromFile(relay *Relay, f *os.File) (*Socket, error) {
 	defer f.Close()
-	kind, err := unix.GetsockoptInt(int(f.Fd()), unix.SOL_SOCKET, unix.SO_TYPE)
-	if err != nil {
-		return nil, os.NewSyscallError("getsockopt", err)
-	}
-	s := &Socket{host: host}
-	if kind == unix.SOCK_STREAM {
-		l, err := net.FileListener(f)
-		if err != nil {
-			return nil, err
-		}
-		s.tcp = l.(*net.TCPListener)
-		s.start(ctx, l.Addr())
-		return s, nil
-	}
-	c, err := net.FilePacketConn(f)
+	raw, err := f.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	udp, ok := c.(*net.UDPConn)
-	if !ok {
-		return nil, errors.Join(errors.New("no socket of a port"), c.Close())
+	fd := -1
+	var failed error
+	if err := raw.Control(func(n uintptr) { fd, failed = unix.FcntlInt(n, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+		return nil, err
 	}
-	s.udp = udp
-	s.start(ctx, c.LocalAddr())
-	return s, nil
+	if failed != nil {
+		return nil, os.NewSyscallError("dup", failed)
+	}
+	s, err := adopt(fd, relay)
+	if err == nil {
+		s.inherited = true
+	}
+	return s, err
 }
 
-func (s *Socket) start(ctx context.Context, local net.Addr) {
-	s.addr = netip.MustParseAddrPort(local.String()) // of a TCP or UDP socket it always is one
-	s.ctx, s.cancel = context.WithCancel(ctx)
+// adopt makes a Socket of a bound socket.
+func adopt(fd int, relay *Relay) (*Socket, error) {
+	s := &Socket{fd: fd, relay: relay}
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	protocol, err2 := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	at, err3 := unix.Getsockname(fd)
+	if err := errors.Join(err, err2, err3); err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	for name, p := range protocols {
+		if p == [2]int{kind, protocol} {
+			s.proto = name
+		}
+	}
+	switch a := at.(type) {
+	case *unix.SockaddrInet4:
+		s.addr = netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port)) //nolint:gosec // a port
+	case *unix.SockaddrInet6:
+		s.addr = netip.AddrPortFrom(netip.AddrFrom16(a.Addr), uint16(a.Port)) //nolint:gosec // a port
+	}
+	if s.proto == "" || !s.addr.IsValid() {
+		return nil, errors.Join(errors.New("no socket of a port"), unix.Close(fd))
+	}
+	return s, nil
 }
 
 // Addr returns the address of the host that the socket is bound to.
 func (s *Socket) Addr() netip.AddrPort { return s.addr }
 
-// Proto returns "tcp" or "udp".
-func (s *Socket) Proto() string {
-	if s.tcp != nil {
-		return "tcp"
-	}
-	return "udp"
-}
+// Proto returns "tcp", "udp" or "sctp".
+func (s *Socket) Proto() string { return s.proto }
 
 // Name names the port: the same name can be bound once on a host.
-func (s *Socket) Name() string { return s.Proto() + " " + s.addr.String() }
+func (s *Socket) Name() string { return s.proto + " " + s.addr.String() }
 
 // File returns a duplicate of the socket that outlives it.
 func (s *Socket) File() (*os.File, error) {
-	if s.tcp != nil {
-		return s.tcp.File()
+	fd, err := unix.FcntlInt(uintptr(s.fd), unix.F_DUPFD_CLOEXEC, 0) //nolint:gosec // a descriptor
+	if err != nil {
+		return nil, os.NewSyscallError("dup", err)
 	}
-	return s.udp.File()
+	return os.NewFile(uintptr(fd), s.Name()), nil //nolint:gosec // a descriptor
 }
 
-// Lead leads what comes from now on to the target, and starts the proxy.
+// Lead leads what comes from now on to the target: once something comes, the relay gets the socket.
 func (s *Socket) Lead(target netip.AddrPort) {
-	s.target.Store(&target)
-	s.serve.Do(func() {
-		if s.tcp != nil {
-			s.work.Go(s.acceptTCP)
-		} else {
-			s.work.Go(s.relayUDP)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.target
+	s.target = target
+	if before == target || s.closed {
+		return
+	}
+	if s.handed {
+		s.wait.Go(func() { s.relay.hand(s) })
+	} else if s.watch == nil {
+		s.startWatch()
+	}
+}
+
+// startWatch waits in the background until something comes. s.mu is held.
+func (s *Socket) startWatch() {
+	f, err := s.File()
+	if err != nil {
+		s.relay.log.Error("watch a published port", "port", s.Name(), "error", err)
+		return
+	}
+	s.watch = f
+	s.wait.Go(func() {
+		if err := awaitReadable(f); err == nil {
+			s.relay.hand(s)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		_ = f.Close()
+		if s.watch == f {
+			s.watch = nil
 		}
 	})
 }
 
-// Close gives the port back, ends all connections through the proxy, and waits for it.
+// awaitReadable waits until a connection or datagram has come, or the file is closed.
+func awaitReadable(f *os.File) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Read(func(fd uintptr) bool {
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}} //nolint:gosec // a descriptor
+		n, _ := unix.Poll(p, 0)
+		return n > 0
+	})
+}
+
+// Close gives the port back, ends all connections through the relay, and waits for it.
 // Duplicates that [Socket.File] made go on holding the port.
 func (s *Socket) Close() {
-	s.cancel()
+	s.relay.drop(s)
+	s.Forget()
+}
+
+// Forget gives up this process's hold on the port; the relay, if it has the socket, goes on.
+func (s *Socket) Forget() {
+	s.mu.Lock()
+	wasClosed := s.closed
+	s.closed = true
+	if s.watch != nil {
+		_ = s.watch.Close()
+	}
+	s.mu.Unlock()
+	s.wait.Wait()
+	if wasClosed {
+		return
+	}
 	// A child has a copy of the socket from fork(2) to execve(2), and the port would still be
 	// taken: nobody is in between now.
 	syscall.ForkLock.RLock()
-	if s.tcp != nil {
-		_ = s.tcp.Close()
-	} else {
-		_ = s.udp.Close()
-	}
+	_ = unix.Close(s.fd)
 	syscall.ForkLock.RUnlock()
-	s.work.Wait()
 }

@@ -33,7 +33,7 @@ func (c *Client) Bequeath(ctx context.Context, o StartOptions) error {
 	if err != nil {
 		return err
 	}
-	return c.bequeath(ctx, o, func() (*os.File, error) { return sealed("tutti-keeper", program) })
+	return c.bequeath(ctx, o, func() (*os.File, error) { return initbin.Seal("tutti-keeper", program) })
 }
 
 func (c *Client) bequeath(ctx context.Context, o StartOptions, program func() (*os.File, error)) error {

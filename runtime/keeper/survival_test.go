@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tutti/runtime"
+	"tutti/runtime/initbin"
 	"tutti/runtime/logs"
 )
 
@@ -67,7 +68,7 @@ func TestTinyProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := newBed(t, "serves")
-	b.program = func() (*os.File, error) { return sealed("tutti-keeper", binary) }
+	b.program = func() (*os.File, error) { return initbin.Seal("tutti-keeper", binary) }
 	started := time.Now()
 	b.start()
 	took := time.Since(started)
