@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/compose-spec/compose-go/v2/errdefs"
 	"github.com/compose-spec/compose-go/v2/types"
@@ -82,19 +83,19 @@ func checkSource(_ *types.Project, s *types.ServiceConfig) *fault {
 		return &fault{path: []string{"image"}, what: "it has neither an image nor a build section", fix: "set `image` or `build`"}
 	}
 	if s.Image != "" {
-		if _, err := reference.ParseNormalizedNamed(s.Image); err != nil && !bareID.MatchString(s.Image) {
+		if _, err := reference.ParseNormalizedNamed(s.Image); err != nil && !bareID().MatchString(s.Image) {
 			return &fault{path: []string{"image"}, what: fmt.Sprintf("%q is no image: %v", s.Image, err), fix: "write [registry/]name[:tag]"}
 		}
 	}
-	if s.Restart != "" && !restartPolicy.MatchString(s.Restart) {
+	if s.Restart != "" && !restartPolicy().MatchString(s.Restart) {
 		return &fault{path: []string{"restart"}, what: fmt.Sprintf("%q is no restart policy", s.Restart), fix: `use "no", always, unless-stopped, on-failure or on-failure:N`}
 	}
 	return nil
 }
 
 var (
-	restartPolicy = regexp.MustCompile(`^(no|always|unless-stopped|on-failure(:\d+)?)$`)
-	bareID        = regexp.MustCompile(`^(sha256:)?[0-9a-f]{64}$`)
+	restartPolicy = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(no|always|unless-stopped|on-failure(:\d+)?)$`) })
+	bareID        = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(sha256:)?[0-9a-f]{64}$`) })
 )
 
 func checkBuild(p *types.Project, s *types.ServiceConfig) *fault {

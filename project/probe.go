@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/compose-spec/compose-go/v2/types"
 )
@@ -123,7 +124,7 @@ func loopback(host string) bool {
 }
 
 // headerName is a token of RFC 9110, section 5.6.2.
-var headerName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+var headerName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$") })
 
 // set reads one key of the long form.
 func (p *HTTPProbe) set(key string, value any) error {
@@ -146,7 +147,7 @@ func (p *HTTPProbe) set(key string, value any) error {
 		p.Headers = map[string]string{}
 		for name, v := range headers {
 			text := fmt.Sprint(v)
-			if !headerName.MatchString(name) || strings.ContainsAny(text, "\r\n\x00") {
+			if !headerName().MatchString(name) || strings.ContainsAny(text, "\r\n\x00") {
 				return fault("correct its name or value", "%q: %q is no header", name, text)
 			}
 			p.Headers[name] = text

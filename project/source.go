@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -113,22 +114,24 @@ func tooLarge(path string) error {
 // Where the parser's messages say what they are about: "at L2.C3-L4.C4", of which
 // the end is where it gave up, or "line 4".
 var (
-	yamlSpan   = regexp.MustCompile(`\bL(\d+)\.C\d+(?:-L(\d+)\.C\d+)?`)
-	yamlLine   = regexp.MustCompile(`\bline (\d+)`)
-	yamlPrefix = regexp.MustCompile(`^(?:yaml: )?go-yaml load error in \w+(?: \(while ([^)]*)\))? at [^:]*: `)
+	yamlSpan   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\bL(\d+)\.C\d+(?:-L(\d+)\.C\d+)?`) })
+	yamlLine   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\bline (\d+)`) })
+	yamlPrefix = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^(?:yaml: )?go-yaml load error in \w+(?: \(while ([^)]*)\))? at [^:]*: `)
+	})
 )
 
 // syntaxError names the line that the parser complains about.
 func syntaxError(path string, err error) error {
 	msg := oneLine(err.Error())
 	e := &Error{File: path, Fix: "correct the YAML: indent with spaces only, and quote values with special characters", err: err}
-	if m := yamlSpan.FindStringSubmatch(msg); m != nil {
+	if m := yamlSpan().FindStringSubmatch(msg); m != nil {
 		e.Line, _ = strconv.Atoi(cmp.Or(m[2], m[1]))
-	} else if m := yamlLine.FindStringSubmatch(msg); m != nil {
+	} else if m := yamlLine().FindStringSubmatch(msg); m != nil {
 		e.Line, _ = strconv.Atoi(m[1])
 	}
-	what := yamlPrefix.ReplaceAllString(msg, "")
-	if m := yamlPrefix.FindStringSubmatch(msg); m != nil && m[1] != "" {
+	what := yamlPrefix().ReplaceAllString(msg, "")
+	if m := yamlPrefix().FindStringSubmatch(msg); m != nil && m[1] != "" {
 		what += ", " + m[1]
 	}
 	e.What = "this is not valid YAML: " + strings.TrimPrefix(what, "yaml: ")

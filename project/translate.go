@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/compose-spec/compose-go/v2/template"
 	"github.com/compose-spec/compose-go/v2/types"
@@ -15,16 +16,22 @@ import (
 
 // Shapes of the loader's messages.
 var (
-	validating   = regexp.MustCompile(`^validating (.+?): (.+)$`)
-	parsing      = regexp.MustCompile(`^failed to parse (.+?): (.+)$`)
-	unknownKey   = regexp.MustCompile(`^(\S*) additional properties (.+) not allowed$`)
-	falseSchema  = regexp.MustCompile(`^(\S+)\.([^.\s]+) false schema$`)
-	decoding     = regexp.MustCompile(`^'(services|jobs|networks|volumes)\[(.+?)\](\S*?)' (.+)$`)
-	casting      = regexp.MustCompile(`failed to cast to expected type: (?:strconv\.\w+: parsing (".*"): .*|invalid boolean: (.*))$`)
-	modelPath    = regexp.MustCompile(`\b(services|networks|volumes|secrets|configs|jobs|models|include|name)((?:\.[\w\[\]/@~-]+)*)`)
-	quotedFirst  = regexp.MustCompile(`'([^']+)'`)
-	serviceNamed = regexp.MustCompile(`service "([^"]+)"`)
-	listIndex    = regexp.MustCompile(`\[(\d+)\]`)
+	validating  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^validating (.+?): (.+)$`) })
+	parsing     = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^failed to parse (.+?): (.+)$`) })
+	unknownKey  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(\S*) additional properties (.+) not allowed$`) })
+	falseSchema = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(\S+)\.([^.\s]+) false schema$`) })
+	decoding    = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^'(services|jobs|networks|volumes)\[(.+?)\](\S*?)' (.+)$`)
+	})
+	casting = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`failed to cast to expected type: (?:strconv\.\w+: parsing (".*"): .*|invalid boolean: (.*))$`)
+	})
+	modelPath = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`\b(services|networks|volumes|secrets|configs|jobs|models|include|name)((?:\.[\w\[\]/@~-]+)*)`)
+	})
+	quotedFirst  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`'([^']+)'`) })
+	serviceNamed = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`service "([^"]+)"`) })
+	listIndex    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\[(\d+)\]`) })
 )
 
 // renamedKeys are service keys of the first file format that the schema refuses.
@@ -41,10 +48,10 @@ func (in *input) translate(err error) error {
 	}
 	msg := firstOf(err).Error()
 	e := &Error{err: err}
-	if m := parsing.FindStringSubmatch(msg); m != nil {
+	if m := parsing().FindStringSubmatch(msg); m != nil {
 		return syntaxError(m[1], errors.New(m[2]))
 	}
-	if m := validating.FindStringSubmatch(msg); m != nil {
+	if m := validating().FindStringSubmatch(msg); m != nil {
 		e.File, msg = m[1], m[2]
 	}
 	msg = normalise(msg)
@@ -64,7 +71,7 @@ func (in *input) translate(err error) error {
 		e.File, e.What, e.Fix = in.mainFile(), "this is no compose file: its top level is not a mapping", "begin it with `services:`"
 	default:
 		e.What = msg
-		if m := casting.FindStringSubmatch(msg); m != nil {
+		if m := casting().FindStringSubmatch(msg); m != nil {
 			e.What = strings.Join(errorPath(msg), ".") + " is " + cmp.Or(m[1], strconv.Quote(m[2])) + ", which is not of the right type"
 		}
 		e.Fix = "correct the value"
@@ -79,10 +86,10 @@ func (in *input) translate(err error) error {
 // normalise brings the shapes of the loader's messages to the one of schema errors:
 // a path, a space, what is wrong.
 func normalise(msg string) string {
-	if m := falseSchema.FindStringSubmatch(msg); m != nil {
+	if m := falseSchema().FindStringSubmatch(msg); m != nil {
 		return m[1] + " additional properties '" + m[2] + "' not allowed"
 	}
-	if m := decoding.FindStringSubmatch(msg); m != nil {
+	if m := decoding().FindStringSubmatch(msg); m != nil {
 		return m[1] + "." + m[2] + m[3] + " " + m[4]
 	}
 	return msg
@@ -146,12 +153,12 @@ func explainVariable(e *Error, err error) bool {
 
 // explainKey handles keys that the schema does not know.
 func explainKey(e *Error, msg string) bool {
-	m := unknownKey.FindStringSubmatch(msg)
+	m := unknownKey().FindStringSubmatch(msg)
 	if m == nil {
 		return false
 	}
 	key := m[2]
-	if q := quotedFirst.FindStringSubmatch(key); q != nil {
+	if q := quotedFirst().FindStringSubmatch(key); q != nil {
 		key = q[1]
 	}
 	if element, ok := strings.CutSuffix(m[1], "s"); ok && !strings.Contains(m[1], ".") {
@@ -193,21 +200,21 @@ func (in *input) locateError(e *Error, msg string) {
 
 // errorPath finds the path in the model that a message names; nil without one.
 func errorPath(msg string) []string {
-	if m := modelPath.FindStringSubmatch(msg); m != nil && (m[2] != "" || strings.HasPrefix(msg, m[1])) {
-		path := strings.Split(listIndex.ReplaceAllString(m[1]+m[2], ".$1"), ".")
-		if k := unknownKey.FindStringSubmatch(msg); k != nil {
-			if q := quotedFirst.FindStringSubmatch(k[2]); q != nil {
+	if m := modelPath().FindStringSubmatch(msg); m != nil && (m[2] != "" || strings.HasPrefix(msg, m[1])) {
+		path := strings.Split(listIndex().ReplaceAllString(m[1]+m[2], ".$1"), ".")
+		if k := unknownKey().FindStringSubmatch(msg); k != nil {
+			if q := quotedFirst().FindStringSubmatch(k[2]); q != nil {
 				path = append(path, q[1])
 			}
 		}
 		return path
 	}
-	if k := unknownKey.FindStringSubmatch(msg); k != nil {
-		if q := quotedFirst.FindStringSubmatch(k[2]); q != nil {
+	if k := unknownKey().FindStringSubmatch(msg); k != nil {
+		if q := quotedFirst().FindStringSubmatch(k[2]); q != nil {
 			return []string{q[1]}
 		}
 	}
-	if m := serviceNamed.FindStringSubmatch(msg); m != nil {
+	if m := serviceNamed().FindStringSubmatch(msg); m != nil {
 		return []string{"services", m[1]}
 	}
 	return nil

@@ -3,13 +3,14 @@ package project
 import (
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
 // driveSpec is the beginning of a short volume that the loader takes for a path on a
 // Windows drive: "v:/data".
-var driveSpec = regexp.MustCompile(`^([a-zA-Z]):(/.*)$`)
+var driveSpec = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([a-zA-Z]):(/.*)$`) })
 
 // keepLinuxVolumes undoes the loader's reading of `v:/data` as a Windows path: here
 // it is the volume v mounted on /data. What the loader makes of the string depends on
@@ -26,11 +27,11 @@ func keepLinuxVolumes(p *types.Project) {
 }
 
 func keepLinuxVolume(v *types.ServiceVolumeConfig) {
-	if m := driveSpec.FindStringSubmatch(v.Target); m != nil && v.Source == "" && v.Type == types.VolumeTypeVolume {
+	if m := driveSpec().FindStringSubmatch(v.Target); m != nil && v.Source == "" && v.Type == types.VolumeTypeVolume {
 		v.Source, v.Target = m[1], m[2]
 		return
 	}
-	m := driveSpec.FindStringSubmatch(v.Source)
+	m := driveSpec().FindStringSubmatch(v.Source)
 	if m == nil || v.Type != types.VolumeTypeBind || strings.HasPrefix(v.Target, "/") {
 		return
 	}

@@ -90,7 +90,7 @@ type Container struct {
 // Load finds a container again after a restart of the engine, from its state
 // file, pid and start time. The error is ErrNoContainer when there is none.
 func (r *Runtime) Load(id string) (*Container, error) {
-	if !validID.MatchString(id) {
+	if !validID().MatchString(id) {
 		return nil, fmt.Errorf("container %q: %w", id, ErrNoContainer)
 	}
 	c := &Container{rt: r, id: id, madeCgroup: true}

@@ -42,7 +42,7 @@ func (c *Container) Exec(ctx context.Context, execID string, p *specs.Process, s
 }
 
 func (c *Container) exec(ctx context.Context, execID string, p *specs.Process, stdio Stdio) (*Process, error) {
-	if !validID.MatchString(execID) {
+	if !validID().MatchString(execID) {
 		return nil, fmt.Errorf("exec ID %q: invalid", execID)
 	}
 	cfg, err := c.execConfig(p)

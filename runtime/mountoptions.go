@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -84,7 +85,7 @@ const OptionSubpath = "subpath="
 
 // foreignRoot is a path in the root of another process. The kernel binds nothing of
 // another mount namespace than the caller's: init takes it from inside of that one.
-var foreignRoot = regexp.MustCompile(`^(/proc/[0-9]+)/root(/.+)$`)
+var foreignRoot = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(/proc/[0-9]+)/root(/.+)$`) })
 
 // wireMount translates an OCI mount. A bind has no type on the wire.
 func wireMount(m specs.Mount) (wire.Mount, error) {
@@ -128,7 +129,7 @@ func wireMount(m specs.Mount) (wire.Mount, error) {
 	if w.Source == "" {
 		w.Source = m.Type
 	}
-	if f := foreignRoot.FindStringSubmatch(m.Source); w.Type == "" && f != nil {
+	if f := foreignRoot().FindStringSubmatch(m.Source); w.Type == "" && f != nil {
 		w.Namespace, w.Source = f[1]+"/ns/mnt", f[2]
 	}
 	w.Data = strings.Join(data, ",")

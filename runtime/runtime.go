@@ -124,7 +124,7 @@ func (r *Runtime) List() ([]string, error) {
 	}
 	var ids []string
 	for _, e := range entries {
-		if e.IsDir() && validID.MatchString(e.Name()) {
+		if e.IsDir() && validID().MatchString(e.Name()) {
 			ids = append(ids, e.Name())
 		}
 	}
@@ -241,11 +241,11 @@ func (r *Runtime) dir(id string) string       { return filepath.Join(r.cfg.Dir, 
 func (r *Runtime) stateFile(id string) string { return filepath.Join(r.dir(id), "state.json") }
 
 // validID is what a container may be called: it names folders and cgroups.
-var validID = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
+var validID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`) })
 
 // makeDir makes a container's state folder, which claims its ID.
 func (r *Runtime) makeDir(id string) error {
-	if !validID.MatchString(id) {
+	if !validID().MatchString(id) {
 		return fmt.Errorf("container ID %q: invalid", id)
 	}
 	err := os.Mkdir(r.dir(id), 0o700)

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -12,7 +13,7 @@ import (
 )
 
 // sysctlName is what a key may look like: parts of words, never a path upwards.
-var sysctlName = regexp.MustCompile(`^[a-zA-Z0-9_-]+([./][a-zA-Z0-9_:@-]+)+$`)
+var sysctlName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9_-]+([./][a-zA-Z0-9_:@-]+)+$`) })
 
 // ipcSysctls are those of an ipc namespace beside fs.mqueue.*
 var ipcSysctls = []string{
@@ -23,7 +24,7 @@ var ipcSysctls = []string{
 // CheckSysctl refuses a setting that is not of a namespace of the container's own, with runc's rules
 // (libcontainer/configs/validate, sysctl).
 func CheckSysctl(s *specs.Spec, key, value string) error {
-	if !sysctlName.MatchString(key) || strings.ContainsAny(value, "\n\x00") {
+	if !sysctlName().MatchString(key) || strings.ContainsAny(value, "\n\x00") {
 		return fmt.Errorf("sysctl %q=%q: malformed", key, value)
 	}
 	name := strings.ReplaceAll(key, "/", ".")

@@ -91,10 +91,10 @@ func Open(dir string) (*Store, error) {
 }
 
 // validName is docker's rule; a leading dot is ours alone.
-var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
+var validName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`) })
 
 func checkName(name string) error {
-	if len(name) > 255 || !validName.MatchString(name) {
+	if len(name) > 255 || !validName().MatchString(name) {
 		return fmt.Errorf("%w: name %q: use two or more letters, digits, '_', '.' or '-', the first a letter or digit; "+
 			"a folder of the host is given as an absolute path", ErrInvalid, name)
 	}

@@ -152,7 +152,7 @@ func (l *listing) find(ref string) (*Image, error) {
 			return image, nil
 		}
 	}
-	if idPattern.MatchString(ref) {
+	if idPattern().MatchString(ref) {
 		return l.findID(ref)
 	}
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
@@ -14,7 +15,7 @@ import (
 const danglingPrefix = "dangling@"
 
 // idPattern is what people may write for an image ID or a prefix of one.
-var idPattern = regexp.MustCompile(`^(sha256:)?[0-9a-f]{1,64}$`)
+var idPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(sha256:)?[0-9a-f]{1,64}$`) })
 
 // Normalize turns a name as people write it into its full form: "nginx" becomes
 // "docker.io/library/nginx:latest". A digest makes the tag irrelevant, as in

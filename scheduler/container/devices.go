@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -93,11 +94,11 @@ func (c *Config) inject(s *specs.Spec) error {
 }
 
 // deviceRuleForm is docker's (moby, pkg/oci, AppendDevicePermissionsFromCgroupRules).
-var deviceRuleForm = regexp.MustCompile(`^([acb]) ([0-9]+|\*):([0-9]+|\*) ([rwm]{1,3})$`)
+var deviceRuleForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([acb]) ([0-9]+|\*):([0-9]+|\*) ([rwm]{1,3})$`) })
 
 // deviceRule reads a rule as in "c 13:* rmw" (devices.allow of cgroup v1).
 func deviceRule(text string) (specs.LinuxDeviceCgroup, error) {
-	m := deviceRuleForm.FindStringSubmatch(strings.TrimSpace(text))
+	m := deviceRuleForm().FindStringSubmatch(strings.TrimSpace(text))
 	if m == nil {
 		return specs.LinuxDeviceCgroup{}, fmt.Errorf("%q is not of the form \"c 13:* rwm\"", text)
 	}
