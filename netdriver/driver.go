@@ -8,6 +8,8 @@
 //	tv<inst><8 hex>   the host's end of the link of a container to a network
 //	TUTTI-<INST>-…    the chains of the firewall, drawn in package portmap
 //
+// An interface that the user names (a bridge, the VLAN of a parent) is marked as ours by its alias, "tutti <inst> <network>".
+//
 // Disk remembers networks alone. What containers have is told by the engine in [Driver.Restore];
 // links of this instance that nobody claims then are removed.
 //
@@ -46,6 +48,13 @@ type Config struct {
 	StateDir string // what is remembered of networks
 	Instance string // 4 lower case hex digits: the engine's, in every name
 	HostDir  string // shared by all engines of the host; empty: below /run/tutti-net, by the host's namespace
+
+	// PoolsFile is a JSON file whose default-address-pools are what subnets are chosen from. It need not exist, and it is read
+	// whenever a subnet is chosen. Empty: the defaults of package ipam.
+	PoolsFile string
+	// Namespace opens the network namespace of a container that lives, which the driver closes. It is asked on [Driver.Restore]
+	// about containers on networks of macvlan and ipvlan, whose links are in that namespace alone. Nil: none is found.
+	Namespace func(containerID string) (*netns.NS, error)
 
 	// Host is the namespace that has the bridges, rules and port sockets. Nil is the process's own.
 	Host *netns.NS

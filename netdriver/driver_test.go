@@ -56,8 +56,8 @@ func traffic(l *lab) {
 		l.reaches("same network, other way", api.ns, p, web.ip(0)+":80", "web", api.ip(0))
 		l.reaches("second network", api.ns, p, db.ip(0)+":80", "db", api.ip(1))
 		l.reaches("internal network", guard.ns, p, safe.ip(0)+":80", "safe", guard.ip(0))
-		l.reaches("a container from its host", l.host, p, db.ip(0)+":80", "db", back.Gateway.String())
-		l.reaches("the host", web.ns, p, front.Gateway.String()+":99", "host", web.ip(0))
+		l.reaches("a container from its host", l.host, p, db.ip(0)+":80", "db", back.Gateway(true).String())
+		l.reaches("the host", web.ns, p, front.Gateway(true).String()+":99", "host", web.ip(0))
 
 		l.blocked("other network", web.ns, p, db.ip(0)+":80")
 		l.blocked("other network, other way", db.ns, p, web.ip(0)+":80")
@@ -71,13 +71,13 @@ func traffic(l *lab) {
 
 		l.reaches("port from outside", l.outside, p, hostIP+":8080", "web", outsideIP)
 		l.reaches("port from the host", l.host, p, hostIP+":8080", "web", hostIP)
-		l.reaches("port from localhost", l.host, p, "127.0.0.1:8080", "web", front.Gateway.String())
-		l.reaches("port from localhost, IPv6", l.host, p, "[::1]:8080", "web", front.Gateway.String())
-		l.reaches("port from outside, IPv6", l.outside, p, "[2001:db8::1]:8080", "web", front.Gateway.String())
-		l.reaches("own port", web.ns, p, hostIP+":8080", "web", front.Gateway.String())
+		l.reaches("port from localhost", l.host, p, "127.0.0.1:8080", "web", front.Gateway(true).String())
+		l.reaches("port from localhost, IPv6", l.host, p, "[::1]:8080", "web", front.Gateway(true).String())
+		l.reaches("port from outside, IPv6", l.outside, p, "[2001:db8::1]:8080", "web", front.Gateway(true).String())
+		l.reaches("own port", web.ns, p, hostIP+":8080", "web", front.Gateway(true).String())
 		l.reaches("port of a neighbour", api.ns, p, hostIP+":8080", "web", "")
 		l.reaches("port of another network", db.ns, p, hostIP+":8080", "web", "")
-		l.blocked("port from an internal network", safe.ns, p, cell.Gateway.String()+":8080")
+		l.blocked("port from an internal network", safe.ns, p, cell.Gateway(true).String()+":8080")
 	}
 
 	for _, b := range []*box{web, api, db, safe, guard} {

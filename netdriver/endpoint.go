@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 
@@ -19,6 +20,8 @@ type endpoint struct {
 	Endpoint
 	network *network
 	sysctls []interfaceSysctl
+	key     string    // of what nobody else can have until it is gone; the name of HostInterface, if there is one
+	ns      *netns.NS // where the link is, if there is no HostInterface
 }
 
 // Attach links the container whose namespace is given to networks, brings its loopback
@@ -34,9 +37,13 @@ func (d *Driver) Attach(ctx context.Context, containerID string, ns *netns.NS, s
 	var result []Endpoint
 	var made []*endpoint
 	split := slices.ContainsFunc(specs, func(s EndpointSpec) bool { return s.DefaultRoute6 })
+	var wanted []string
+	for _, spec := range specs {
+		wanted = append(wanted, spec.interfaceName())
+	}
 	for _, spec := range specs {
 		spec.DefaultRoute6 = spec.DefaultRoute6 || spec.DefaultRoute && !split
-		e, isNew, err := d.reserve(ctx, containerID, spec)
+		e, isNew, err := d.reserve(ctx, containerID, spec, wanted)
 		if err == nil && isNew {
 			made = append(made, e)
 			err = d.wire(e, in)
@@ -77,6 +84,7 @@ func (d *Driver) remove(containerID string, which func(*endpoint) bool) {
 		return
 	}
 	var links []string
+	var children []childLink
 	var going []*endpoint
 	c.endpoints = slices.DeleteFunc(c.endpoints, func(e *endpoint) bool {
 		if !which(e) {
@@ -86,7 +94,11 @@ func (d *Driver) remove(containerID string, which func(*endpoint) bool) {
 		for _, name := range e.names() {
 			e.network.leaving[name] = gone
 		}
-		links, going = append(links, e.HostInterface), append(going, e)
+		if going = append(going, e); e.HostInterface != "" {
+			links = append(links, e.HostInterface)
+		} else if e.ns != nil {
+			children = append(children, childLink{e.ns, e.Interface})
+		}
 		return true
 	})
 	ports := d.dropBindings(c, func(b *binding) bool {
@@ -100,7 +112,7 @@ func (d *Driver) remove(containerID string, which func(*endpoint) bool) {
 		return
 	}
 	d.keepOnly(containerID, ports)
-	d.bin.put(waste{links: links, rules: len(ports) > 0, done: func() {
+	d.bin.put(waste{links: links, children: children, rules: len(ports) > 0, done: func() {
 		d.closeBindings(ports)
 		d.release(going)
 	}})
@@ -115,7 +127,8 @@ func (d *Driver) release(gone []*endpoint) {
 			p.Release(e.IPv4.Addr())
 			p.Release(e.IPv6.Addr())
 		}
-		close(e.network.leaving[e.HostInterface])
+		e.network.links--
+		close(e.network.leaving[e.key])
 		for _, name := range e.names() {
 			delete(e.network.leaving, name)
 		}
@@ -124,22 +137,26 @@ func (d *Driver) release(gone []*endpoint) {
 
 // names returns everything of the endpoint that nobody else can have meanwhile.
 func (e *endpoint) names() []string {
-	names := []string{e.HostInterface, e.IPv4.Addr().String()}
-	if e.IPv6.IsValid() {
-		names = append(names, e.IPv6.Addr().String())
+	names := []string{e.key}
+	for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
+		if p.IsValid() {
+			names = append(names, p.Addr().String())
+		}
 	}
 	return names
 }
 
-func (e *endpoint) has(a netip.Addr) bool { return a == e.IPv4.Addr() || a == e.IPv6.Addr() }
+func (e *endpoint) has(a netip.Addr) bool {
+	return a.IsValid() && (a == e.IPv4.Addr() || a == e.IPv6.Addr())
+}
 
 // reserve enters the endpoint of a container in a network, with addresses and names chosen,
 // or returns the one there is. It waits for what the same container had there before to be
 // gone.
-func (d *Driver) reserve(ctx context.Context, containerID string, spec EndpointSpec) (*endpoint, bool, error) {
+func (d *Driver) reserve(ctx context.Context, containerID string, spec EndpointSpec, wanted []string) (*endpoint, bool, error) {
 	for {
 		d.mu.Lock()
-		e, isNew, leaving, err := d.tryReserve(containerID, spec)
+		e, isNew, leaving, err := d.tryReserve(containerID, spec, wanted)
 		d.mu.Unlock()
 		if leaving == nil {
 			return e, isNew, err
@@ -153,7 +170,7 @@ func (d *Driver) reserve(ctx context.Context, containerID string, spec EndpointS
 }
 
 // tryReserve does what reserve does, or returns what it has to wait for. d.mu is held.
-func (d *Driver) tryReserve(containerID string, spec EndpointSpec) (e *endpoint, isNew bool, leaving chan struct{}, err error) {
+func (d *Driver) tryReserve(containerID string, spec EndpointSpec, wanted []string) (e *endpoint, isNew bool, leaving chan struct{}, err error) {
 	n := d.networks[spec.NetworkID]
 	if n == nil || n.gone != nil {
 		return nil, false, nil, ErrNetworkNotFound
@@ -171,30 +188,41 @@ func (d *Driver) tryReserve(containerID string, spec EndpointSpec) (e *endpoint,
 		}
 	}
 	e = &endpoint{network: n, Endpoint: Endpoint{
-		NetworkID: n.ID, ContainerID: containerID, Name: spec.Name, Interface: c.freeInterface(spec.interfaceName()),
-		HostInterface: d.linkName(containerID, n.ID), MAC: spec.MAC, DefaultRoute: spec.DefaultRoute && !n.Internal,
-		DefaultRoute6: spec.DefaultRoute6 && !n.Internal, LinkLocal: linkLocal(spec.LinkLocal),
-	}}
+		NetworkID: n.ID, ContainerID: containerID, Name: spec.Name, Interface: c.freeInterface(spec.interfaceName(), n.opt.prefix, wanted),
+		MAC: spec.MAC, DefaultRoute: spec.DefaultRoute && !n.Internal, DefaultRoute6: spec.DefaultRoute6 && !n.Internal, LinkLocal: linkLocal(spec.LinkLocal),
+	}, key: d.linkName(containerID, n.ID)}
+	if n.Bridged() {
+		e.HostInterface = e.key
+	}
 	if e.sysctls, err = spec.sysctls(); err != nil {
 		return nil, false, nil, err
 	}
-	if leaving := n.leavingOf(e.HostInterface, spec); leaving != nil {
-		return nil, false, leaving, nil
+	leaving, err = n.admits(e.key, spec)
+	if leaving != nil || err != nil {
+		return nil, false, leaving, err
 	}
 	if err := n.chooseAddresses(e, spec); err != nil {
 		return nil, false, nil, d.withOwner(err, spec)
 	}
-	if e.MAC == nil {
+	n.links++
+	switch {
+	case e.MAC != nil:
+	case e.IPv4.IsValid():
 		e.MAC = macOf(e.IPv4.Addr())
+	default:
+		e.MAC = macFrom(spec.Name + "/" + n.ID)
 	}
 	c.endpoints = append(c.endpoints, e)
 	d.containers[containerID] = c
 	return e, true, nil, nil
 }
 
-// leavingOf returns the sign of what has to be gone before the endpoint can be made.
-func (n *network) leavingOf(link string, spec EndpointSpec) chan struct{} {
-	names := []string{link, spec.IPv4.String(), spec.IPv6.String()}
+// admits tells why the endpoint can never be made, or returns the sign of what has to be gone before it can.
+func (n *network) admits(key string, spec EndpointSpec) (leaving chan struct{}, err error) {
+	if len(spec.MAC) > 0 && (n.Driver == driverIPvlan || n.opt.mode == "passthru") {
+		return nil, fmt.Errorf("%w: mac_address: with %s containers have the address of the parent", ErrInvalid, n.Driver)
+	}
+	names := []string{key, spec.IPv4.String(), spec.IPv6.String()}
 	for _, p := range n.pools {
 		if a, ok := p.Last(spec.Name); ok {
 			names = append(names, a.String())
@@ -202,45 +230,35 @@ func (n *network) leavingOf(link string, spec EndpointSpec) chan struct{} {
 	}
 	for _, name := range names {
 		if gone := n.leaving[name]; gone != nil {
-			return gone
+			return gone, nil
 		}
 	}
-	return nil
+	if n.links < n.maxLinks() {
+		return nil, nil
+	}
+	for _, gone := range n.leaving { // there will be room
+		return gone, nil
+	}
+	return nil, n.full()
 }
 
-// chooseAddresses takes an address of every pool, or none.
-func (n *network) chooseAddresses(e *endpoint, spec EndpointSpec) error {
-	if _, six := families(n.Subnets); spec.IPv6.IsValid() && !six.IsValid() {
-		return fmt.Errorf("%w: %s is asked for, but the network has no IPv6", ErrInvalid, spec.IPv6)
+// maxLinks is how many containers the network can have.
+func (n *network) maxLinks() int {
+	switch {
+	case n.Bridged():
+		return maxPorts
+	case n.opt.mode == "passthru":
+		return 1
+	default:
+		return math.MaxInt
 	}
-	for _, p := range n.pools {
-		four := p.Subnet().Addr().Is4()
-		addr := spec.IPv6
-		if four {
-			addr = spec.IPv4
-		}
-		var err error
-		if addr.IsValid() {
-			err = p.Take(addr, spec.Name)
-		} else {
-			addr, err = p.Next(spec.Name)
-		}
-		if err != nil {
-			for _, p := range n.pools {
-				p.Release(e.IPv4.Addr())
-			}
-			return err
-		}
-		if four {
-			e.IPv4 = netip.PrefixFrom(addr, p.Subnet().Bits())
-		} else {
-			e.IPv6 = netip.PrefixFrom(addr, p.Subnet().Bits())
-		}
+}
+
+func (n *network) full() error {
+	if n.Bridged() {
+		return fmt.Errorf("%w: a Linux bridge connects %d containers at most; use a second network", ErrNetworkFull, maxPorts)
 	}
-	if !n.Internal {
-		e.Gateway, e.Gateway6 = n.Gateway, n.Gateway6
-	}
-	return nil
+	return fmt.Errorf("%w: passthru gives the parent %s to one container", ErrNetworkFull, n.Bridge)
 }
 
 // withOwner adds to an [ipam.ErrTaken] which container has the address.
@@ -258,11 +276,15 @@ func (d *Driver) withOwner(err error, spec EndpointSpec) error {
 	return err
 }
 
-// freeInterface returns the wanted name or the first ethN that the container does not have.
-func (c *container) freeInterface(wanted string) string {
-	name := wanted
-	for i := 0; name == "" || wanted == "" && slices.ContainsFunc(c.endpoints, func(e *endpoint) bool { return e.Interface == name }); i++ {
-		name = fmt.Sprintf("eth%d", i)
+// freeInterface returns the wanted name or the first of the prefix, eth by default, that the container neither has nor gets
+// by wish.
+func (c *container) freeInterface(wish, prefix string, wanted []string) string {
+	name := wish
+	for i := 0; name == ""; i++ {
+		name = fmt.Sprint(cmp.Or(prefix, "eth"), i)
+		if slices.Contains(wanted, name) || slices.ContainsFunc(c.endpoints, func(e *endpoint) bool { return e.Interface == name }) {
+			name = ""
+		}
 	}
 	return name
 }

@@ -23,10 +23,6 @@ type interfaceSysctl struct{ dir, name, value string }
 // sysctlPattern is what a setting of an interface is called: net.<protocol>.<group>.IFNAME.<name>.
 var sysctlPattern = regexp.MustCompile(`^net[./](ipv4|ipv6|mpls)[./](conf|neigh)[./]IFNAME[./]([a-z0-9_]+)$`)
 
-// interfacePattern is what the kernel takes for the name of an interface (dev_valid_name in net/core/dev.c), without what
-// would have a meaning elsewhere.
-var interfacePattern = regexp.MustCompile(`^[^\s/:%]{1,15}$`)
-
 // CheckEndpoint finds what is wrong with a specification as far as it does not depend on its network: [ErrInvalid].
 func CheckEndpoint(s EndpointSpec) error {
 	if _, err := s.sysctls(); err != nil {
@@ -37,8 +33,8 @@ func CheckEndpoint(s EndpointSpec) error {
 			return fmt.Errorf("%w: driver option %s of an endpoint is not supported: there are %s and %s", ErrInvalid, key, OptionSysctls, OptionInterface)
 		}
 	}
-	if name := s.interfaceName(); name != "" && (!interfacePattern.MatchString(name) || name == "lo" || strings.Trim(name, ".") == "") {
-		return fmt.Errorf("%w: %q is no name for an interface: use up to 15 characters without blanks, slashes and colons", ErrInvalid, name)
+	if name := s.interfaceName(); name != "" && (checkInterface(name) != nil || name == "lo") {
+		return fmt.Errorf("%w: %q is no name for an interface: use up to %d characters without blanks, slashes and colons", ErrInvalid, name, maxInterface)
 	}
 	for _, a := range s.LinkLocal {
 		if !a.IsLinkLocalUnicast() {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,6 +28,15 @@ type ledger struct {
 	Sysctls  map[string]string `json:"sysctls,omitempty"` // name below /proc/sys/net → value
 	Firewall portmap.Baseline  `json:"firewall"`
 	Bridges  []string          `json:"bridges,omitempty"` // of others
+	// Adopted are bridges of others that networks use, by their names.
+	Adopted map[string]adoption `json:"adopted,omitempty"`
+}
+
+// adoption is a bridge of the user's, as it was found.
+type adoption struct {
+	Instance  string         `json:"instance"` // whose network uses it
+	Addresses []netip.Prefix `json:"addresses,omitempty"`
+	Down      bool           `json:"down,omitempty"`
 }
 
 // lock waits for the lock of the host and returns what gives it back.
@@ -92,6 +102,23 @@ func (h *hostState) set(l *ledger, name, value string, along ...string) error {
 			return err
 		}
 		return setSysctl(name, value)
+	})
+}
+
+// setBack puts some sysctls back. Those of interfaces that are gone, or that were not changed, are no error.
+func (h *hostState) setBack(l *ledger, names ...string) error {
+	return h.ns.Do(func() error {
+		for _, name := range names {
+			value, changed := l.Sysctls[name]
+			if !changed {
+				continue
+			}
+			if err := setSysctl(name, value); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+			delete(l.Sysctls, name)
+		}
+		return nil
 	})
 }
 

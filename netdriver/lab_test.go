@@ -190,6 +190,15 @@ func (l *lab) crash(d *Driver) {
 	d.route.Close()
 }
 
+// pools are subnets without anything else.
+func pools(subnets ...string) []Pool {
+	var all []Pool
+	for _, s := range subnets {
+		all = append(all, Pool{Subnet: netip.MustParsePrefix(s)})
+	}
+	return all
+}
+
 // network makes a network named after its id.
 func (l *lab) network(d *Driver, name string, change func(*NetworkSpec)) Network {
 	l.t.Helper()

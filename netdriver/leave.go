@@ -7,31 +7,40 @@ import (
 )
 
 // prepareHost remembers how the host is and lets it forward. The host's lock is held.
-func (d *Driver) prepareHost(six bool) error {
+func (d *Driver) prepareHost(four, six bool) error {
 	l, err := d.host.read()
 	if err != nil {
 		return err
 	}
-	if l.Firewall == nil {
-		if l.Firewall, err = d.firewall.Survey(); err != nil {
-			return err
-		}
-		_, bridges, err := d.linkNames()
-		if err != nil {
-			return err
-		}
-		l.Bridges = foreignBridges(bridges)
-		if err := d.host.write(l); err != nil {
-			return err
-		}
-	}
-	if err := d.host.forward4(l); err != nil {
+	if err := d.survey(l); err != nil {
 		return err
+	}
+	if four {
+		if err := d.host.forward4(l); err != nil {
+			return err
+		}
 	}
 	if six {
 		return d.host.forward6(l)
 	}
 	return nil
+}
+
+// survey enters in the ledger how the host is, before anything is changed. The host's lock is held.
+func (d *Driver) survey(l *ledger) error {
+	if l.Firewall != nil {
+		return nil
+	}
+	var err error
+	if l.Firewall, err = d.firewall.Survey(); err != nil {
+		return err
+	}
+	links, err := d.links()
+	if err != nil {
+		return err
+	}
+	l.Bridges = foreignBridges(links)
+	return d.host.write(l)
 }
 
 // leaveHost puts the host back as it was found if no engine has a network on it any more.
@@ -41,21 +50,19 @@ func (d *Driver) leaveHost() error {
 		return err
 	}
 	defer unlock()
-	d.mu.Lock()
-	mine := len(d.networks)
-	d.mu.Unlock()
-	if mine > 0 || !d.host.touched() {
+	if d.hasBridges() || !d.host.touched() {
 		return nil
 	}
-	names, bridges, err := d.linkNames()
-	if err != nil || slices.ContainsFunc(names, bridgePattern.MatchString) {
+	links, err := d.links()
+	if err != nil || slices.ContainsFunc(links, func(l hostLink) bool { return l.isOf("") && l.bridge }) {
 		return err // with another engine's bridge it is the other that will do it
 	}
 	l, err := d.host.read()
-	if err != nil {
-		return err
+	if err != nil || len(l.Adopted) > 0 {
+		return err // the same
 	}
-	came := slices.ContainsFunc(foreignBridges(bridges), func(b string) bool { return !slices.Contains(l.Bridges, b) })
+	bridges := foreignBridges(links)
+	came := slices.ContainsFunc(bridges, func(b string) bool { return !slices.Contains(l.Bridges, b) })
 	if came && len(l.Sysctls) > 0 {
 		// Docker, say, found that the host forwards already and relies on it now.
 		d.log.Info("forwarding stays on: somebody else has made a bridge meanwhile", "bridges", bridges)
@@ -66,7 +73,14 @@ func (d *Driver) leaveHost() error {
 
 var bridgePattern = regexp.MustCompile(`^tt[0-9a-f]{12}$`)
 
-// foreignBridges returns the bridges that no engine of tutti has made.
-func foreignBridges(names []string) []string {
-	return slices.DeleteFunc(names, bridgePattern.MatchString)
+// hasBridges tells whether a network of this engine needs the host to forward.
+func (d *Driver) hasBridges() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, n := range d.networks {
+		if n.Bridged() {
+			return true
+		}
+	}
+	return false
 }

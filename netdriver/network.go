@@ -3,14 +3,10 @@ package netdriver
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -21,16 +17,12 @@ import (
 // network is a network and the addresses of its subnets.
 type network struct {
 	Network
-	index   atomic.Int32 // of the bridge, once it is made
+	opt     options
+	index   atomic.Int32 // of the interface on the host, once it is made
 	pools   []*ipam.Pool
+	links   int                      // containers on it, and links on their way out
 	gone    chan struct{}            // not nil: being removed; closed when done
 	leaving map[string]chan struct{} // addresses and links on their way out; closed when they are free
-}
-
-// record is what the file of a network holds.
-type record struct {
-	Network
-	Memory map[string]netip.Addr `json:"memory,omitempty"` // container name → its last address
 }
 
 // CreateNetwork makes the network and returns it with everything chosen. A network that
@@ -108,7 +100,7 @@ func (d *Driver) ensureNetwork(ctx context.Context, spec NetworkSpec) (n *networ
 	}
 	defer d.creating.Unlock()
 	if n = d.lookup(spec.ID); n != nil {
-		return n, false, d.ensureBridge(n)
+		return n, false, d.ensureInterface(n)
 	}
 	n, err = d.makeNetwork(spec)
 	return n, err == nil, err
@@ -125,11 +117,11 @@ func (d *Driver) makeNetwork(spec NetworkSpec) (*network, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.makeBridge(n); err != nil {
-		return nil, err
+	if err := d.makeInterface(n); err != nil {
+		return nil, errors.Join(err, d.undoInterface(n))
 	}
 	if err := writeJSON(d.file(n.ID), record{Network: n.Network}); err != nil {
-		return nil, errors.Join(err, d.deleteLink(n.Bridge))
+		return nil, errors.Join(err, d.undoInterface(n))
 	}
 	d.mu.Lock()
 	d.networks[n.ID] = n
@@ -159,7 +151,7 @@ func (d *Driver) discard(n *network) {
 	d.mu.Lock()
 	n.gone = gone
 	d.mu.Unlock()
-	d.bin.put(waste{links: []string{n.Bridge}, rules: true, done: func() {
+	d.bin.put(waste{networks: []*network{n}, rules: n.Bridged(), done: func() {
 		d.mu.Lock()
 		delete(d.networks, n.ID)
 		d.mu.Unlock()
@@ -169,76 +161,10 @@ func (d *Driver) discard(n *network) {
 
 // rules returns what the firewall has to know of the network.
 func (n *network) rules() portmap.Network {
-	masquerade, err := strconv.ParseBool(n.Options[optionMasquerade])
 	return portmap.Network{
-		Bridge: n.Bridge, Subnets: n.Subnets, Internal: n.Internal, Masquerade: masquerade || err != nil,
+		Bridge: n.Bridge, Subnets: n.Subnets(), Internal: n.Internal, Masquerade: n.opt.masquerade, Apart: !n.opt.icc,
+		Mode4: n.opt.mode4, Mode6: n.opt.mode6, Source4: n.opt.source4, Source6: n.opt.source6,
 	}
-}
-
-func (d *Driver) file(id string) string {
-	return filepath.Join(d.cfg.StateDir, "networks", id+".json")
-}
-
-// load reads the networks that were remembered.
-func (d *Driver) load() error {
-	files, err := filepath.Glob(d.file("*"))
-	if err != nil {
-		return err
-	}
-	for _, f := range files {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			return err
-		}
-		var r record
-		err = json.Unmarshal(b, &r)
-		var n *network
-		if err == nil {
-			n, err = newNetwork(r.Network)
-		}
-		if err == nil && d.file(n.ID) != f {
-			err = fmt.Errorf("it is the record of network %q", n.ID)
-		}
-		if err != nil { // nobody knows what it was: what the kernel has of it is swept
-			d.log.Error("forget a network whose record is damaged", "file", f, "error", err)
-			if err := os.Remove(f); err != nil {
-				return err
-			}
-			continue
-		}
-		for _, p := range n.pools {
-			p.Remember(r.Memory)
-		}
-		d.networks[n.ID] = n
-	}
-	return nil
-}
-
-// saveMemories writes down which container had which address last.
-func (d *Driver) saveMemories() error {
-	d.mu.Lock()
-	var records []record
-	for _, n := range d.networks {
-		if n.gone == nil {
-			records = append(records, record{n.Network, n.memory()})
-		}
-	}
-	d.mu.Unlock()
-	var errs []error
-	for _, r := range records {
-		errs = append(errs, writeJSON(d.file(r.ID), r))
-	}
-	return errors.Join(errs...)
-}
-
-// memory returns the last IPv4 addresses; IPv6 follows the same order by itself.
-func (n *network) memory() map[string]netip.Addr {
-	for _, p := range n.pools {
-		if p.Subnet().Addr().Is4() {
-			return p.Memory()
-		}
-	}
-	return nil
 }
 
 // users returns the containers that are attached to a network. d.mu is held.

@@ -23,7 +23,6 @@ func TestCreateNetworkRefuses(t *testing.T) {
 	l := newLab(t, "")
 	before := l.snapshot()
 	d := l.driver()
-	prefix := func(s string) []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix(s)} }
 	for _, c := range []struct {
 		spec NetworkSpec
 		want string
@@ -31,13 +30,11 @@ func TestCreateNetworkRefuses(t *testing.T) {
 		{NetworkSpec{ID: "abc"}, "id"},
 		{NetworkSpec{ID: "../../../etc"}, "id"},
 		{NetworkSpec{Driver: "weave"}, `driver "weave" is not supported`},
-		{NetworkSpec{Options: map[string]string{"com.example.x": "1"}}, "com.example.x"},
 		{NetworkSpec{Options: map[string]string{optionMTU: "big"}}, "big"},
 		{NetworkSpec{MTU: 10}, "MTU"},
-		{NetworkSpec{Subnets: prefix("192.0.2.0/25")}, "overlaps 192.0.2.0/24 of interface uplink"},
-		{NetworkSpec{Subnets: prefix("10.1.0.0/31")}, "no room"},
-		{NetworkSpec{Subnets: prefix("10.1.0.0/24"), Gateway: netip.MustParseAddr("10.2.0.1")}, "gateway"},
-		{NetworkSpec{Subnets: append(prefix("10.1.0.0/24"), prefix("10.2.0.0/24")...)}, "more than one subnet"},
+		{NetworkSpec{Pools: pools("192.0.2.0/25")}, "overlaps 192.0.2.0/24 of interface uplink"},
+		{NetworkSpec{Pools: pools("10.1.0.0/31")}, "no room"},
+		{NetworkSpec{Pools: []Pool{{Subnet: netip.MustParsePrefix("10.1.0.0/24"), Gateway: netip.MustParseAddr("10.2.0.1")}}}, "gateway"},
 	} {
 		c.spec.Name = "net"
 		if c.spec.ID == "" {
@@ -57,22 +54,22 @@ func TestCreateNetwork(t *testing.T) {
 	before := l.snapshot()
 	d := l.driver()
 	net := l.network(d, "net", nil)
-	again := l.network(d, "net", func(s *NetworkSpec) { s.Subnets = []netip.Prefix{netip.MustParsePrefix("10.9.0.0/16")} })
-	if again.Bridge != net.Bridge || again.Gateway != net.Gateway || net.MTU != uplinkMTU {
+	again := l.network(d, "net", func(s *NetworkSpec) { s.Pools = pools("10.9.0.0/16") })
+	if again.Bridge != net.Bridge || again.Gateway(true) != net.Gateway(true) || net.MTU != uplinkMTU {
 		t.Errorf("%+v is made again as %+v", net, again)
 	}
-	_, err := d.CreateNetwork(t.Context(), NetworkSpec{ID: "fedcba9876", Name: "other", Subnets: []netip.Prefix{netip.MustParsePrefix("172.18.3.0/24")}})
+	_, err := d.CreateNetwork(t.Context(), NetworkSpec{ID: "fedcba9876", Name: "other", Pools: pools("172.18.3.0/24")})
 	if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "172.18.0.0/16 of ") {
 		t.Errorf("overlapping networks: %v", err)
 	}
 	own := l.network(d, "own", func(s *NetworkSpec) {
-		s.Subnets = []netip.Prefix{netip.MustParsePrefix("10.9.0.0/24"), netip.MustParsePrefix("fd00:9::/64")}
-		s.Gateway, s.IPRange = netip.MustParseAddr("10.9.0.254"), netip.MustParsePrefix("10.9.0.64/26")
-		s.AuxAddresses = []netip.Addr{netip.MustParseAddr("10.9.0.64")}
+		s.Pools = pools("10.9.0.0/24", "fd00:9::/64")
+		s.Pools[0].Gateway, s.Pools[0].Range = netip.MustParseAddr("10.9.0.254"), netip.MustParsePrefix("10.9.0.64/26")
+		s.Pools[0].Aux = map[string]netip.Addr{"router": netip.MustParseAddr("10.9.0.64")}
 		s.Options = map[string]string{optionMTU: "1300"}
 	})
 	box := l.box(d, "box", own)
-	if got := box.at[0]; got.IPv4.String() != "10.9.0.65/24" || got.IPv6.String() != "fd00:9::2/64" || got.Gateway != own.Gateway || got.MAC.String() != "02:42:0a:09:00:41" {
+	if got := box.at[0]; got.IPv4.String() != "10.9.0.65/24" || got.IPv6.String() != "fd00:9::2/64" || got.Gateway != own.Gateway(true) || got.MAC.String() != "02:42:0a:09:00:41" {
 		t.Errorf("endpoint %+v", got)
 	}
 	in(t, box.ns, func(h *netlink.Handle) error {
@@ -100,7 +97,7 @@ func TestCreateNetwork(t *testing.T) {
 	// Made again while it is being removed: it waits, and is there.
 	for range 5 {
 		l.must(d.RemoveNetwork(t.Context(), own.ID))
-		own = l.network(d, "own", func(s *NetworkSpec) { s.Subnets = []netip.Prefix{netip.MustParsePrefix("10.9.0.0/24")} })
+		own = l.network(d, "own", func(s *NetworkSpec) { s.Pools = pools("10.9.0.0/24") })
 	}
 	in(t, l.host, func(h *netlink.Handle) error { _, err := h.LinkByName(own.Bridge); return err })
 	for _, n := range d.Networks() {
@@ -132,10 +129,10 @@ func TestTwoEngines(t *testing.T) {
 				defer mu.Unlock()
 				if err != nil {
 					t.Error(err)
-				} else if other, taken := chosen[n.Subnets[0]]; taken {
-					t.Errorf("%s was chosen by %s and by engine %d", n.Subnets[0], other, e)
+				} else if other, taken := chosen[n.Subnets()[0]]; taken {
+					t.Errorf("%s was chosen by %s and by engine %d", n.Subnets()[0], other, e)
 				} else {
-					chosen[n.Subnets[0]] = fmt.Sprint("engine ", e)
+					chosen[n.Subnets()[0]] = fmt.Sprint("engine ", e)
 				}
 			})
 		}
@@ -309,7 +306,7 @@ func TestIPv6(t *testing.T) {
 		l.reaches("port from outside", l.outside, p, "[2001:db8::1]:80", "box", "2001:db8::2")
 		l.reaches("port from the host", l.host, p, "[2001:db8::1]:80", "box", "2001:db8::1")
 		l.reaches("port from localhost", l.host, p, "[::1]:80", "box", "")
-		l.reaches("own port", box.ns, p, "[2001:db8::1]:80", "box", net.Gateway6.String())
+		l.reaches("own port", box.ns, p, "[2001:db8::1]:80", "box", net.Gateway(false).String())
 		l.reaches("port, IPv4", l.outside, p, hostIP+":80", "box", outsideIP)
 	}
 	for _, name := range []string{"box", "peer", "far"} {

@@ -36,7 +36,7 @@ func (d *Driver) Publish(ctx context.Context, containerID string, specs []PortSp
 		return nil, err
 	}
 	if to == nil {
-		d.log.Warn("ports are not published: all networks of the container are internal", "container", containerID)
+		d.log.Warn("ports are not published: the container has no bridge network that leads out", "container", containerID)
 		return nil, nil
 	}
 	var result []PortBinding

@@ -171,9 +171,9 @@ func TestWithoutIptables(t *testing.T) {
 	_, err := d.Publish(t.Context(), "box", []PortSpec{{HostPort: 80, ContainerPort: 80}, {Proto: "udp", HostPort: 80, ContainerPort: 80}})
 	l.must(err)
 	for _, proto := range []string{"tcp", "udp"} {
-		l.reaches("outside", l.outside, proto, hostIP+":80", "box", net.Gateway.String())
-		l.reaches("localhost", l.host, proto, "127.0.0.1:80", "box", net.Gateway.String())
-		l.reaches("localhost, IPv6", l.host, proto, "[::1]:80", "box", net.Gateway.String())
+		l.reaches("outside", l.outside, proto, hostIP+":80", "box", net.Gateway(true).String())
+		l.reaches("localhost", l.host, proto, "127.0.0.1:80", "box", net.Gateway(true).String())
+		l.reaches("localhost, IPv6", l.host, proto, "[::1]:80", "box", net.Gateway(true).String())
 	}
 	if log := l.log.String(); strings.Count(log, "install iptables") != 1 {
 		t.Errorf("the log says %s", log)

@@ -15,9 +15,11 @@ import (
 
 // waste is something to be removed in the background.
 type waste struct {
-	links []string // deleted
-	rules bool     // what the driver wants of the firewall no longer contains it: see to that
-	done  func()   // called last, also when something failed
+	links    []string    // deleted
+	children []childLink // deleted
+	networks []*network  // whose interfaces are deleted, or given back
+	rules    bool        // what the driver wants of the firewall no longer contains it: see to that
+	done     func()      // called last, also when something failed
 }
 
 // reaper removes waste. Deleting a link waits for RCU grace periods, however many links go
@@ -114,14 +116,31 @@ func (r *reaper) run(ctx context.Context) {
 // back as it was found.
 func (r *reaper) remove(ctx context.Context, batch []waste) error {
 	var links []string
+	var children []childLink
+	var foreign []*network
 	var rules <-chan error
 	for _, w := range batch {
 		links = append(links, w.links...)
+		for _, n := range w.networks {
+			if r.d.deletable(n) {
+				links = append(links, n.Bridge)
+			} else {
+				foreign = append(foreign, n)
+			}
+		}
+		children = append(children, w.children...)
 		if w.rules && rules == nil {
 			rules = r.d.rules.request()
 		}
 	}
-	errs := []error{r.deleteLinks(links)}
+	var errs []error
+	for _, c := range children {
+		errs = append(errs, c.delete())
+	}
+	errs = append(errs, r.deleteLinks(links))
+	for _, n := range foreign {
+		errs = append(errs, r.d.giveBack(n))
+	}
 	if rules != nil {
 		select {
 		case err := <-rules:

@@ -1,96 +1,171 @@
 package netdriver
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
-	"net/netip"
 	"os"
 	"regexp"
 	"slices"
-	"strconv"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"tutti/netdriver/ipam"
-)
-
-// Options of a network, named as Docker names them.
-const (
-	optionMTU        = "com.docker.network.driver.mtu"
-	optionMasquerade = "com.docker.network.bridge.enable_ip_masquerade"
+	"tutti/netdriver/portmap"
 )
 
 var idPattern = regexp.MustCompile(`^[0-9a-f]{8,}$`)
 
-// check validates what does not depend on the host.
+// check validates what does not depend on the host, and enters defaults.
 func check(s *NetworkSpec) error {
-	if s.Driver == "" {
-		s.Driver = "bridge"
-	}
-	if s.Driver != "bridge" {
-		return fmt.Errorf("%w: driver %q is not supported, use bridge", ErrInvalid, s.Driver)
+	s.Driver = cmp.Or(s.Driver, driverBridge)
+	switch s.Driver {
+	case driverBridge, driverMacvlan, driverIPvlan:
+	case "host", "null":
+		return fmt.Errorf("%w: there is one network of the driver %s only: use it as `external: true` by its name", ErrInvalid, s.Driver)
+	default:
+		return fmt.Errorf("%w: driver %q is not supported: use bridge, macvlan or ipvlan", ErrInvalid, s.Driver)
 	}
 	if !idPattern.MatchString(s.ID) {
 		return fmt.Errorf("%w: id %q is not lower case hex of at least 8 digits", ErrInvalid, s.ID)
 	}
-	for key, value := range s.Options {
-		switch key {
-		case optionMTU:
-			mtu, err := strconv.Atoi(value)
-			if err != nil {
-				return fmt.Errorf("%w: %s: %q is no number", ErrInvalid, key, value)
-			}
-			s.MTU = mtu
-		case optionMasquerade:
-			if _, err := strconv.ParseBool(value); err != nil {
-				return fmt.Errorf("%w: %s: %q is neither true nor false", ErrInvalid, key, value)
-			}
-		default:
-			return fmt.Errorf("%w: driver option %s is not supported", ErrInvalid, key)
-		}
+	o, err := parseOptions(s)
+	if err != nil {
+		return err
 	}
+	s.MTU = cmp.Or(o.mtu, s.MTU)
 	if s.MTU != 0 && (s.MTU < 68 || s.MTU > 65535) {
-		return fmt.Errorf("%w: an MTU of %d is not possible", ErrInvalid, s.MTU)
+		return fmt.Errorf("%w: an MTU of %d is not possible: it is from 68 to 65535", ErrInvalid, s.MTU)
 	}
-	s.Subnets = slices.Clone(s.Subnets)
-	for i, p := range s.Subnets {
-		s.Subnets[i] = p.Masked()
-		if p.Addr().Is6() {
-			s.EnableIPv6 = true
+	s.NoIPv4, s.EnableIPv6 = s.NoIPv4 || o.noIPv4, s.EnableIPv6 || o.six
+	s.Pools = slices.Clone(s.Pools)
+	for i, p := range s.Pools {
+		s.Pools[i].Subnet = p.Subnet.Masked()
+		s.EnableIPv6 = s.EnableIPv6 || p.Subnet.Addr().Is6()
+	}
+	if err := checkFamilies(s, o); err != nil {
+		return err
+	}
+	return checkPools(s, o)
+}
+
+// checkFamilies validates which families and whose addresses the network has.
+func checkFamilies(s *NetworkSpec, o options) error {
+	switch s.IPAM {
+	case "", "default":
+	case "null":
+		if len(s.Pools) > 0 {
+			return fmt.Errorf("%w: the ipam driver null has no subnets", ErrInvalid)
 		}
+		s.NoIPv4, s.EnableIPv6 = true, false
+	default:
+		return fmt.Errorf("%w: ipam driver %q is not supported: use default or null", ErrInvalid, s.IPAM)
 	}
-	if len(s.Subnets) > 2 || len(s.Subnets) == 2 && s.Subnets[0].Addr().Is4() == s.Subnets[1].Addr().Is4() {
-		return fmt.Errorf("%w: more than one subnet of a family: %v", ErrInvalid, s.Subnets)
+	// A link without addresses is for those who get them elsewhere, by DHCP say: from the other end of the parent.
+	if bare := s.Driver != driverBridge && (s.Driver != driverIPvlan || o.mode == "l2"); s.NoIPv4 && !s.EnableIPv6 && !bare {
+		return fmt.Errorf("%w: IPv4 or IPv6 must be enabled", ErrInvalid)
 	}
 	return nil
 }
 
+// checkPools validates the subnets that are given.
+func checkPools(s *NetworkSpec, o options) error {
+	for i, p := range s.Pools {
+		if !p.Subnet.IsValid() {
+			return fmt.Errorf("%w: a gateway or ip_range needs a subnet beside it", ErrInvalid)
+		}
+		if s.NoIPv4 && p.Subnet.Addr().Is4() {
+			return fmt.Errorf("%w: subnet %s is of IPv4, which the network does not have", ErrInvalid, p.Subnet)
+		}
+		if j := slices.IndexFunc(s.Pools[:i], func(q Pool) bool { return q.Subnet.Overlaps(p.Subnet) }); j >= 0 {
+			return fmt.Errorf("%w: subnet %s overlaps %s of the same network", ErrInvalid, p.Subnet, s.Pools[j].Subnet)
+		}
+		if _, err := ipam.NewPool(p.config(s, o)); err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+	}
+	return nil
+}
+
+// config is the pool as package ipam has it.
+func (p Pool) config(s *NetworkSpec, o options) ipam.Config {
+	c := ipam.Config{Subnet: p.Subnet, Gateway: p.Gateway, Range: p.Range, None: !s.wantsGateway(o, p.Subnet.Addr().Is4())}
+	for _, a := range p.Aux {
+		c.Aux = append(c.Aux, a)
+	}
+	return c
+}
+
+// wantsGateway tells whether the network has a gateway unless one is named. Without: nothing leads out of an internal one
+// of macvlan and ipvlan, ipvlan routes to the interface itself, and an isolated bridge has no address.
+func (s *NetworkSpec) wantsGateway(o options, four bool) bool {
+	if s.Driver == driverBridge {
+		return o.gatewayMode(four) != portmap.Isolated
+	}
+	internal := s.Internal || o.parent == ""
+	return !internal && (s.Driver != driverIPvlan || o.mode == "l2")
+}
+
+func (o options) gatewayMode(four bool) portmap.Mode {
+	if four {
+		return o.mode4
+	}
+	return o.mode6
+}
+
 // resolve chooses what the specification leaves open. The host's lock is held.
 func (d *Driver) resolve(spec NetworkSpec) (*network, error) {
-	taken, err := d.takenPrefixes()
+	t, err := d.takenPrefixes()
 	if err != nil {
 		return nil, err
 	}
-	four, six := families(spec.Subnets)
-	if spec.Subnets, err = chosenSubnets(spec, four, six, d.seed(), taken); err != nil {
+	if err := t.check(spec); err != nil {
 		return nil, err
 	}
-	if spec.MTU == 0 {
+	if spec.Pools, err = d.completePools(spec, t); err != nil {
+		return nil, err
+	}
+	if spec.MTU == 0 && spec.Bridged() {
 		spec.MTU = d.uplinkMTU()
 	}
-	n, err := newNetwork(Network{NetworkSpec: spec, Bridge: d.bridgeName(spec.ID)})
+	n, err := newNetwork(Network{NetworkSpec: spec})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, other := range d.networks {
-		if other.Bridge == n.Bridge {
-			return nil, fmt.Errorf("%w: id %s begins like that of network %s", ErrInvalid, n.ID, other.Name)
-		}
+	if n.Bridged() {
+		err = d.chooseBridge(n)
+	} else {
+		err = d.chooseParent(n)
 	}
-	return n, nil
+	return n, err
+}
+
+// completePools adds a subnet that is free for a family without one.
+func (d *Driver) completePools(spec NetworkSpec, t taken) ([]Pool, error) {
+	pools := slices.Clone(spec.Pools)
+	four, six := families(pools)
+	if (spec.NoIPv4 || four) && (!spec.EnableIPv6 || six) {
+		return pools, nil
+	}
+	blocks, err := d.blocks()
+	if err != nil {
+		return nil, err
+	}
+	if !spec.NoIPv4 && !four {
+		subnet, err := ipam.Subnet(blocks, t.all())
+		if err != nil {
+			return nil, err
+		}
+		pools = append(pools, Pool{Subnet: subnet})
+	}
+	if spec.EnableIPv6 && !six {
+		subnet, err := ipam.Subnet6(blocks, d.seed(), t.all())
+		if err != nil {
+			return nil, err
+		}
+		pools = append(pools, Pool{Subnet: subnet})
+	}
+	return pools, nil
 }
 
 // seed stands for this engine on this machine, so that others choose other IPv6 prefixes.
@@ -99,131 +174,37 @@ func (d *Driver) seed() string {
 	return string(id) + d.cfg.Instance
 }
 
-// chosenSubnets returns the wanted subnets, checked, and the missing ones, chosen.
-func chosenSubnets(spec NetworkSpec, four, six netip.Prefix, seed string, t taken) (subnets []netip.Prefix, err error) {
-	for _, p := range spec.Subnets {
-		if owner, used := t.usedBy(p); used {
-			return nil, fmt.Errorf("%w: subnet %s overlaps %s: choose another in ipam.config.subnet", ErrInvalid, p, owner)
-		}
-	}
-	if !four.IsValid() {
-		if four, err = ipam.Subnet(t.all()); err != nil {
-			return nil, err
-		}
-	}
-	subnets = append(subnets, four)
-	if spec.EnableIPv6 && !six.IsValid() {
-		if six, err = ipam.Subnet6(seed, t.all()); err != nil {
-			return nil, err
-		}
-	}
-	if six.IsValid() {
-		subnets = append(subnets, six)
-	}
-	return subnets, nil
-}
-
-// families returns the IPv4 and the IPv6 subnet, zero where there is none.
-func families(subnets []netip.Prefix) (four, six netip.Prefix) {
-	for _, p := range subnets {
-		if p.Addr().Is4() {
-			four = p
-		} else {
-			six = p
-		}
+// families tells which families the pools are of.
+func families(pools []Pool) (four, six bool) {
+	for _, p := range pools {
+		four, six = four || p.Subnet.Addr().Is4(), six || p.Subnet.Addr().Is6()
 	}
 	return four, six
 }
 
 // newNetwork makes the pools of a network whose subnets are chosen, and enters the gateways.
 func newNetwork(resolved Network) (*network, error) {
-	n := &network{Network: resolved, leaving: map[string]chan struct{}{}}
-	for _, subnet := range n.Subnets {
-		c := ipam.Config{Subnet: subnet, Gateway: n.Gateway6}
-		if subnet.Addr().Is4() {
-			c.Gateway, c.Range = n.Gateway, n.IPRange
-		}
-		for _, a := range n.AuxAddresses {
-			if a.Is4() == subnet.Addr().Is4() {
-				c.Aux = append(c.Aux, a)
-			}
-		}
-		p, err := ipam.NewPool(c)
+	o, err := parseOptions(&resolved.NetworkSpec)
+	if err != nil {
+		return nil, err
+	}
+	n := &network{Network: resolved, opt: o, leaving: map[string]chan struct{}{}}
+	if !n.Bridged() && o.parent == "" {
+		n.Internal = true // as with Docker: there is nothing at the other end
+	}
+	n.Pools = slices.Clone(n.Pools)
+	for i := range n.Pools {
+		p, err := ipam.NewPool(n.Pools[i].config(&n.NetworkSpec, o))
 		if err != nil {
 			return nil, err
 		}
-		if subnet.Addr().Is4() {
-			n.Gateway = p.Gateway()
-		} else {
-			n.Gateway6 = p.Gateway()
-		}
+		n.Pools[i].Gateway = p.Gateway()
 		n.pools = append(n.pools, p)
 	}
 	return n, nil
 }
 
-func (d *Driver) bridgeName(id string) string { return "tt" + d.cfg.Instance + id[:8] }
-
-// taken is what of the address space the host uses.
-type taken struct {
-	links  map[netip.Prefix]string // prefixes of interfaces and of our networks → whose they are
-	routes []netip.Prefix
-}
-
-// all returns everything that a default subnet must avoid.
-func (t taken) all() []netip.Prefix {
-	all := t.routes
-	for p := range t.links {
-		all = append(all, p)
-	}
-	return all
-}
-
-// usedBy tells what a subnet that is named by the user collides with: an interface or a
-// network, while a route through a gateway may be overruled.
-func (t taken) usedBy(p netip.Prefix) (string, bool) {
-	for q, owner := range t.links {
-		if p.Overlaps(q) {
-			return fmt.Sprintf("%s of %s", q, owner), true
-		}
-	}
-	return "", false
-}
-
-// takenPrefixes asks the kernel for routes and addresses, and adds the networks of this
-// driver whose bridge may be missing.
-func (d *Driver) takenPrefixes() (taken, error) {
-	t := taken{links: map[netip.Prefix]string{}}
-	routes, err := d.route.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{}, netlink.RT_FILTER_TABLE)
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
-		return t, fmt.Errorf("list routes: %w", err)
-	}
-	for _, r := range routes {
-		if p, ok := prefixOf(r.Dst); ok && p.Bits() > 0 && !p.Addr().IsMulticast() {
-			t.routes = append(t.routes, p)
-		}
-	}
-	addrs, err := d.route.AddrList(nil, netlink.FAMILY_ALL)
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
-		return t, fmt.Errorf("list addresses: %w", err)
-	}
-	for _, a := range addrs {
-		if p, ok := prefixOf(a.IPNet); ok {
-			t.links[p.Masked()] = fmt.Sprintf("interface %d", a.LinkIndex)
-			if link, err := d.route.LinkByIndex(a.LinkIndex); err == nil {
-				t.links[p.Masked()] = "interface " + link.Attrs().Name
-			}
-		}
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, n := range d.networks {
-		for _, p := range n.Subnets {
-			t.links[p] = "network " + n.Name
-		}
-	}
-	return t, nil
-}
+func (d *Driver) interfaceName(id string) string { return "tt" + d.cfg.Instance + id[:8] }
 
 // uplinkMTU returns the MTU of the interface of the default route, 1500 without one.
 func (d *Driver) uplinkMTU() int {

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strings"
-
-	"github.com/vishvananda/netlink"
 )
 
 // Restore brings the kernel in line with what is remembered, after the engine was away:
@@ -30,7 +27,7 @@ func (d *Driver) Restore(ctx context.Context, live map[string][]Endpoint, ports 
 	}
 	d.mu.Unlock()
 	for _, n := range networks {
-		if err := d.ensureBridge(n); err != nil {
+		if err := d.ensureInterface(n); err != nil {
 			// Whoever attaches to it gets the error. The others shall work.
 			d.log.Error("make the bridge of a network again", "network", n.Name, "error", err)
 		}
@@ -57,12 +54,19 @@ func (d *Driver) Restore(ctx context.Context, live map[string][]Endpoint, ports 
 
 // claim enters an endpoint that a live container has.
 func (d *Driver) claim(containerID string, has Endpoint) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	n := d.networks[has.NetworkID]
+	n := d.lookup(has.NetworkID)
 	if n == nil {
 		return fmt.Errorf("%w: %s", ErrNetworkNotFound, has.NetworkID)
 	}
+	e := &endpoint{Endpoint: has, network: n, key: d.linkName(containerID, n.ID)}
+	if !n.Bridged() && d.cfg.Namespace != nil {
+		var err error
+		if e.ns, err = d.cfg.Namespace(containerID); err != nil { // then the link goes with it
+			d.log.Warn("the namespace of a container is not found", "container", containerID, "error", err)
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for _, p := range n.pools {
 		for _, a := range []netip.Addr{has.IPv4.Addr(), has.IPv6.Addr()} {
 			if !p.Subnet().Contains(a) {
@@ -78,7 +82,8 @@ func (d *Driver) claim(containerID string, has Endpoint) error {
 		c = &container{}
 		d.containers[containerID] = c
 	}
-	c.endpoints = append(c.endpoints, &endpoint{Endpoint: has, network: n})
+	n.links++
+	c.endpoints = append(c.endpoints, e)
 	return nil
 }
 
@@ -95,37 +100,18 @@ func (d *Driver) sweep() error {
 		}
 	}
 	d.mu.Unlock()
-	names, _, err := d.linkNames()
+	links, err := d.links()
 	if err != nil {
 		return err
 	}
 	var left []string
-	for _, name := range names {
-		ours := strings.HasPrefix(name, "tt"+d.cfg.Instance) || strings.HasPrefix(name, "tv"+d.cfg.Instance)
-		if ours && !claimed[name] {
-			left = append(left, name)
+	for _, l := range links {
+		if l.isOf(d.cfg.Instance) && !claimed[l.name] {
+			left = append(left, l.name)
 		}
 	}
 	if len(left) > 0 {
 		d.bin.put(waste{links: left})
 	}
 	return nil
-}
-
-// linkNames returns the names of all links of the host, and which of them are bridges.
-func (d *Driver) linkNames() (names, bridges []string, err error) {
-	links, err := d.route.LinkList()
-	for errors.Is(err, netlink.ErrDumpInterrupted) { // links came or went meanwhile
-		links, err = d.route.LinkList()
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("list links: %w", err)
-	}
-	for _, l := range links {
-		names = append(names, l.Attrs().Name)
-		if l.Type() == "bridge" {
-			bridges = append(bridges, l.Attrs().Name)
-		}
-	}
-	return names, bridges, nil
 }

@@ -110,7 +110,7 @@ func TestRestoreMakesBridgesAgain(t *testing.T) {
 	fresh := newLab(t, "")
 	fresh.config.StateDir = l.config.StateDir
 	d = fresh.driver()
-	if again := d.Networks(); len(again) != 1 || again[0].Bridge != net.Bridge || again[0].Gateway != net.Gateway {
+	if again := d.Networks(); len(again) != 1 || again[0].Bridge != net.Bridge || again[0].Gateway(true) != net.Gateway(true) {
 		t.Fatalf("networks after a reboot: %+v", again)
 	}
 	other := fresh.box(d, "other", net)

@@ -28,8 +28,10 @@ func (d *Driver) Route(ctx context.Context, containerID string, ns *netns.NS, fo
 		endpoints = slices.Clone(c.endpoints)
 	}
 	for _, e := range endpoints {
-		e.DefaultRoute = e.NetworkID == four && e.Gateway.IsValid()
-		e.DefaultRoute6 = e.NetworkID == six && e.Gateway6.IsValid()
+		e.DefaultRoute = e.NetworkID == four
+		e.DefaultRoute = e.defaultRoute(true, 0) != nil
+		e.DefaultRoute6 = e.NetworkID == six
+		e.DefaultRoute6 = e.defaultRoute(false, 0) != nil
 	}
 	d.mu.Unlock()
 	d.wiring.Lock()
@@ -47,10 +49,9 @@ func (in *inside) setDefaultRoutes(endpoints []*endpoint) error {
 	for _, f := range []struct {
 		family int
 		leads  func(*endpoint) bool
-		by     func(*endpoint) netip.Addr
 	}{
-		{netlink.FAMILY_V4, func(e *endpoint) bool { return e.DefaultRoute }, func(e *endpoint) netip.Addr { return e.Gateway }},
-		{netlink.FAMILY_V6, func(e *endpoint) bool { return e.DefaultRoute6 }, func(e *endpoint) netip.Addr { return e.Gateway6 }},
+		{netlink.FAMILY_V4, func(e *endpoint) bool { return e.DefaultRoute }},
+		{netlink.FAMILY_V6, func(e *endpoint) bool { return e.DefaultRoute6 }},
 	} {
 		i := slices.IndexFunc(endpoints, f.leads)
 		if i < 0 {
@@ -64,8 +65,8 @@ func (in *inside) setDefaultRoutes(endpoints []*endpoint) error {
 		if err != nil {
 			return fmt.Errorf("find %s in the container: %w", e.Interface, err)
 		}
-		if err := in.route.RouteReplace(&netlink.Route{LinkIndex: index, Gw: f.by(e).AsSlice()}); err != nil {
-			return fmt.Errorf("set default route by %s: %w", f.by(e), err)
+		if err := in.route.RouteReplace(e.defaultRoute(f.family == netlink.FAMILY_V4, index)); err != nil {
+			return fmt.Errorf("set default route by %s: %w", e.Interface, err)
 		}
 	}
 	return nil
@@ -92,14 +93,36 @@ func (in *inside) dropDefaultRoutes(family int, endpoints []*endpoint) error {
 	return nil
 }
 
+// defaultRoute is the default route of a family that leads by the endpoint, whose interface has the index, nil if none
+// does.
+func (e *endpoint) defaultRoute(four bool, index int) *netlink.Route {
+	wanted, has, gateway, all := e.DefaultRoute6, e.IPv6, e.Gateway6, "::/0"
+	if four {
+		wanted, has, gateway, all = e.DefaultRoute, e.IPv4, e.Gateway, "0.0.0.0/0"
+	}
+	switch {
+	case !wanted || !has.IsValid():
+		return nil
+	case gateway.IsValid():
+		return &netlink.Route{LinkIndex: index, Gw: gateway.AsSlice()}
+	case e.network.routesByLink():
+		return &netlink.Route{LinkIndex: index, Scope: netlink.SCOPE_LINK, Dst: ipNet(netip.MustParsePrefix(all))}
+	default:
+		return nil
+	}
+}
+
 // outlet is the endpoint that published ports lead to: the one with the default route, or else the first that is not on
-// an internal network, nil if there is none. d.mu is held.
+// an internal network; nil if there is none, or if the way out is by macvlan or ipvlan, where answers would go. d.mu is held.
 func (c *container) outlet() *endpoint {
 	var to *endpoint
 	for _, e := range c.endpoints {
 		if !e.network.Internal && (to == nil || e.DefaultRoute && !to.DefaultRoute) {
 			to = e
 		}
+	}
+	if to != nil && !to.network.Bridged() {
+		return nil
 	}
 	return to
 }

@@ -54,11 +54,11 @@ func TestRouteMovesWhatLeadsOut(t *testing.T) {
 	gateways := func() string {
 		return strings.Join(strings.Fields(b.inside("ip route show default; ip -6 route show default")), " ")
 	}
-	if got := gateways(); !strings.Contains(got, "via "+one.Gateway.String()+" dev eth0") {
+	if got := gateways(); !strings.Contains(got, "via "+one.Gateway(true).String()+" dev eth0") {
 		t.Errorf("before: %s", got)
 	}
 	l.must(d.Route(t.Context(), "web", b.ns, two.ID, two.ID))
-	if got := gateways(); !strings.Contains(got, "via "+two.Gateway.String()+" dev eth1") || !strings.Contains(got, "via "+two.Gateway6.String()+" dev eth1") ||
+	if got := gateways(); !strings.Contains(got, "via "+two.Gateway(true).String()+" dev eth1") || !strings.Contains(got, "via "+two.Gateway(false).String()+" dev eth1") ||
 		strings.Contains(got, "eth0") {
 		t.Errorf("after: %s", got)
 	}

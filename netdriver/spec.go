@@ -7,26 +7,57 @@ import (
 
 // NetworkSpec describes a network that is wanted.
 type NetworkSpec struct {
-	ID           string         // lower case hex, at least 8 digits, the first 8 unique
-	Name         string         // for messages
-	Driver       string         // "bridge", or empty
-	Subnets      []netip.Prefix // at most one of IPv4 and one of IPv6; missing ones are chosen
-	Gateway      netip.Addr     // IPv4; zero: the first address of the subnet
-	Gateway6     netip.Addr
-	IPRange      netip.Prefix // IPv4 addresses to choose from; zero: the whole subnet
-	AuxAddresses []netip.Addr // addresses that belong to somebody else
-	Internal     bool         // no way out and none in, but the host's
-	EnableIPv6   bool
-	MTU          int               // bytes; 0: the uplink's
-	Options      map[string]string // driver_opts, see optionKeys
-	Labels       map[string]string
+	ID          string            // lower case hex, at least 8 digits, the first 8 unique
+	Name        string            // for messages
+	Driver      string            // "bridge", "macvlan", "ipvlan"; empty: bridge
+	Pools       []Pool            // any number of IPv4 and of IPv6; a family without one gets a subnet that is free
+	IPAM        string            // "null": nobody gives out addresses; "default" or empty
+	IPAMOptions map[string]string // kept, without effect
+	NoIPv4      bool
+	EnableIPv6  bool
+	Internal    bool              // no way out and none in, but the host's
+	MTU         int               // bytes; 0: the uplink's, for macvlan and ipvlan the parent's
+	Options     map[string]string // driver_opts, see optionKeys
+	Labels      map[string]string
+}
+
+// Pool is a subnet of a network.
+type Pool struct {
+	Subnet  netip.Prefix          // zero in a NetworkSpec: chosen
+	Gateway netip.Addr            // zero: the first address of the subnet, or none where the driver needs none
+	Range   netip.Prefix          // addresses to choose from; zero: the whole subnet
+	Aux     map[string]netip.Addr `json:",omitempty"` // addresses that belong to somebody else, by their names
 }
 
 // Network is a network as it is: the specification with everything chosen.
 type Network struct {
 	NetworkSpec
-	Bridge string // the interface on the host
+	Bridge string // the interface on the host: a bridge, or the parent of macvlan and ipvlan
+	Own    bool   // the driver has made that interface, and removes it
 }
+
+// Subnets returns the subnets of all pools.
+func (n NetworkSpec) Subnets() []netip.Prefix {
+	var all []netip.Prefix
+	for _, p := range n.Pools {
+		all = append(all, p.Subnet)
+	}
+	return all
+}
+
+// Gateway returns the first gateway of a family, zero if there is none.
+func (n NetworkSpec) Gateway(four bool) netip.Addr {
+	for _, p := range n.Pools {
+		if p.Gateway.IsValid() && p.Gateway.Is4() == four {
+			return p.Gateway
+		}
+	}
+	return netip.Addr{}
+}
+
+// Bridged tells whether containers are linked to a bridge of the host: where they are not, there are no published ports,
+// and nothing of the host's firewall concerns them.
+func (n NetworkSpec) Bridged() bool { return n.Driver == driverBridge }
 
 // EndpointSpec asks for a link between a container and a network.
 type EndpointSpec struct {
@@ -34,7 +65,7 @@ type EndpointSpec struct {
 	Name         string           // the container's name: the address it had last is preferred
 	Interface    string           // in the container; empty: the first free ethN
 	IPv4, IPv6   netip.Addr       // zero: any
-	MAC          net.HardwareAddr // nil: from the IPv4 address, as Docker does
+	MAC          net.HardwareAddr // nil: from the address, as Docker does
 	DefaultRoute bool             // the way out leads here; without effect on internal networks
 	// DefaultRoute6 is the same for IPv6, where that leads elsewhere than IPv4.
 	DefaultRoute6 bool
@@ -47,9 +78,9 @@ type Endpoint struct {
 	NetworkID     string
 	ContainerID   string
 	Name          string
-	Interface     string // in the container
-	HostInterface string
-	IPv4          netip.Prefix // the address with the subnet's length
+	Interface     string       // in the container
+	HostInterface string       // empty with macvlan and ipvlan
+	IPv4          netip.Prefix // the address with the subnet's length; zero if the network has no IPv4
 	IPv6          netip.Prefix // zero if the network has no IPv6
 	MAC           net.HardwareAddr
 	Gateway       netip.Addr // zero on internal networks

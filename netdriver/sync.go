@@ -87,7 +87,7 @@ func (d *Driver) applyRules(ctx context.Context) error {
 	defer unlock()
 	want := d.wantedRules()
 	if len(want.Networks) > 0 && d.firewall.Available() {
-		if err := d.prepareHost(want.HasIPv6()); err != nil {
+		if err := d.prepareHost(want.HasIPv4(), want.HasIPv6()); err != nil {
 			return err
 		}
 	}
@@ -100,7 +100,7 @@ func (d *Driver) wantedRules() portmap.Rules {
 	defer d.mu.Unlock()
 	var r portmap.Rules
 	for _, n := range d.networks {
-		if n.gone == nil {
+		if n.gone == nil && n.Bridged() {
 			r.Networks = append(r.Networks, n.rules())
 		}
 	}

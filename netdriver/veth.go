@@ -2,7 +2,6 @@ package netdriver
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -45,7 +44,7 @@ func (d *Driver) addVeth(e *endpoint, bridge int, ns *netns.NS) error {
 	req.AddData(info)
 	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
 	if errors.Is(err, unix.EXFULL) {
-		err = fmt.Errorf("%w: a Linux bridge connects %d containers at most; use a second network", ErrNetworkFull, maxPorts)
+		err = e.network.full() // with links of others on it, or it would have been refused before
 	}
 	return err
 }

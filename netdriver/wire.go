@@ -1,6 +1,7 @@
 package netdriver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,20 +72,46 @@ func (d *Driver) wire(e *endpoint, in *inside) error {
 	}
 	d.wiring.Lock()
 	defer d.wiring.Unlock()
-	bridge := int(e.network.index.Load())
-	var err error = unix.EINVAL // what the kernel says of a bridge that is not there
-	if bridge != 0 {
-		err = d.addVeth(e, bridge, in.ns)
+	add := d.addVeth
+	if !e.network.Bridged() {
+		add = d.addChild
+		if err := d.holdChild(e, in.ns); err != nil {
+			return err
+		}
 	}
-	if errors.Is(err, unix.EINVAL) { // never made, or deleted by somebody
-		if err = d.ensureBridge(e.network); err == nil {
-			err = d.addVeth(e, int(e.network.index.Load()), in.ns)
+	index := int(e.network.index.Load())
+	var err error = unix.EINVAL // what the kernel says of a bridge that is not there
+	if index != 0 {
+		err = add(e, index, in.ns)
+	}
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENODEV) { // never made, or deleted by somebody
+		if err = d.ensureInterface(e.network); err == nil {
+			err = add(e, int(e.network.index.Load()), in.ns)
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("create link %s: %w", e.HostInterface, err)
+		return fmt.Errorf("create link %s: %w", cmp.Or(e.HostInterface, e.Interface), err)
+	}
+	if err := d.isolate(e); err != nil {
+		return err
 	}
 	return in.configure(e)
+}
+
+// isolate keeps a container of a network without communication between its containers from sending to others through the
+// bridge. The rules do the same for what comes by the host.
+func (d *Driver) isolate(e *endpoint) error {
+	if !e.network.Bridged() || e.network.opt.icc {
+		return nil
+	}
+	link, err := d.route.LinkByName(e.HostInterface)
+	if err == nil {
+		err = d.route.LinkSetIsolated(link, true)
+	}
+	if err != nil {
+		return fmt.Errorf("isolate %s from the other links of its bridge: %w", e.HostInterface, err)
+	}
+	return nil
 }
 
 // await waits until an endpoint can be used. Both ends are up by then, but the kernel tells
@@ -94,6 +121,9 @@ func (d *Driver) wire(e *endpoint, in *inside) error {
 func (d *Driver) await(ctx context.Context, e *endpoint, in *inside) error {
 	ctx, cancel := context.WithTimeout(ctx, carrierTimeout)
 	defer cancel()
+	if !e.network.Bridged() {
+		return d.awaitChild(ctx, e, in)
+	}
 	for _, name := range []string{e.HostInterface, e.network.Bridge} {
 		if err := awaitCarrier(ctx, d.socket, name); err != nil {
 			return err
@@ -205,13 +235,13 @@ func (in *inside) configure(e *endpoint) error {
 	if err := in.route.LinkSetUp(link); err != nil {
 		return fmt.Errorf("start %s: %w", e.Interface, err)
 	}
-	for gateway, leads := range map[netip.Addr]bool{e.Gateway: e.DefaultRoute, e.Gateway6: e.DefaultRoute6} {
-		if !leads || !gateway.IsValid() {
+	for _, four := range []bool{true, false} {
+		route := e.defaultRoute(four, index)
+		if route == nil {
 			continue
 		}
-		err := in.route.RouteAdd(&netlink.Route{LinkIndex: index, Gw: gateway.AsSlice()})
-		if err != nil {
-			return fmt.Errorf("set default route by %s: %w", gateway, err)
+		if err := in.route.RouteAdd(route); err != nil {
+			return fmt.Errorf("set default route by %s: %w", e.Interface, err)
 		}
 	}
 	return nil

@@ -116,8 +116,8 @@ func (s *starter) hostGateway() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if !n.Internal && n.Gateway.IsValid() {
-			return n.Gateway.String(), nil
+		if gw := n.Gateway(true); !n.Internal && n.Bridged() && gw.IsValid() {
+			return gw.String(), nil
 		}
 	}
 	return "", errors.New("host-gateway needs a network that is not internal")

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
-	"net/netip"
 	"sort"
 	"strings"
 	"time"
@@ -68,68 +67,6 @@ func (e *Engine) makeNetwork(ctx context.Context, spec netdriver.NetworkSpec) (n
 	e.mu.Unlock()
 	e.networkEvent(made, events.ActionCreate, "")
 	return made, nil
-}
-
-// networkSpec reads a network's compose section.
-func networkSpec(c types.NetworkConfig) (netdriver.NetworkSpec, error) {
-	spec := netdriver.NetworkSpec{Name: c.Name, Driver: c.Driver, Internal: c.Internal, Options: c.DriverOpts}
-	if spec.Driver == "" || spec.Driver == "default" {
-		spec.Driver = "bridge"
-	}
-	if c.EnableIPv4 != nil && !*c.EnableIPv4 {
-		return spec, fmt.Errorf("network %s: enable_ipv4: false is not supported yet", c.Name)
-	}
-	spec.EnableIPv6 = c.EnableIPv6 != nil && *c.EnableIPv6
-	if d := c.Ipam.Driver; d != "" && d != "default" {
-		return spec, fmt.Errorf("network %s: ipam driver %q is not supported: leave it out", c.Name, d)
-	}
-	for _, pool := range c.Ipam.Config {
-		if err := addPool(&spec, pool); err != nil {
-			return spec, fmt.Errorf("network %s: ipam: %w", c.Name, err)
-		}
-	}
-	return spec, nil
-}
-
-func addPool(spec *netdriver.NetworkSpec, pool *types.IPAMPool) error {
-	if pool.Subnet == "" {
-		if pool.Gateway != "" || pool.IPRange != "" {
-			return fmt.Errorf("a gateway or ip_range needs a subnet beside it")
-		}
-		return nil
-	}
-	subnet, err := netip.ParsePrefix(pool.Subnet)
-	if err != nil {
-		return fmt.Errorf("subnet: %w", err)
-	}
-	spec.Subnets = append(spec.Subnets, subnet.Masked())
-	if pool.Gateway != "" {
-		gw, err := netip.ParseAddr(pool.Gateway)
-		if err != nil {
-			return fmt.Errorf("gateway: %w", err)
-		}
-		if !subnet.Contains(gw) {
-			return fmt.Errorf("the gateway %s is not in the subnet %s", gw, subnet)
-		}
-		if gw.Is4() {
-			spec.Gateway = gw
-		} else {
-			spec.Gateway6 = gw
-		}
-	}
-	if pool.IPRange != "" {
-		if spec.IPRange, err = netip.ParsePrefix(pool.IPRange); err != nil {
-			return fmt.Errorf("ip_range: %w", err)
-		}
-	}
-	for name, a := range pool.AuxiliaryAddresses {
-		addr, err := netip.ParseAddr(a)
-		if err != nil {
-			return fmt.Errorf("aux_addresses %s: %w", name, err)
-		}
-		spec.AuxAddresses = append(spec.AuxAddresses, addr)
-	}
-	return nil
 }
 
 // removeNetwork removes a network by name; one that is gone is no error, one that containers use is.

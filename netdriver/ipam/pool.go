@@ -18,7 +18,8 @@ var (
 type Config struct {
 	Subnet  netip.Prefix
 	Range   netip.Prefix // addresses given out unasked; zero: the whole subnet
-	Gateway netip.Addr   // zero: the first address of the subnet
+	Gateway netip.Addr   // zero: the first address of the subnet, or none
+	None    bool         // without a gateway unless one is given
 	Aux     []netip.Addr // never given out: other machines have them
 }
 
@@ -49,11 +50,13 @@ func NewPool(c Config) (*Pool, error) {
 	if p.span.Bits() < p.subnet.Bits() || !p.subnet.Contains(p.span.Addr()) {
 		return nil, fmt.Errorf("ip_range %s is not a part of subnet %s", c.Range, p.subnet)
 	}
-	if !p.gateway.IsValid() {
+	if !p.gateway.IsValid() && !c.None {
 		p.gateway = p.subnet.Addr().Next()
 	}
-	if err := p.Take(p.gateway, ""); err != nil {
-		return nil, fmt.Errorf("gateway: %w", err)
+	if p.gateway.IsValid() {
+		if err := p.Take(p.gateway, ""); err != nil {
+			return nil, fmt.Errorf("gateway: %w", err)
+		}
 	}
 	for _, a := range c.Aux {
 		if err := p.Take(a, ""); err != nil {
@@ -67,7 +70,7 @@ func NewPool(c Config) (*Pool, error) {
 // Subnet returns the pool's subnet.
 func (p *Pool) Subnet() netip.Prefix { return p.subnet }
 
-// Gateway returns the address of the bridge in the subnet.
+// Gateway returns the gateway's address, zero if there is none.
 func (p *Pool) Gateway() netip.Addr { return p.gateway }
 
 // Take takes a wanted address for key, which may be empty: [ErrOutside], [ErrTaken].

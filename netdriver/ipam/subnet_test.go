@@ -31,7 +31,7 @@ func TestSubnetAvoidsWhatIsTaken(t *testing.T) {
 		{"half of 10", "10.128.0.0/20", prefixes("172.16.0.0/12", "192.168.0.0/16", "10.0.0.0/9")},
 		{"a /16 of 10", "10.1.0.0/20", prefixes("172.16.0.0/12", "192.168.0.0/16", "10.0.7.0/24", "10.0.0.0/16")},
 	} {
-		got, err := Subnet(c.taken)
+		got, err := Subnet(Defaults, c.taken)
 		if err != nil || got.String() != c.want {
 			t.Errorf("%s: got %s, %v, want %s", c.name, got, err, c.want)
 		}
@@ -42,7 +42,7 @@ func TestSubnetsForHundredsOfNetworks(t *testing.T) {
 	t.Parallel()
 	var taken []netip.Prefix
 	for len(taken) < 300 {
-		s, err := Subnet(taken)
+		s, err := Subnet(Defaults, taken)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,7 +54,7 @@ func TestSubnetsForHundredsOfNetworks(t *testing.T) {
 		}
 		taken = append(taken, s)
 	}
-	_, err := Subnet(prefixes("0.0.0.0/1", "128.0.0.0/1"))
+	_, err := Subnet(Defaults, prefixes("0.0.0.0/1", "128.0.0.0/1"))
 	if !errors.Is(err, ErrNoSubnet) || !strings.Contains(err.Error(), "ipam.config.subnet") {
 		t.Errorf("a full host: %v", err)
 	}
@@ -62,21 +62,21 @@ func TestSubnetsForHundredsOfNetworks(t *testing.T) {
 
 func TestSubnet6(t *testing.T) {
 	t.Parallel()
-	a, err := Subnet6("ab12", nil)
+	a, err := Subnet6(nil, "ab12", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !netip.MustParsePrefix("fd00::/8").Contains(a.Addr()) || a.Bits() != 64 {
 		t.Errorf("%s is no unique local /64", a)
 	}
-	if again, _ := Subnet6("ab12", nil); again != a {
+	if again, _ := Subnet6(nil, "ab12", nil); again != a {
 		t.Errorf("the same seed gives %s and %s", a, again)
 	}
-	b, err := Subnet6("ab12", []netip.Prefix{a})
+	b, err := Subnet6(nil, "ab12", []netip.Prefix{a})
 	if err != nil || b.Overlaps(a) || b.Addr() != last(a).Next() {
 		t.Errorf("after %s comes %s, %v", a, b, err)
 	}
-	if other, _ := Subnet6("cd34", nil); other.Overlaps(netip.PrefixFrom(a.Addr(), 48)) {
+	if other, _ := Subnet6(nil, "cd34", nil); other.Overlaps(netip.PrefixFrom(a.Addr(), 48)) {
 		t.Errorf("seeds share %s", other)
 	}
 }

@@ -17,7 +17,10 @@
 //
 //	1  packets of known connections pass
 //	2  NETWORKS: within a network everything passes; an internal network lets nothing in or out
-//	3  to a bridge passes what came through a published port (conntrack state DNAT)
+//	3  OPEN, where there is any: published ports that are reached at the container's own address (gateway mode routed,
+//	   trusted interfaces)
+//	   to a bridge passes what came through a published port (conntrack state DNAT)
+//	   to the bridge of a network in mode nat-unprotected passes all that comes from outside
 //	4  to a bridge nothing else passes: from other networks, from outside
 //	5  from a bridge to those of Docker, libvirt or another engine: theirs to decide
 //	6  from a bridge everything else passes
@@ -51,14 +54,26 @@ import (
 type Rules struct {
 	Networks []Network
 	Ports    []Port
+	Openings []Opening
 }
 
 // Network is a bridge with its subnets.
 type Network struct {
-	Bridge     string
-	Subnets    []netip.Prefix
-	Internal   bool // nothing in, nothing out
-	Masquerade bool // outside it appears with the host's address
+	Bridge           string
+	Subnets          []netip.Prefix
+	Internal         bool       // nothing in, nothing out
+	Masquerade       bool       // in mode NAT: outside it appears with the host's address
+	Apart            bool       // its containers do not reach one another, but by published ports
+	Mode4, Mode6     Mode       // how it meets those outside
+	Source4, Source6 netip.Addr // the host's address it appears with; zero: that of the interface by which packets leave
+}
+
+// Opening lets a published port be reached at the container's own address.
+type Opening struct {
+	Bridge    string
+	Proto     string
+	Container netip.AddrPort
+	From      string // the interface of the host; empty: any
 }
 
 // Port leads from the host into a container. Host and Container are of one family; an
@@ -68,7 +83,8 @@ type Port struct {
 	Host, Container netip.AddrPort
 }
 
-// HasIPv6 tells whether a network has IPv6.
+// HasIPv4 and HasIPv6 tell whether a network has subnets of that family.
+func (r Rules) HasIPv4() bool { return slices.ContainsFunc(r.Networks, has(ipv4)) }
 func (r Rules) HasIPv6() bool { return slices.ContainsFunc(r.Networks, has(ipv6)) }
 
 // family is IPv4 or IPv6, each with a firewall of its own.
@@ -76,11 +92,12 @@ type family struct {
 	name     string // as iptables-save has it, by its command
 	is4      bool
 	loopback string
+	icmp     string // the protocol's name
 }
 
 var (
-	ipv4 = family{"iptables", true, "127.0.0.0/8"}
-	ipv6 = family{"ip6tables", false, ""}
+	ipv4 = family{"iptables", true, "127.0.0.0/8", "icmp"}
+	ipv6 = family{"ip6tables", false, "", "ipv6-icmp"}
 )
 
 func has(f family) func(Network) bool {
@@ -111,20 +128,8 @@ func chains(f family, instance string, r Rules) []chain {
 	if len(networks) == 0 {
 		return nil
 	}
-	prefix, ours := prefix(instance), "tt"+instance+"+"
-	forward := []string{
-		"-i " + ours + " -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
-		"-o " + ours + " -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
-		"-j " + prefix + "NETWORKS",
-		"-o " + ours + " -m conntrack --ctstate DNAT -j ACCEPT",
-		"-o " + ours + " -j DROP",
-	}
-	for _, name := range foreign {
-		forward = append(forward, "-i "+ours+" -o "+name+" -j RETURN")
-	}
-	forward = append(forward, "-i "+ours+" -j ACCEPT")
-
-	var within, source, ports, input []string
+	prefix, ours := prefix(instance), bridges(instance, networks)
+	var within, source, ports, input, open []string
 	for _, n := range networks {
 		within = append(within, n.within()...)
 		source = append(source, n.source(f)...)
@@ -134,16 +139,31 @@ func chains(f family, instance string, r Rules) []chain {
 			ports = append(ports, p.rule())
 		}
 	}
+	for _, n := range networks {
+		if n.mode(f) == Routed && !n.Internal {
+			open = append(open, "! -i "+n.Bridge+" -o "+n.Bridge+" -p "+f.icmp+" -j ACCEPT")
+		}
+	}
+	for _, o := range r.Openings {
+		if o.Container.Addr().Is4() == f.is4 {
+			open = append(open, o.rule())
+		}
+	}
 	if f.loopback != "" {
-		source = append(source, "-s "+f.loopback+" -o "+ours+" -j MASQUERADE")
-		input = append(input, "-d "+f.loopback+" -i "+ours+" -m conntrack ! --ctstate RELATED,ESTABLISHED -j DROP")
+		for _, b := range ours {
+			source = append(source, "-s "+f.loopback+" -o "+b+" -j MASQUERADE")
+			input = append(input, "-d "+f.loopback+" -i "+b+" -m conntrack ! --ctstate RELATED,ESTABLISHED -j DROP")
+		}
 	}
 	all := []chain{
-		{"filter", prefix + "FORWARD", forward, true},
+		{"filter", prefix + "FORWARD", forward(f, prefix, ours, networks, len(open) > 0), true},
 		{"filter", prefix + "NETWORKS", within, false},
 		{"filter", prefix + "INPUT", input, true},
 		{"nat", prefix + "PORTS", ports, false},
 		{"nat", prefix + "SOURCE", source, false},
+	}
+	if len(open) > 0 {
+		all = append(all, chain{"filter", prefix + "OPEN", open, false})
 	}
 	for i := range all {
 		if !all[i].ordered {
@@ -174,9 +194,22 @@ func jumps(f family, instance string) []jump {
 // prefix is how the names of the chains of an instance begin.
 func prefix(instance string) string { return "TUTTI-" + strings.ToUpper(instance) + "-" }
 
+func (n Network) mode(f family) Mode {
+	if f.is4 {
+		return n.Mode4
+	}
+	return n.Mode6
+}
+
 // within returns the network's rules in NETWORKS.
 func (n Network) within() []string {
 	rules := []string{"-i " + n.Bridge + " -o " + n.Bridge + " -j ACCEPT"}
+	if n.Apart { // the ports of the bridge are isolated: this is about the way by the host
+		rules = []string{
+			"-i " + n.Bridge + " -o " + n.Bridge + " -m conntrack --ctstate DNAT -j ACCEPT",
+			"-i " + n.Bridge + " -o " + n.Bridge + " -m conntrack ! --ctstate DNAT -j DROP",
+		}
+	}
 	if n.Internal {
 		rules = append(rules, "-i "+n.Bridge+" ! -o "+n.Bridge+" -j DROP", "! -i "+n.Bridge+" -o "+n.Bridge+" -j DROP")
 	}
@@ -191,11 +224,33 @@ func (n Network) source(f family) []string {
 			continue
 		}
 		rules = append(rules, fmt.Sprintf("-s %s -o %s -m conntrack --ctstate DNAT -j MASQUERADE", s, n.Bridge))
-		if n.Masquerade && !n.Internal {
-			rules = append(rules, fmt.Sprintf("-s %s ! -o %s -j MASQUERADE", s, n.Bridge))
+		if n.Masquerade && !n.Internal && n.mode(f) != Routed {
+			rules = append(rules, fmt.Sprintf("-s %s ! -o %s -j %s", s, n.Bridge, n.masquerade(f)))
 		}
 	}
 	return rules
+}
+
+// masquerade is the target that gives packets the host's address.
+func (n Network) masquerade(f family) string {
+	a := n.Source6
+	if f.is4 {
+		a = n.Source4
+	}
+	if !a.IsValid() {
+		return "MASQUERADE"
+	}
+	return "SNAT --to-source " + a.String()
+}
+
+// rule returns the opening's rule in OPEN.
+func (o Opening) rule() string {
+	from := "! -i " + o.Bridge
+	if o.From != "" {
+		from = "-i " + o.From
+	}
+	a := o.Container.Addr()
+	return fmt.Sprintf("-d %s %s -o %s -p %s -m %s --dport %d -j ACCEPT", netip.PrefixFrom(a, a.BitLen()), from, o.Bridge, o.Proto, o.Proto, o.Container.Port())
 }
 
 // rule returns the port's rule in PORTS.

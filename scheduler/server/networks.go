@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"net/http"
 	"time"
 
@@ -39,7 +40,7 @@ func (s *server) createNetwork(w http.ResponseWriter, r *http.Request) {
 		EnableIPv4: q.EnableIPv4, EnableIPv6: q.EnableIPv6,
 	}
 	if q.IPAM != nil {
-		c.Ipam.Driver = q.IPAM.Driver
+		c.Ipam.Driver, c.Ipam.Options = q.IPAM.Driver, q.IPAM.Options
 		for _, pool := range q.IPAM.Config {
 			p := &types.IPAMPool{AuxiliaryAddresses: types.Mapping{}}
 			if pool.Subnet.IsValid() {
@@ -95,15 +96,11 @@ func (s *server) inspectNetwork(w http.ResponseWriter, r *http.Request) {
 func networkJSON(n netdriver.Network) apinetwork.Network {
 	created, _ := time.Parse(time.RFC3339Nano, scheduler.NetworkCreated(n)) // zero for one without
 	j := apinetwork.Network{
-		Name: n.Name, ID: n.ID, Created: created, Scope: "local", Driver: n.Driver, EnableIPv4: true, EnableIPv6: n.EnableIPv6,
-		Internal: n.Internal, Options: n.Options, Labels: n.Labels, IPAM: apinetwork.IPAM{Driver: "default"},
+		Name: n.Name, ID: n.ID, Created: created, Scope: "local", Driver: n.Driver, EnableIPv4: !n.NoIPv4, EnableIPv6: n.EnableIPv6,
+		Internal: n.Internal, Options: n.Options, Labels: n.Labels, IPAM: apinetwork.IPAM{Driver: cmp.Or(n.IPAM, "default"), Options: n.IPAMOptions},
 	}
-	for _, subnet := range n.Subnets {
-		c := apinetwork.IPAMConfig{Subnet: subnet, Gateway: n.Gateway}
-		if subnet.Addr().Is6() {
-			c.Gateway = n.Gateway6
-		}
-		j.IPAM.Config = append(j.IPAM.Config, c)
+	for _, p := range n.Pools {
+		j.IPAM.Config = append(j.IPAM.Config, apinetwork.IPAMConfig{Subnet: p.Subnet, Gateway: p.Gateway, IPRange: p.Range, AuxAddress: p.Aux})
 	}
 	return j
 }
