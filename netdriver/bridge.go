@@ -27,7 +27,7 @@ func (d *Driver) chooseBridge(n *network) error {
 		if other.Bridge == n.Bridge {
 			d.mu.Unlock()
 			if n.opt.bridge != "" {
-				return &OptionError{optionBridge, fmt.Sprintf("network %s has the bridge %s", other.Name, n.Bridge)}
+				return badOption(optionBridge, fmt.Sprintf("network %s has the bridge %s", other.Name, n.Bridge))
 			}
 			return fmt.Errorf("%w: id %s begins like that of network %s", ErrInvalid, n.ID, other.Name)
 		}
@@ -46,10 +46,10 @@ func (d *Driver) chooseBridge(n *network) error {
 	has := hostLink{link.Attrs().Name, link.Attrs().Alias, link.Type() == "bridge"}
 	switch {
 	case !has.bridge:
-		return &OptionError{optionBridge, fmt.Sprintf("the host has an interface %s already, and it is no bridge but of type %s", n.Bridge, link.Type())}
+		return badOption(optionBridge, fmt.Sprintf("the host has an interface %s already, and it is no bridge but of type %s", n.Bridge, link.Type()))
 	case has.alias == d.alias(n): // of an earlier attempt
 	case has.isOf(""):
-		return &OptionError{optionBridge, fmt.Sprintf("%s is the bridge of another network", n.Bridge)}
+		return badOption(optionBridge, fmt.Sprintf("%s is the bridge of another network", n.Bridge))
 	default:
 		n.Own = false
 	}

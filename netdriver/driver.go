@@ -52,9 +52,6 @@ type Config struct {
 	// PoolsFile is a JSON file whose default-address-pools are what subnets are chosen from. It need not exist, and it is read
 	// whenever a subnet is chosen. Empty: the defaults of package ipam.
 	PoolsFile string
-	// Namespace opens the network namespace of a container that lives, which the driver closes. It is asked on [Driver.Restore]
-	// about containers on networks of macvlan and ipvlan, whose links are in that namespace alone. Nil: none is found.
-	Namespace func(containerID string) (*netns.NS, error)
 
 	// Host is the namespace that has the bridges, rules and port sockets. Nil is the process's own.
 	Host *netns.NS

@@ -29,7 +29,7 @@ func TestCreateNetworkRefuses(t *testing.T) {
 	}{
 		{NetworkSpec{ID: "abc"}, "id"},
 		{NetworkSpec{ID: "../../../etc"}, "id"},
-		{NetworkSpec{Driver: "weave"}, `driver "weave" is not supported`},
+		{NetworkSpec{Driver: "weave"}, `driver "weave" is not there`},
 		{NetworkSpec{Options: map[string]string{optionMTU: "big"}}, "big"},
 		{NetworkSpec{MTU: 10}, "MTU"},
 		{NetworkSpec{Pools: pools("192.0.2.0/25")}, "overlaps 192.0.2.0/24 of interface uplink"},

@@ -106,20 +106,26 @@ func UnknownOptions(driver string, given map[string]string) []string {
 	return unknown
 }
 
-// OptionError is an option of a network with a value that cannot be. It wraps [ErrInvalid].
-type OptionError struct {
-	Option string // its name, one of driver_opts
-	What   string // what is wrong with the value
+// SpecError says what of a network's specification cannot be. It wraps [ErrInvalid].
+type SpecError struct {
+	Path []string // as compose names it: "ipam", "config", "0"
+	What string   // is wrong
 }
 
-func (e *OptionError) Error() string {
-	return fmt.Sprintf("%v: driver option %s: %s", ErrInvalid, e.Option, e.What)
-}
+func (e *SpecError) Error() string { return strings.Join(e.Path, ".") + ": " + e.What }
 
 // Unwrap makes it an [ErrInvalid].
-func (e *OptionError) Unwrap() error { return ErrInvalid }
+func (e *SpecError) Unwrap() error { return ErrInvalid }
 
-// parseOptions reads the options that the driver knows. What is wrong is an [OptionError].
+// badOption is the error of a driver option.
+func badOption(key, what string) error { return &SpecError{[]string{"driver_opts", key}, what} }
+
+// badPool is the error of a pool.
+func badPool(index int, what string) error {
+	return &SpecError{[]string{"ipam", "config", strconv.Itoa(index)}, what}
+}
+
+// parseOptions reads the options that the driver knows. What is wrong is a [SpecError].
 func parseOptions(s *NetworkSpec) (options, error) {
 	o := options{masquerade: true, icc: true}
 	for _, key := range slices.Sorted(maps.Keys(s.Options)) {
@@ -131,12 +137,12 @@ func parseOptions(s *NetworkSpec) (options, error) {
 			continue
 		}
 		if err := read(&o, s.Options[key]); err != nil {
-			return o, &OptionError{key, err.Error()}
+			return o, badOption(key, err.Error())
 		}
 	}
 	for key, mode := range map[string]portmap.Mode{optionMode4: o.mode4, optionMode6: o.mode6} {
 		if mode == portmap.Isolated && !s.Internal {
-			return o, &OptionError{key, "the gateway mode isolated needs a network that is internal"}
+			return o, badOption(key, "the gateway mode isolated needs a network that is internal")
 		}
 	}
 	if s.Driver == driverMacvlan && o.mode == "" {

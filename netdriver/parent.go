@@ -54,18 +54,18 @@ func (d *Driver) chooseParent(n *network) error {
 func sharedParent(n, other *network) error {
 	switch {
 	case n.Driver != other.Driver:
-		return &OptionError{optionParent, fmt.Sprintf("%s is the parent of the %s network %s: it cannot be that of %s too", n.Bridge, other.Driver, other.Name, n.Driver)}
+		return badOption(optionParent, fmt.Sprintf("%s is the parent of the %s network %s: it cannot be that of %s too", n.Bridge, other.Driver, other.Name, n.Driver))
 	case n.opt.mode == "passthru" || other.opt.mode == "passthru":
-		return &OptionError{optionParent, fmt.Sprintf("%s is the parent of network %s, and passthru needs one for itself", n.Bridge, other.Name)}
+		return badOption(optionParent, fmt.Sprintf("%s is the parent of network %s, and passthru needs one for itself", n.Bridge, other.Name))
 	case n.Driver == driverIPvlan && (n.opt.mode != other.opt.mode || n.opt.flag != other.opt.flag):
-		return &OptionError{optionIPvlan, fmt.Sprintf("network %s has the parent %s in another mode, and there is one mode for a parent", other.Name, n.Bridge)}
+		return badOption(optionIPvlan, fmt.Sprintf("network %s has the parent %s in another mode, and there is one mode for a parent", other.Name, n.Bridge))
 	}
 	return nil
 }
 
 func checkMTU(n *network, parent netlink.Link) error {
 	if most := parent.Attrs().MTU; n.MTU > most {
-		return &OptionError{optionMTU, fmt.Sprintf("%d is more than that of the parent %s, %d", n.MTU, parent.Attrs().Name, most)}
+		return badOption(optionMTU, fmt.Sprintf("%d is more than that of the parent %s, %d", n.MTU, parent.Attrs().Name, most))
 	}
 	return nil
 }
@@ -74,14 +74,14 @@ func checkMTU(n *network, parent netlink.Link) error {
 func (d *Driver) vlan(name string) (on netlink.Link, id int, err error) {
 	dot := strings.LastIndexByte(name, '.')
 	if dot <= 0 {
-		return nil, 0, &OptionError{optionParent, fmt.Sprintf("the host has no interface %s", name)}
+		return nil, 0, badOption(optionParent, fmt.Sprintf("the host has no interface %s", name))
 	}
 	if id, err = strconv.Atoi(name[dot+1:]); err != nil || id < 1 || id > 4094 {
-		return nil, 0, &OptionError{optionParent, fmt.Sprintf("the host has no interface %s, and it is no name for a VLAN, as eth0.10 is with a number from 1 to 4094", name)}
+		return nil, 0, badOption(optionParent, fmt.Sprintf("the host has no interface %s, and it is no name for a VLAN, as eth0.10 is with a number from 1 to 4094", name))
 	}
 	on, err = d.route.LinkByName(name[:dot])
 	if errors.As(err, new(netlink.LinkNotFoundError)) {
-		return nil, 0, &OptionError{optionParent, fmt.Sprintf("the host has no interface %s, and no %s to make that VLAN of", name, name[:dot])}
+		return nil, 0, badOption(optionParent, fmt.Sprintf("the host has no interface %s, and no %s to make that VLAN of", name, name[:dot]))
 	}
 	return on, id, err
 }

@@ -16,15 +16,22 @@ import (
 
 var idPattern = regexp.MustCompile(`^[0-9a-f]{8,}$`)
 
+// CheckNetwork finds what is wrong with a specification as far as it does not depend on the host: a [SpecError]. The
+// specification needs no id.
+func CheckNetwork(s NetworkSpec) error {
+	s.ID = cmp.Or(s.ID, "00000000")
+	return check(&s)
+}
+
 // check validates what does not depend on the host, and enters defaults.
 func check(s *NetworkSpec) error {
 	s.Driver = cmp.Or(s.Driver, driverBridge)
 	switch s.Driver {
 	case driverBridge, driverMacvlan, driverIPvlan:
 	case "host", "null":
-		return fmt.Errorf("%w: there is one network of the driver %s only: use it as `external: true` by its name", ErrInvalid, s.Driver)
+		return &SpecError{[]string{"driver"}, fmt.Sprintf("only one instance of %q network is allowed: use it by its name, with `external: true`", s.Driver)}
 	default:
-		return fmt.Errorf("%w: driver %q is not supported: use bridge, macvlan or ipvlan", ErrInvalid, s.Driver)
+		return &SpecError{[]string{"driver"}, fmt.Sprintf("the driver %q is not there: use bridge, macvlan or ipvlan", s.Driver)}
 	}
 	if !idPattern.MatchString(s.ID) {
 		return fmt.Errorf("%w: id %q is not lower case hex of at least 8 digits", ErrInvalid, s.ID)
@@ -35,7 +42,7 @@ func check(s *NetworkSpec) error {
 	}
 	s.MTU = cmp.Or(o.mtu, s.MTU)
 	if s.MTU != 0 && (s.MTU < 68 || s.MTU > 65535) {
-		return fmt.Errorf("%w: an MTU of %d is not possible: it is from 68 to 65535", ErrInvalid, s.MTU)
+		return badOption(optionMTU, fmt.Sprintf("an MTU of %d is not possible: it is from 68 to 65535", s.MTU))
 	}
 	s.NoIPv4, s.EnableIPv6 = s.NoIPv4 || o.noIPv4, s.EnableIPv6 || o.six
 	s.Pools = slices.Clone(s.Pools)
@@ -55,15 +62,15 @@ func checkFamilies(s *NetworkSpec, o options) error {
 	case "", "default":
 	case "null":
 		if len(s.Pools) > 0 {
-			return fmt.Errorf("%w: the ipam driver null has no subnets", ErrInvalid)
+			return &SpecError{[]string{"ipam", "driver"}, "the driver null has no subnets"}
 		}
 		s.NoIPv4, s.EnableIPv6 = true, false
 	default:
-		return fmt.Errorf("%w: ipam driver %q is not supported: use default or null", ErrInvalid, s.IPAM)
+		return &SpecError{[]string{"ipam", "driver"}, fmt.Sprintf("the driver %q is not there: use default or null", s.IPAM)}
 	}
 	// A link without addresses is for those who get them elsewhere, by DHCP say: from the other end of the parent.
 	if bare := s.Driver != driverBridge && (s.Driver != driverIPvlan || o.mode == "l2"); s.NoIPv4 && !s.EnableIPv6 && !bare {
-		return fmt.Errorf("%w: IPv4 or IPv6 must be enabled", ErrInvalid)
+		return &SpecError{[]string{"enable_ipv4"}, "IPv4 or IPv6 must be enabled"}
 	}
 	return nil
 }
@@ -72,16 +79,16 @@ func checkFamilies(s *NetworkSpec, o options) error {
 func checkPools(s *NetworkSpec, o options) error {
 	for i, p := range s.Pools {
 		if !p.Subnet.IsValid() {
-			return fmt.Errorf("%w: a gateway or ip_range needs a subnet beside it", ErrInvalid)
+			return badPool(i, "a gateway, ip_range or aux_addresses need a subnet beside them")
 		}
 		if s.NoIPv4 && p.Subnet.Addr().Is4() {
-			return fmt.Errorf("%w: subnet %s is of IPv4, which the network does not have", ErrInvalid, p.Subnet)
+			return badPool(i, fmt.Sprintf("subnet %s is of IPv4, which enable_ipv4 switches off", p.Subnet))
 		}
 		if j := slices.IndexFunc(s.Pools[:i], func(q Pool) bool { return q.Subnet.Overlaps(p.Subnet) }); j >= 0 {
-			return fmt.Errorf("%w: subnet %s overlaps %s of the same network", ErrInvalid, p.Subnet, s.Pools[j].Subnet)
+			return badPool(i, fmt.Sprintf("subnet %s overlaps %s of the same network", p.Subnet, s.Pools[j].Subnet))
 		}
 		if _, err := ipam.NewPool(p.config(s, o)); err != nil {
-			return fmt.Errorf("%w: %w", ErrInvalid, err)
+			return badPool(i, err.Error())
 		}
 	}
 	return nil

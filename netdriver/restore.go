@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+
+	"tutti/netdriver/netns"
 )
 
 // Restore brings the kernel in line with what is remembered, after the engine was away:
@@ -59,9 +61,9 @@ func (d *Driver) claim(containerID string, has Endpoint) error {
 		return fmt.Errorf("%w: %s", ErrNetworkNotFound, has.NetworkID)
 	}
 	e := &endpoint{Endpoint: has, network: n, key: d.linkName(containerID, n.ID)}
-	if !n.Bridged() && d.cfg.Namespace != nil {
+	if !n.Bridged() && has.Namespace != "" {
 		var err error
-		if e.ns, err = d.cfg.Namespace(containerID); err != nil { // then the link goes with it
+		if e.ns, err = netns.Open(has.Namespace); err != nil { // then the link goes with it
 			d.log.Warn("the namespace of a container is not found", "container", containerID, "error", err)
 		}
 	}

@@ -122,7 +122,7 @@ func TestRemember(t *testing.T) {
 	l := newLab(t, "")
 	d := l.driver()
 	n := l.network(d, "1a", func(s *NetworkSpec) {
-		s.Subnets = []netip.Prefix{netip.MustParsePrefix("10.77.0.0/29"), netip.MustParsePrefix("fd77::/64")}
+		s.Pools = pools("10.77.0.0/29", "fd77::/64")
 	})
 	had := slices.Concat(l.box(d, "first", n).at, l.box(d, "second", n).at)
 	l.crash(d)

@@ -88,6 +88,8 @@ type Endpoint struct {
 	DefaultRoute  bool           // of IPv4
 	DefaultRoute6 bool           `json:",omitempty"`
 	LinkLocal     []netip.Prefix `json:",omitempty"`
+	// Namespace is the path of the container's network namespace, asked for on [Driver.Restore] alone.
+	Namespace string `json:"-"`
 }
 
 // PortSpec asks for a port of the host that leads into a container.

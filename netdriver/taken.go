@@ -37,11 +37,11 @@ func (t taken) all() []netip.Prefix {
 // smaller, or just as large, would be dead then; one to something larger, like 10.0.0.0/8 of a VPN, may be overruled for a
 // part of it. The subnet of macvlan and ipvlan is usually the one that the parent is in: only networks exclude each other.
 func (t taken) check(s NetworkSpec) error {
-	for _, pool := range s.Pools {
+	for i, pool := range s.Pools {
 		p := pool.Subnet
 		for q, name := range t.networks {
 			if p.Overlaps(q) {
-				return collision(p, fmt.Sprintf("%s of network %s", q, name))
+				return collision(i, p, fmt.Sprintf("%s of network %s", q, name))
 			}
 		}
 		if s.Driver != driverBridge {
@@ -50,20 +50,20 @@ func (t taken) check(s NetworkSpec) error {
 		for q, index := range t.addresses {
 			// The bridge of an earlier attempt, or one of the user's own, has the address already.
 			if name := t.name(index); p.Overlaps(q) && name != s.Options[optionBridge] {
-				return collision(p, fmt.Sprintf("%s of interface %s", q, name))
+				return collision(i, p, fmt.Sprintf("%s of interface %s", q, name))
 			}
 		}
 		for _, q := range t.routes {
 			if p.Overlaps(q) && p.Bits() <= q.Bits() && s.Options[optionBridge] == "" {
-				return collision(p, fmt.Sprintf("the route to %s", q))
+				return collision(i, p, fmt.Sprintf("the route to %s", q))
 			}
 		}
 	}
 	return nil
 }
 
-func collision(p netip.Prefix, owner string) error {
-	return fmt.Errorf("%w: subnet %s overlaps %s: choose another in ipam.config.subnet", ErrInvalid, p, owner)
+func collision(i int, p netip.Prefix, owner string) error {
+	return badPool(i, fmt.Sprintf("subnet %s overlaps %s: choose another one", p, owner))
 }
 
 // takenPrefixes asks the kernel for routes and addresses, and adds the networks of this

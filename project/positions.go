@@ -107,12 +107,13 @@ func (p *Project) Position(path ...string) (file string, line int) {
 	return at.file, at.line
 }
 
-// shallow lists the positions of elements and their attributes, sorted: what errors of
+// shallow lists the positions of elements and their attributes, and of everything about networks, sorted: what errors of
 // the engine can be about.
 func (p positions) shallow() []wirePosition {
 	var out []wirePosition
 	for path, at := range p {
-		if at.depth <= 3 && len(path) < 200 {
+		network := strings.HasPrefix(path, "networks.") || at.depth <= 5 && strings.HasPrefix(path, "services.") && strings.Contains(path, ".networks.")
+		if (at.depth <= 3 || network) && len(path) < 200 {
 			out = append(out, wirePosition{Path: path, File: at.file, Line: at.line, Depth: at.depth})
 		}
 	}

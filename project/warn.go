@@ -49,10 +49,7 @@ var Limitations = []Limitation{
 	{Path: "services.*.provider", Reason: notYet},
 	{Path: "services.*.runtime", Reason: "containers always run on the built-in runtime"},
 	{Path: "services.*.security_opt.[]", Only: isLabel, Reason: "containers have no SELinux labels"},
-	{Path: "networks.*.driver", Only: isNot("bridge", "default", "host", "none"), Reason: "only the driver bridge is implemented"},
-	{Path: "networks.*.enable_ipv4", Only: isFalse, Reason: notYet},
-	{Path: "networks.*.ipam.driver", Only: isNot("default"), Reason: "only the driver default is implemented"},
-	{Path: "networks.*.ipam.options", Reason: notYet},
+	{Path: "networks.*.ipam.options", Reason: "the drivers default and null have no options"},
 	{Path: "volumes.*.driver", Only: isNot("local"), Reason: "only the driver local is implemented"},
 	{Path: "configs.*.external", Only: isTrue, Reason: "Swarm only, use file, content or environment"},
 	{Path: "configs.*.template_driver", Reason: "Swarm only"},
@@ -81,8 +78,7 @@ func isLabel(value any) bool {
 	return strings.HasPrefix(s, "label=") && s != "label=disable"
 }
 
-func isTrue(value any) bool  { return value == true || value == "true" }
-func isFalse(value any) bool { return value == false || value == "false" }
+func isTrue(value any) bool { return value == true || value == "true" }
 
 // finding is an attribute of the merged model without effect.
 type finding struct {

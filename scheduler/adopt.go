@@ -63,7 +63,7 @@ func (e *Engine) adopt(ctx context.Context) error {
 	if err := e.runtime.RemoveOrphans(ctx, known); err != nil {
 		e.log.Error("remove orphaned processes", "error", err)
 	}
-	if err := e.restoreNetwork(ctx, alive); err != nil {
+	if err := e.restoreNetwork(ctx, alive, processes); err != nil {
 		e.log.Error("restore the networks", "error", err) // what could be restored is
 	}
 	if err := e.removeBuildNetwork(ctx); err != nil {
@@ -166,11 +166,12 @@ func (e *Engine) takeOutput(rec container.Record) (pipes *logs.Pipes, console *o
 }
 
 // restoreNetwork tells the driver which endpoints and ports are in use; it removes all others.
-func (e *Engine) restoreNetwork(ctx context.Context, alive []*unit) error {
+func (e *Engine) restoreNetwork(ctx context.Context, alive []*unit, processes map[string]*runtime.Container) error {
 	endpoints := map[string][]netdriver.Endpoint{}
 	ports := map[string][]netdriver.PortBinding{}
 	for _, u := range alive {
 		for _, p := range u.state.Endpoints {
+			p.Namespace = processes[u.id].NetNS()
 			endpoints[u.id] = append(endpoints[u.id], p.Endpoint)
 		}
 		if len(u.state.Bindings) > 0 { // a container without a network has none

@@ -113,7 +113,9 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	if e.images, err = openImages(ctx, e.paths.images(), e.log); err != nil {
 		return fmt.Errorf("open the image store: %w", err)
 	}
-	if e.net, err = netdriver.New(ctx, netdriver.Config{StateDir: e.paths.Root, Instance: e.paths.Instance(), Keeper: e.keeper, RelayProgram: relayProgram, Log: e.log}); err != nil {
+	if e.net, err = netdriver.New(ctx, netdriver.Config{
+		StateDir: e.paths.Root, PoolsFile: e.paths.config(), Instance: e.paths.Instance(), Keeper: e.keeper, RelayProgram: relayProgram, Log: e.log,
+	}); err != nil {
 		return fmt.Errorf("open the networks: %w", err)
 	}
 	e.upstreams = dns.NewHostUpstreams()

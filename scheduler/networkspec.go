@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -33,7 +34,15 @@ func networkSpec(c types.NetworkConfig) (netdriver.NetworkSpec, error) {
 			spec.Pools = append(spec.Pools, p)
 		}
 	}
-	return spec, nil
+	return spec, networkFault(c.Name, netdriver.CheckNetwork(spec))
+}
+
+// networkFault makes an error of the driver's about a network the fault of one of the network's keys.
+func networkFault(name string, err error) error {
+	if bad, ok := errors.AsType[*netdriver.SpecError](err); ok {
+		return container.At(fmt.Errorf("network %s: %s", name, bad.What), bad.Path...)
+	}
+	return err
 }
 
 // readPool reads an element of ipam.config.

@@ -59,6 +59,9 @@ func (p Paths) UnitName() string {
 // TempDir is where the engine's libraries put and mount what is temporary: its TMPDIR.
 func (p Paths) TempDir() string { return image.TempDir(p.images()) }
 
+// config is what the administrator decides, in the words of docker's daemon.json: default-address-pools.
+func (p Paths) config() string { return filepath.Join(p.Root, "config.json") }
+
 func (p Paths) containers() string         { return filepath.Join(p.Root, "containers") }
 func (p Paths) container(id string) string { return filepath.Join(p.containers(), id) }
 func (p Paths) images() string             { return filepath.Join(p.Root, "images") }

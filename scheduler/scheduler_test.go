@@ -69,10 +69,10 @@ func TestNetworkSpecRefusesWhatCannotBe(t *testing.T) {
 		want string
 	}{
 		{"gateway outside", types.NetworkConfig{Ipam: types.IPAMConfig{Config: []*types.IPAMPool{{Subnet: "10.1.0.0/24", Gateway: "10.2.0.1"}}}}, "not in the subnet"},
-		{"gateway alone", types.NetworkConfig{Ipam: types.IPAMConfig{Config: []*types.IPAMPool{{Gateway: "10.2.0.1"}}}}, "needs a subnet"},
+		{"gateway alone", types.NetworkConfig{Ipam: types.IPAMConfig{Config: []*types.IPAMPool{{Gateway: "10.2.0.1"}}}}, "need a subnet"},
 		{"not a subnet", types.NetworkConfig{Ipam: types.IPAMConfig{Config: []*types.IPAMPool{{Subnet: "10.1/24"}}}}, "subnet"},
 		{"ipam driver", types.NetworkConfig{Ipam: types.IPAMConfig{Driver: "dhcp"}}, `"dhcp"`},
-		{"no IPv4", types.NetworkConfig{EnableIPv4: &no}, "enable_ipv4"},
+		{"no IPv4", types.NetworkConfig{EnableIPv4: &no}, "must be enabled"},
 	}
 	for _, tt := range tests {
 		tt.in.Name = "demo_n"

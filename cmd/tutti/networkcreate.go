@@ -20,6 +20,8 @@ type networkCreateFlags struct {
 	ipv4, ipv6                 bool
 	subnets, ranges, gateways  []string
 	auxiliary, options, labels []string
+	ipamDriver                 string
+	ipamOptions                []string
 }
 
 func (a *app) networkCreateCommand() *cobra.Command {
@@ -42,7 +44,7 @@ func (a *app) networkCreateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			q.IPAM = &network.IPAM{Driver: "default", Config: pools}
+			q.IPAM = &network.IPAM{Driver: f.ipamDriver, Options: pairs(f.ipamOptions), Config: pools}
 			c, err := a.connect(ctx)
 			if err != nil {
 				return err
@@ -67,8 +69,10 @@ func (a *app) networkCreateCommand() *cobra.Command {
 	flags.StringArrayVar(&f.auxiliary, "aux-address", nil, "Auxiliary IPv4 or IPv6 addresses used by Network driver (NAME=ADDRESS)")
 	flags.StringArrayVarP(&f.options, "opt", "o", nil, "Set driver specific options")
 	flags.StringArrayVar(&f.labels, "label", nil, "Set metadata on a network")
+	flags.StringVar(&f.ipamDriver, "ipam-driver", "default", "IP Address Management Driver")
+	flags.StringArrayVar(&f.ipamOptions, "ipam-opt", nil, "Set IPAM driver specific options")
 	refuse(cmd, refusal{name: "config-from"}, refusal{name: "config-only", isBool: true}, refusal{name: "ingress", isBool: true},
-		refusal{name: "ipam-driver"}, refusal{name: "ipam-opt"}, refusal{name: "scope"})
+		refusal{name: "scope"})
 	return cmd
 }
 
