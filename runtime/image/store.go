@@ -92,6 +92,7 @@ type Store struct {
 // removes what a process that died has left mounted. The caller must Close it.
 func Open(ctx context.Context, root string) (*Store, error) {
 	routeLogs()
+	useFastGunzip()
 	root, err := makeRoot(root)
 	if err != nil {
 		return nil, fmt.Errorf("create image store: %w", err)
@@ -172,6 +173,9 @@ func openLayers(root string) (snapshots.Snapshotter, error) {
 	layers, err := overlay.NewSnapshotter(root, overlay.AsynchronousRemove, overlay.WithUpperdirLabel, overlay.WithMetaStore(meta))
 	if err != nil {
 		return nil, fmt.Errorf("open overlay snapshotter: %w", err)
+	}
+	if err := spreadFolders(filepath.Join(root, "snapshots")); err != nil {
+		return nil, errors.Join(err, layers.Close())
 	}
 	return layers, nil
 }
