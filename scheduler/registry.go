@@ -40,8 +40,8 @@ func registryAuth(dir string) image.Auth {
 	}
 }
 
-// Login asks a registry whether it takes the credentials.
-func (e *Engine) Login(ctx context.Context, host string, auth image.Auth) error {
+// Login asks a registry whether it takes the credentials. It may give an identity token to use instead.
+func (e *Engine) Login(ctx context.Context, host string, auth image.Auth) (identity string, err error) {
 	return e.images.Login(ctx, host, auth)
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/moby/buildkit/session/sshforward/sshprovider"
 
 	"tutti/runtime/image"
+	"tutti/runtime/image/registry"
 )
 
 // attachables are what the solver may ask for during the build.
@@ -48,7 +49,7 @@ func credentials(auth image.Auth) authprovider.AuthConfigProvider {
 		if auth == nil {
 			return types.AuthConfig{}, nil
 		}
-		user, secret, err := auth(image.RegistryName(host))
+		user, secret, err := auth(registry.Name(host))
 		if err != nil {
 			return types.AuthConfig{}, err
 		}

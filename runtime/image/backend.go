@@ -36,7 +36,7 @@ func (s *Store) Backend() Backend {
 		Snapshotter:     s.snapshots,
 		Images:          s.records,
 		Leases:          s.leases,
-		Hosts:           s.clients.hosts(nil),
+		Hosts:           s.clients.Hosts(nil),
 		GarbageCollect:  s.collect,
 	}
 }

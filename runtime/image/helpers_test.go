@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"tutti/runtime/image/imagetest"
+	"tutti/runtime/image/registry"
 )
 
 // TestMain checks that the tests leave nothing mounted.
@@ -66,4 +67,11 @@ func load(t testing.TB, s *Store, images ...imagetest.Image) []Image {
 		t.Fatal(err)
 	}
 	return loaded
+}
+
+// configure makes the store reach registries in another way.
+func configure(t testing.TB, s *Store, o registry.Options) {
+	t.Helper()
+	s.clients.Close()
+	s.clients = registry.New(o)
 }

@@ -9,6 +9,8 @@ import (
 	"github.com/containerd/containerd/v2/core/transfer"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tutti/runtime/image/registry"
 )
 
 // PushOptions of Push; the zero value pushes anonymously and silently.
@@ -46,11 +48,11 @@ func (s *Store) Push(ctx context.Context, ref string, o PushOptions) (Pushed, er
 	if o.Progress != nil {
 		options = append(options, transfer.WithProgress(layerProgress(Familiar(name), pushStatusOf, o.Progress)))
 	}
-	err = retry(ctx, func() error {
-		return s.transfer.Transfer(scope(ctx), pushSource{name: name, target: target}, s.clients.image(name, o.Auth), options...)
+	err = registry.Retry(ctx, func() error {
+		return s.transfer.Transfer(scope(ctx), pushSource{name: name, target: target}, s.remote(name, o.Auth), options...)
 	})
 	if err != nil {
-		return Pushed{}, fmt.Errorf("push %s: %w", Familiar(name), err)
+		return Pushed{}, fmt.Errorf("push %s: %w", Familiar(name), registry.Explain(err, host(name)))
 	}
 	return Pushed{Digest: target.Digest, Size: target.Size}, nil
 }

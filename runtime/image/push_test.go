@@ -16,9 +16,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"tutti/runtime/image/imagetest"
+	"tutti/runtime/image/registry"
 )
 
 // What is pushed must be what another store pulls, under the same digest, with and without a login.
@@ -116,11 +116,11 @@ func TestImageLogin(t *testing.T) {
 	t.Parallel()
 	address := imagetest.StartRegistry(t, true)
 	s := openStore(t)
-	if err := s.Login(t.Context(), address, testAuth); err != nil {
+	if _, err := s.Login(t.Context(), address, testAuth); err != nil {
 		t.Error(err)
 	}
 	wrong := func(string) (string, string, error) { return imagetest.User, "wrong", nil }
-	if err := s.Login(t.Context(), address, wrong); !errors.Is(err, ErrCredentials) || strings.Contains(err.Error(), "wrong") {
+	if _, err := s.Login(t.Context(), address, wrong); !errors.Is(err, registry.ErrCredentials) || strings.Contains(err.Error(), "wrong") {
 		t.Errorf("with a wrong password: %v", err)
 	}
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
@@ -128,7 +128,7 @@ func TestImageLogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	closed.Close()
-	if err := s.Login(t.Context(), closed.Addr().String(), testAuth); err == nil || errors.Is(err, ErrCredentials) {
+	if _, err := s.Login(t.Context(), closed.Addr().String(), testAuth); err == nil || errors.Is(err, registry.ErrCredentials) {
 		t.Errorf("nobody there: %v", err)
 	}
 }
@@ -205,29 +205,6 @@ func TestImagePullGoesOn(t *testing.T) {
 	}
 }
 
-// A registry that falls silent in the middle must not hold a pull for ever.
-func TestImageRegistryStalls(t *testing.T) {
-	t.Parallel()
-	release := make(chan struct{})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Length", "1000")
-		_, _ = w.Write([]byte("{"))
-		_ = http.NewResponseController(w).Flush()
-		<-release
-	}))
-	t.Cleanup(server.Close)
-	t.Cleanup(func() { close(release) })
-	client := &http.Client{Transport: noStalls(http.DefaultTransport.(*http.Transport).Clone(), 50*time.Millisecond)}
-	resp, err := client.Get(server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if _, err := io.ReadAll(resp.Body); !errors.Is(err, errStalled) || !passing(err) {
-		t.Errorf("%v", err)
-	}
-}
-
 // hosts.toml leads to a mirror first; the registry itself is asked when the mirror has not got it. The mirror does not see
 // the registry's credentials.
 func TestImageMirror(t *testing.T) {
@@ -243,27 +220,27 @@ func TestImageMirror(t *testing.T) {
 		httputil.NewSingleHostReverseProxy(target).ServeHTTP(w, r)
 	}))
 	t.Cleanup(spy.Close)
-	registry := imagetest.StartRegistry(t, true)
+	address := imagetest.StartRegistry(t, true)
 	s := openStore(t)
-	load(t, s, testImage("from the registry", registry+"/team/own:v1"))
+	load(t, s, testImage("from the registry", address+"/team/own:v1"))
 	dir := t.TempDir()
-	s.clients.dirs = []string{filepath.Join(dir, "absent"), dir}
-	config := fmt.Sprintf("server = \"http://%s\"\n[host.\"%s\"]\n  capabilities = [\"pull\", \"resolve\"]\n", registry, spy.URL)
-	folder := filepath.Join(dir, registry)
+	configure(t, s, registry.Options{Dirs: []string{filepath.Join(dir, "absent"), dir}})
+	config := fmt.Sprintf("server = \"http://%s\"\n[host.\"%s\"]\n  capabilities = [\"pull\", \"resolve\"]\n", address, spy.URL)
+	folder := filepath.Join(dir, address)
 	if err := errors.Join(os.Mkdir(folder, 0o755), os.WriteFile(filepath.Join(folder, "hosts.toml"), []byte(config), 0o644)); err != nil {
 		t.Fatal(err)
 	}
 	auth := func(host string) (string, string, error) {
-		if host != registry {
+		if host != address {
 			return "", "", nil
 		}
 		return imagetest.User, imagetest.Password, nil
 	}
-	if _, err := s.Push(t.Context(), registry+"/team/own:v1", PushOptions{Auth: auth}); err != nil {
+	if _, err := s.Push(t.Context(), address+"/team/own:v1", PushOptions{Auth: auth}); err != nil {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{"/team/app:v1": "from the mirror", "/team/own:v1": "from the registry"} {
-		image, err := s.Pull(t.Context(), registry+name, PullOptions{Auth: auth})
+		image, err := s.Pull(t.Context(), address+name, PullOptions{Auth: auth})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -39,6 +39,8 @@ import (
 	"github.com/containerd/platforms"
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"tutti/runtime/image/registry"
 )
 
 const (
@@ -58,6 +60,8 @@ var (
 	ErrNotFound = errors.New("no such image")
 	// ErrAmbiguous: an ID prefix fits several images.
 	ErrAmbiguous = errors.New("ambiguous image ID")
+	// ErrNoPlatform: an index has no image for the platform.
+	ErrNoPlatform = errors.New("no matching manifest")
 	// ErrInUse: the image is not removed because something needs it.
 	ErrInUse = errors.New("conflict")
 	// ErrDamaged: a database of the store is not one that was written whole.
@@ -77,7 +81,7 @@ type Store struct {
 	leases    leases.Manager
 	transfer  transfer.Transferrer
 	unpack    unpack.Platform
-	clients   registryClients
+	clients   *registry.Clients
 	catalog   catalog
 	pulls     keyedMutex
 	work      work
@@ -203,14 +207,14 @@ func newStore(root string, db *bolt.DB, blobs content.Store, layers snapshots.Sn
 		blobs:     blobs,
 	}
 	s.records = &records{db: m, images: metadata.NewImageStore(m), changed: s.catalog.invalidate, work: &s.work}
-	s.clients = newRegistryClients()
+	s.clients = registry.New(registry.Options{})
 	s.unpack = unpack.Platform{
 		Platform:       platforms.All,
 		SnapshotterKey: snapshotterName,
 		Snapshotter:    s.snapshots,
 		Applier:        apply.NewFileSystemApplier(s.content),
 	}
-	s.transfer = local.NewTransferService(s.content, s.records, local.TransferConfig{
+	s.transfer = local.NewTransferService(discardingStore{s.content}, s.records, local.TransferConfig{
 		Leases:                      s.leases,
 		MaxConcurrentDownloads:      parallelDownloads,
 		MaxConcurrentUploadedLayers: parallelDownloads,
@@ -222,7 +226,7 @@ func newStore(root string, db *bolt.DB, blobs content.Store, layers snapshots.Sn
 
 // Close releases the store. Operations that still run fail: when there are some, the next Open is to look after them.
 func (s *Store) Close() error {
-	s.clients.close()
+	s.clients.Close()
 	err := errors.Join(s.snapshots.Close(), s.database.Close())
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"github.com/moby/moby/api/types/registry"
 
 	"tutti/runtime/image"
+	imageregistry "tutti/runtime/image/registry"
 	"tutti/scheduler/api"
 	"tutti/scheduler/journal"
 )
@@ -231,7 +232,7 @@ func fixedAuth(c registry.AuthConfig) image.Auth {
 		wanted = u.Host
 	}
 	return func(host string) (string, string, error) {
-		if wanted != "" && image.RegistryName(wanted) != host {
+		if wanted != "" && imageregistry.Name(wanted) != host {
 			return "", "", nil
 		}
 		if c.IdentityToken != "" {
@@ -251,17 +252,18 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 	if u, err := url.Parse(host); err == nil && u.Host != "" {
 		host = u.Host
 	}
-	host = image.RegistryName(host)
+	host = imageregistry.Name(host)
 	c.ServerAddress = host
-	if err := s.e.Login(r.Context(), host, fixedAuth(c)); err != nil {
+	identity, err := s.e.Login(r.Context(), host, fixedAuth(c))
+	if err != nil {
 		code := http.StatusInternalServerError
-		if errors.Is(err, image.ErrCredentials) {
+		if errors.Is(err, imageregistry.ErrCredentials) {
 			code = http.StatusUnauthorized
 		}
 		fail(w, code, err)
 		return
 	}
-	answer(w, registry.AuthResponse{Status: "Login Succeeded"})
+	answer(w, registry.AuthResponse{Status: "Login Succeeded", IdentityToken: identity})
 }
 
 // saveImages streams an archive. An image that is not there is told before anything is sent.

@@ -37,15 +37,33 @@ var listening = regexp.MustCompile(`listening on 127\.0\.0\.1:(\d+)`)
 func StartRegistry(t testing.TB, auth bool) string {
 	t.Helper()
 	dir := t.TempDir()
-	config := fmt.Sprintf("version: 0.1\nlog: {level: info}\nstorage: {filesystem: {rootdirectory: %s/data}}\nhttp: {addr: '127.0.0.1:0'}\n", dir)
+	var settings string
 	if auth {
 		hash, err := bcrypt.GenerateFromPassword([]byte(Password), bcrypt.MinCost)
 		if err != nil {
 			t.Fatal(err)
 		}
 		writeText(t, filepath.Join(dir, "htpasswd"), User+":"+string(hash)+"\n")
-		config += fmt.Sprintf("auth: {htpasswd: {realm: test, path: %s/htpasswd}}\n", dir)
+		settings = fmt.Sprintf("auth: {htpasswd: {realm: test, path: %s/htpasswd}}\n", dir)
 	}
+	return serve(t, dir, "", settings)
+}
+
+// StartTLSRegistry is StartRegistry with a certificate, PEM files of which are given; it wants a client's certificate when
+// clientCA is not empty.
+func StartTLSRegistry(t testing.TB, certificate, key, clientCA string) string {
+	t.Helper()
+	tls := fmt.Sprintf(", tls: {certificate: %s, key: %s", certificate, key)
+	if clientCA != "" {
+		tls += fmt.Sprintf(", clientcas: [%s]", clientCA)
+	}
+	return serve(t, t.TempDir(), tls+"}", "")
+}
+
+// serve runs a registry that keeps its data in dir; http and settings are added to its configuration.
+func serve(t testing.TB, dir, http, settings string) string {
+	t.Helper()
+	config := fmt.Sprintf("version: 0.1\nlog: {level: info}\nstorage: {filesystem: {rootdirectory: %s/data}}\nhttp: {addr: '127.0.0.1:0'%s}\n%s", dir, http, settings)
 	writeText(t, filepath.Join(dir, "config.yml"), config)
 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
