@@ -36,11 +36,11 @@ func (s *Store) complete(ctx context.Context, name string, auth Auth) (err error
 		return err
 	}
 	defer func() { err = joinRelease(err, release) }()
-	fetcher, err := s.clients.image(name, auth).Fetcher(ctx, name)
+	fetcher, err := s.remote(name, auth).Fetcher(ctx, name)
 	if err != nil {
 		return err
 	}
-	fetch := remotes.FetchHandler(s.content, fetcher)
+	fetch := remotes.FetchHandler(discardingStore{s.content}, fetcher)
 	for _, layer := range lost {
 		if _, err := fetch(ctx, layer); err != nil {
 			return fmt.Errorf("fetch layer %s: %w", layer.Digest, err)
