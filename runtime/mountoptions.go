@@ -87,32 +87,42 @@ const OptionSubpath = "subpath="
 // another mount namespace than the caller's: init takes it from inside of that one.
 var foreignRoot = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(/proc/[0-9]+)/root(/.+)$`) })
 
+// setFlag heeds an option that is a flag of a mount; the last word on a flag holds. It is false for any other option.
+func setFlag(w *wire.Mount, option string) bool {
+	if f, ok := mountFlags[option]; ok {
+		w.Flags &^= f.flag
+		if !f.clear {
+			w.Flags |= f.flag
+		}
+		return true
+	}
+	if p, ok := propagations[option]; ok {
+		w.Propagation = p
+		return true
+	}
+	r, ok := recursiveFlags[option]
+	if !ok {
+		return false
+	}
+	w.Recursive, w.Clear = w.Recursive&^r.flag, w.Clear&^r.flag
+	if r.clear {
+		w.Clear |= r.flag
+	} else {
+		w.Recursive |= r.flag
+	}
+	return true
+}
+
 // wireMount translates an OCI mount. A bind has no type on the wire.
 func wireMount(m specs.Mount) (wire.Mount, error) {
 	w := wire.Mount{Dest: path.Clean("/" + m.Destination), Source: m.Source, Type: m.Type}
 	var data []string
 	for _, o := range m.Options {
-		if f, ok := mountFlags[o]; ok {
-			if f.clear {
-				w.Flags &^= f.flag
-			} else {
-				w.Flags |= f.flag
-			}
-		} else if p, ok := propagations[o]; ok {
-			w.Propagation = p
-		} else if r, ok := recursiveFlags[o]; ok {
-			// The last word on a flag holds.
-			w.Recursive, w.Clear = w.Recursive&^r.flag, w.Clear&^r.flag
-			if r.clear {
-				w.Clear |= r.flag
-			} else {
-				w.Recursive |= r.flag
-			}
+		if sub, ok := strings.CutPrefix(o, OptionSubpath); ok && m.Type == "overlay" {
+			w.Subpath = sub
 		} else if o == optionCopyUp && m.Type == "tmpfs" {
 			w.CopyUp = true
-		} else if sub, ok := strings.CutPrefix(o, OptionSubpath); ok && m.Type == "overlay" {
-			w.Subpath = sub
-		} else if o != optionIDMap && o != optionRecursiveIDMap {
+		} else if !setFlag(&w, o) && o != optionIDMap && o != optionRecursiveIDMap {
 			data = append(data, o)
 		}
 	}

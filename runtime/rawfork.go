@@ -193,7 +193,7 @@ func (c *rawCall) inChild() {
 //go:norace
 //go:nosplit
 func (c *rawCall) becomeInit() (step uintptr, errno syscall.Errno) {
-	for i := 0; i < len(c.namespaces); i++ {
+	for i := range c.namespaces {
 		if c.kinds[i] == 0 {
 			continue
 		}

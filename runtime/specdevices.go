@@ -137,5 +137,6 @@ func ShareNamespace(s *specs.Spec, kind specs.LinuxNamespaceType, nsPath string)
 		}
 	case specs.UTSNamespace:
 		s.Hostname, s.Domainname = "", ""
+	default: // nothing else of the spec belongs to a namespace
 	}
 }

@@ -88,7 +88,7 @@ func checkSpec(s *specs.Spec) error {
 	return checkHooks(s.Hooks)
 }
 
-// private tells whether
+// mounts takes what is mounted for the root, and on it.
 func (p *plan) mounts(spec *specs.Spec, rootfs []specs.Mount, cg cgroup.Manager) error {
 	propagation := uint64(unix.MS_SLAVE | unix.MS_REC)
 	if s := spec.Linux.RootfsPropagation; s != "" {
@@ -111,31 +111,37 @@ func (p *plan) mounts(spec *specs.Spec, rootfs []specs.Mount, cg cgroup.Manager)
 		if !path.IsAbs(m.Destination) {
 			return fmt.Errorf("mount %q: the destination is not absolute", m.Destination)
 		}
+		mount := p.mount
 		if m.Type == "cgroup" || m.Type == "cgroup2" {
-			if err := p.cgroupMounts(m, cg); err != nil {
-				return err
-			}
-			continue
+			mount = func(m specs.Mount, _ *specs.Linux) error { return p.cgroupMounts(m, cg) }
 		}
-		w, err := wireMount(m)
-		if err != nil {
+		if err := mount(m, spec.Linux); err != nil {
 			return err
 		}
-		if err := checkProcTarget(w); err != nil {
-			return err
-		}
-		if err := p.treeOf(m, w, spec.Linux); err != nil {
-			return err
-		}
-		if m.Type == "tmpfs" && w.CopyUp && w.Flags&unix.MS_RDONLY != 0 {
-			w.Flags &^= unix.MS_RDONLY // until it is filled
-			p.config.ReadonlyMounts = append(p.config.ReadonlyMounts, w.Dest)
-		}
-		if w.Type == "" && path.Clean(m.Destination) == "/dev" {
-			p.config.MakeDev = false
-		}
-		p.config.Mounts = append(p.config.Mounts, w)
 	}
+	return nil
+}
+
+// mount takes one that is no cgroup.
+func (p *plan) mount(m specs.Mount, linux *specs.Linux) error {
+	w, err := wireMount(m)
+	if err != nil {
+		return err
+	}
+	if err := checkProcTarget(w); err != nil {
+		return err
+	}
+	if err := p.treeOf(m, w, linux); err != nil {
+		return err
+	}
+	if m.Type == "tmpfs" && w.CopyUp && w.Flags&unix.MS_RDONLY != 0 {
+		w.Flags &^= unix.MS_RDONLY // until it is filled
+		p.config.ReadonlyMounts = append(p.config.ReadonlyMounts, w.Dest)
+	}
+	if w.Type == "" && path.Clean(m.Destination) == "/dev" {
+		p.config.MakeDev = false
+	}
+	p.config.Mounts = append(p.config.Mounts, w)
 	return nil
 }
 

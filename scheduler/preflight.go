@@ -63,7 +63,7 @@ func (r *run) check(ctx context.Context, op plan.Op, wanted hostPorts, freed map
 		}
 		return r.at(r.checkPorts(ctx, op.Container, u.config.Ports, wanted, freed), op.Service, "ports")
 	case plan.PullImage, plan.RemoveImage, plan.RemoveNetwork, plan.CreateVolume, plan.RemoveVolume,
-		plan.StopContainer, plan.RemoveContainer, plan.AwaitCondition, plan.AwaitHealthy:
+		plan.StopContainer, plan.RemoveContainer, plan.PreStart, plan.AwaitCondition, plan.AwaitHealthy:
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	table, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil || strings.Contains(string(table), "/TestImage") {
-		os.Stderr.WriteString("mounts are left behind:\n" + string(table))
+		_, _ = os.Stderr.WriteString("mounts are left behind:\n" + string(table))
 		code = 1
 	}
 	os.Exit(code)

@@ -21,7 +21,7 @@ func (b *bed) killKeeper() time.Duration {
 	b.t.Helper()
 	engine, keeper := b.pids()
 	start := time.Now()
-	syscall.Kill(keeper, syscall.SIGKILL)
+	_ = syscall.Kill(keeper, syscall.SIGKILL)
 	for {
 		var pids []int
 		b.ask(&pids, "pids")
@@ -65,14 +65,14 @@ func TestKeeperIsReplaced(t *testing.T) {
 
 	// The engine stands still, so that these end while there is no keeper at all.
 	engine, keeper := b.pids()
-	syscall.Kill(engine, syscall.SIGSTOP)
-	syscall.Kill(keeper, syscall.SIGKILL)
+	_ = syscall.Kill(engine, syscall.SIGSTOP)
+	_ = syscall.Kill(keeper, syscall.SIGKILL)
 	awaitEnd(t, keeper)
 	end("while")
 	awaitEnd(t, pids["while"]) // reaped, as the machine's init does
 	end("zombie")
 	awaitState(t, pids["zombie"], 'Z')
-	syscall.Kill(engine, syscall.SIGCONT)
+	_ = syscall.Kill(engine, syscall.SIGCONT)
 	awaitEnd(t, engine)
 	_, b.keeper = b.pids()
 
@@ -185,7 +185,7 @@ func TestStoppedEngineIsWoken(t *testing.T) {
 	b := newBed(t, "serves")
 	b.start()
 	engine, _ := b.pids()
-	syscall.Kill(engine, syscall.SIGSTOP)
+	_ = syscall.Kill(engine, syscall.SIGSTOP)
 	if again, _ := b.pids(); again != engine {
 		t.Errorf("engine %d instead of %d", again, engine)
 	}
@@ -198,9 +198,9 @@ func TestKeeperSignals(t *testing.T) {
 	b.start()
 	var pid int
 	b.ask(&pid, "spawn", "x", "exec sleep 1000")
-	defer syscall.Kill(pid, syscall.SIGKILL)
+	defer func() { _ = syscall.Kill(pid, syscall.SIGKILL) }()
 	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM} {
-		syscall.Kill(b.keeper, sig)
+		_ = syscall.Kill(b.keeper, sig)
 		if _, keeper := b.pids(); keeper != b.keeper {
 			t.Fatalf("%v ended the keeper", sig)
 		}

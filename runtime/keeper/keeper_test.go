@@ -40,7 +40,7 @@ func TestExitsSurviveTheEngine(t *testing.T) {
 	end("before")
 	b.ask(&got, "wait", "before")
 	engine, _ := b.pids()
-	syscall.Kill(engine, syscall.SIGKILL)
+	_ = syscall.Kill(engine, syscall.SIGKILL)
 	end("while")
 	b.killEngine()
 	end("after")

@@ -113,7 +113,7 @@ func serveTestEngine(c *Client, conn net.Conn) {
 			answer = "error: " + err.Error()
 		}
 		b, _ := json.Marshal(answer)
-		conn.Write(append(b, '\n'))
+		_, _ = conn.Write(append(b, '\n'))
 	}
 }
 
@@ -154,7 +154,7 @@ func testCommand(c *Client, args []string) (any, error) {
 	case "bench":
 		return bench(c, id)
 	case "stop":
-		defer syscall.Kill(os.Getpid(), syscall.SIGTERM)
+		defer func() { _ = syscall.Kill(os.Getpid(), syscall.SIGTERM) }()
 		return nil, c.Stopping()
 	case "exit":
 		code, _ := strconv.Atoi(id)
@@ -241,7 +241,7 @@ func holdPipes(c *Client, id string, n int) error {
 		}
 		name := "pipe" + strconv.Itoa(i)
 		files[name] = r
-		w.WriteString(name)
+		_, _ = w.WriteString(name)
 		w.Close()
 	}
 	return c.Hold(id, files)
@@ -280,8 +280,8 @@ func bench(c *Client, count string) (map[string]float64, error) {
 	pids := make([]int, n)
 	defer func() {
 		for i, pid := range pids {
-			syscall.Kill(pid, syscall.SIGKILL)
-			c.Release("bench" + strconv.Itoa(i))
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			_ = c.Release("bench" + strconv.Itoa(i))
 		}
 	}()
 	for i := range pids {
@@ -346,7 +346,7 @@ func (b *bed) start() {
 
 // stop ends the keeper and sees it gone.
 func (b *bed) stop() {
-	syscall.Kill(b.keeper, syscall.SIGTERM)
+	_ = syscall.Kill(b.keeper, syscall.SIGTERM)
 	awaitEnd(b.t, b.keeper)
 	if log, err := os.ReadFile(b.options.LogFile); err == nil && b.t.Failed() {
 		b.t.Logf("engine's log:\n%s", log)
@@ -431,7 +431,7 @@ func (b *bed) killEngine() time.Duration {
 	b.t.Helper()
 	old, _ := b.pids()
 	start := time.Now()
-	syscall.Kill(old, syscall.SIGKILL)
+	_ = syscall.Kill(old, syscall.SIGKILL)
 	for {
 		if engine, _ := b.pids(); engine != old {
 			return time.Since(start)

@@ -172,13 +172,13 @@ func TestEngineThatDoesNotComeBack(t *testing.T) {
 	b.start()
 	var pid int
 	b.ask(&pid, "spawn", "x", "exec sleep 1000")
-	defer syscall.Kill(pid, syscall.SIGKILL)
+	defer func() { _ = syscall.Kill(pid, syscall.SIGKILL) }()
 	broken := filepath.Join(b.dir, "broken")
 	if err := os.WriteFile(broken, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	engine, _ := b.pids()
-	syscall.Kill(engine, syscall.SIGKILL)
+	_ = syscall.Kill(engine, syscall.SIGKILL)
 	awaitGone(t, engine)
 	if err := start(t.Context(), b.options, program); err == nil || !strings.Contains(err.Error(), "broken") {
 		t.Errorf("a starter meanwhile is told %v", err)

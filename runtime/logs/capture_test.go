@@ -48,7 +48,7 @@ func write(t testing.TB, p *Pipes, args ...string) *exec.Cmd {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { cmd.Process.Kill() })
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	if err := p.CloseChild(); err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func TestExactlyOnce(t *testing.T) {
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
 				}
-				t.Cleanup(func() { cmd.Process.Kill() })
+				t.Cleanup(func() { _ = cmd.Process.Kill() })
 				return cmd
 			}
 			writer := write(t, p, "writer", strconv.Itoa(count))
@@ -82,8 +82,8 @@ func TestExactlyOnce(t *testing.T) {
 			for range kills {
 				cmd := engine()
 				time.Sleep(time.Duration(rand.IntN(12_000)) * time.Microsecond)
-				cmd.Process.Kill()
-				cmd.Wait()
+				_ = cmd.Process.Kill()
+				_ = cmd.Wait()
 				if staged, err := unix.IoctlGetInt(int(files[2].Fd()), unix.TIOCINQ); err == nil && staged > 0 {
 					interrupted++
 				}
@@ -152,8 +152,8 @@ func TestCaptureEnds(t *testing.T) {
 	t.Run("with the writers", func(t *testing.T) {
 		f, p := openLog(t, Options{}), newPipes(t)
 		done := startCapture(t, f, p)
-		p.Stdout.WriteString("out\nrest")
-		p.Stderr.WriteString("err\n")
+		_, _ = p.Stdout.WriteString("out\nrest")
+		_, _ = p.Stderr.WriteString("err\n")
 		p.CloseChild()
 		await(t, done, nil)
 		if got := lines(t, f, ReadOptions{Tail: -1}); len(got) != 3 {
@@ -174,7 +174,7 @@ func TestCaptureEnds(t *testing.T) {
 	})
 	t.Run("with Drain before it began", func(t *testing.T) {
 		f, p := openLog(t, Options{}), newPipes(t)
-		p.Stdout.WriteString("x\n")
+		_, _ = p.Stdout.WriteString("x\n")
 		p.Drain()
 		await(t, startCapture(t, f, p), nil)
 		equal(t, "all", lines(t, f, ReadOptions{Tail: -1}), "o:x")
@@ -182,15 +182,15 @@ func TestCaptureEnds(t *testing.T) {
 	t.Run("with the context, and goes on", func(t *testing.T) {
 		f, p := openLog(t, Options{}), newPipes(t)
 		ctx, cancel := context.WithCancel(t.Context())
-		p.Stdout.WriteString("a\n")
+		_, _ = p.Stdout.WriteString("a\n")
 		done := make(chan error, 1)
 		go func() { done <- f.Capture(ctx, p) }()
 		for got := ""; got != "a\n"; {
-			f.Read(t.Context(), ReadOptions{Tail: -1}, func(e Entry) error { got = string(e.Line); return nil })
+			_ = f.Read(t.Context(), ReadOptions{Tail: -1}, func(e Entry) error { got = string(e.Line); return nil })
 		}
 		cancel()
 		await(t, done, context.Canceled)
-		p.Stdout.WriteString("b\n")
+		_, _ = p.Stdout.WriteString("b\n")
 		p.CloseChild()
 		await(t, startCapture(t, f, p), nil)
 		equal(t, "all", lines(t, f, ReadOptions{Tail: -1}), "o:a", "o:b")
@@ -209,7 +209,7 @@ func TestPacketMode(t *testing.T) {
 	for i := range 2000 {
 		line := fmt.Sprintf("%d\n", i)
 		want.WriteString(line)
-		p.Stdout.WriteString(line)
+		_, _ = p.Stdout.WriteString(line)
 	}
 	p.CloseChild()
 	await(t, done, nil)
@@ -226,7 +226,7 @@ func TestFullDisk(t *testing.T) {
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=300k"); err != nil {
 		t.Fatal(err)
 	}
-	defer syscall.Unmount(dir, syscall.MNT_DETACH)
+	defer func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) }()
 	ballast := filepath.Join(dir, "ballast")
 	if err := os.WriteFile(ballast, make([]byte, 200<<10), 0o600); err != nil {
 		t.Fatal(err)
@@ -262,13 +262,13 @@ func TestConsole(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- f.CaptureConsole(t.Context(), master) }()
-	slave.WriteString("prompt> ")
+	_, _ = slave.WriteString("prompt> ")
 	var got strings.Builder
 	seen := make(chan error, 1)
 	go func() {
 		seen <- sub.Run(t.Context(), func(e Entry) error { got.Write(e.Line); return nil })
 	}()
-	slave.WriteString("x\n")
+	_, _ = slave.WriteString("x\n")
 	slave.Close()
 	await(t, done, nil)
 	f.Finish()
@@ -319,7 +319,7 @@ func TestManyContainers(t *testing.T) {
 	for range count {
 		f, p := openLog(t, Options{}), newPipes(t)
 		dones, pipes = append(dones, startCapture(t, f, p)), append(pipes, p)
-		p.Stdout.WriteString("hello\n")
+		_, _ = p.Stdout.WriteString("hello\n")
 	}
 	if n := runtime.NumGoroutine() - before; n > 3*count+10 { // the third is this test's own
 		t.Errorf("%d goroutines", n)
@@ -340,11 +340,11 @@ func BenchmarkCapture(b *testing.B) {
 		f, p := openLog(b, Options{MaxSize: 50 << 20, MaxFiles: 2}), newPipes(b)
 		write(b, p, "megabytes", strconv.Itoa(megabytes))
 		var before, after syscall.Rusage
-		syscall.Getrusage(syscall.RUSAGE_SELF, &before)
+		_ = syscall.Getrusage(syscall.RUSAGE_SELF, &before)
 		if err := f.Capture(b.Context(), p); err != nil {
 			b.Fatal(err)
 		}
-		syscall.Getrusage(syscall.RUSAGE_SELF, &after)
+		_ = syscall.Getrusage(syscall.RUSAGE_SELF, &after)
 		cpu := time.Duration(after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano())
 		b.ReportMetric(megabytes/cpu.Seconds(), "MB/cpu-s")
 		b.SetBytes(megabytes * 1e6)

@@ -17,7 +17,7 @@ func TestFullDiskDrops(t *testing.T) {
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=3m"); err != nil {
 		t.Fatal(err)
 	}
-	defer syscall.Unmount(dir, syscall.MNT_DETACH)
+	defer func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) }()
 	f, err := Open(filepath.Join(dir, "log"), Options{})
 	if err != nil {
 		t.Fatal(err)

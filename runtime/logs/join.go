@@ -46,18 +46,18 @@ func (r *reader) readSegment(ctx context.Context) error {
 			return nil // shorter than it was: somebody else has cut it
 		}
 		r.offset += int64(n)
-		rest := r.buf[:have+n]
-		for {
-			i := bytes.IndexByte(rest, '\n')
+		block := r.buf[:have+n]
+		if skipping { // up to the end of the line that is too long
+			i := bytes.IndexByte(block, '\n')
 			if i < 0 {
-				break
+				have = 0
+				continue
 			}
-			if !skipping {
-				if err := r.joiner.line(rest[:i]); err != nil {
-					return err
-				}
-			}
-			skipping, rest = false, rest[i+1:]
+			block, skipping = block[i+1:], false
+		}
+		rest, err := r.joiner.lines(block)
+		if err != nil {
+			return err
 		}
 		have = copy(r.buf, rest)
 	}
@@ -73,6 +73,20 @@ type joiner struct {
 	// What findTail wants left out: so many lines of a stream at the beginning, and its unfinished one at the end.
 	skip     map[string]int
 	dropTail map[string]bool
+}
+
+// lines takes the whole lines of a block, and returns what follows the last of them.
+func (j *joiner) lines(block []byte) (rest []byte, err error) {
+	for {
+		i := bytes.IndexByte(block, '\n')
+		if i < 0 {
+			return block, nil
+		}
+		if err := j.line(block[:i]); err != nil {
+			return nil, err
+		}
+		block = block[i+1:]
+	}
 }
 
 // unfinished is the beginning of a line.

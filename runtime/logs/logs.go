@@ -164,7 +164,7 @@ func Remove(path string) error {
 	for i := 1; err == nil; i++ {
 		err = os.Remove(rotated(path, i))
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove log: %w", err)
 	}
 	return nil

@@ -259,7 +259,7 @@ func TestRotationCrash(t *testing.T) {
 func TestTornEnd(t *testing.T) {
 	f := openLog(t, Options{})
 	f.mustLog(t, Stdout, "whole\n")
-	f.cur.WriteAt([]byte(`{"log":"ha`), f.size)
+	_, _ = f.cur.WriteAt([]byte(`{"log":"ha`), f.size)
 	again, err := Open(f.path, Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -149,6 +149,7 @@ func (r *Runtime) Start(ctx context.Context, id string) error {
 			return fmt.Errorf("cannot start container %s that has stopped", id)
 		case runtime.StatusRunning, runtime.StatusPaused:
 			return fmt.Errorf("cannot start container %s that is already running", id)
+		default: // the runtime's own error says more
 		}
 	}
 	return err

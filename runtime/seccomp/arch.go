@@ -61,8 +61,9 @@ func archOf(a specs.Arch) (arch, bool, error) {
 		return arm, true, nil
 	case specs.ArchRISCV64:
 		return riscv64, true, nil
+	default:
+		return 0, false, fmt.Errorf("seccomp: architecture %s is not supported", a)
 	}
-	return 0, false, fmt.Errorf("seccomp: architecture %s is not supported", a)
 }
 
 // native is the architecture of this program.

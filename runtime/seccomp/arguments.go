@@ -88,6 +88,7 @@ func condition(a arch, c specs.LinuxSeccompArg) ([]step, error) {
 	switch op {
 	case specs.OpNotEqual, specs.OpLessThan, specs.OpLessEqual:
 		yes, no = fail, pass
+	default: // as they are written
 	}
 	var compare uint16
 	switch op {

@@ -157,8 +157,9 @@ func verdictOf(action specs.LinuxSeccompAction, errno *uint) (uint32, error) {
 		return unix.SECCOMP_RET_LOG, nil
 	case specs.ActAllow:
 		return unix.SECCOMP_RET_ALLOW, nil
+	default:
+		return 0, fmt.Errorf("seccomp: action %s is not supported", action)
 	}
-	return 0, fmt.Errorf("seccomp: action %s is not supported", action)
 }
 
 // rule is one verdict for calls whose arguments meet all conditions.
@@ -212,8 +213,9 @@ func unknown(s *specs.LinuxSeccomp, fallback uint32) uint32 {
 	switch s.DefaultAction {
 	case specs.ActAllow, specs.ActLog, specs.ActTrace:
 		return fallback
+	default:
+		return unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)
 	}
-	return unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)
 }
 
 func rulesOf(a arch, s *specs.LinuxSeccomp) (map[uint32][]rule, error) {

@@ -94,7 +94,7 @@ func (w *world) apply(op plan.Op) error {
 		}
 		w.s.Containers = slices.Delete(w.s.Containers, i, i+1)
 		w.index()
-	case plan.AwaitCondition, plan.AwaitHealthy, plan.RemoveImage:
+	case plan.PreStart, plan.AwaitCondition, plan.AwaitHealthy, plan.RemoveImage:
 	}
 	return nil
 }
