@@ -14,6 +14,7 @@ import (
 	"tutti/project"
 	"tutti/scheduler/api"
 	"tutti/scheduler/container"
+	"tutti/scheduler/imagebuild"
 	"tutti/scheduler/plan"
 	"tutti/volumes"
 )
@@ -61,7 +62,7 @@ func (r *run) act(ctx context.Context, op plan.Op) error {
 	case plan.PullImage:
 		return r.pull(ctx, op)
 	case plan.BuildImage:
-		return r.build(ctx, op.Service, buildFlags{})
+		return r.build(ctx, op.Service, imagebuild.Flags{})
 	case plan.RemoveImage:
 		return r.e.removeImage(ctx, op.Resource)
 	case plan.CreateNetwork:

@@ -4,25 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"io"
+	"maps"
+	"slices"
 	"sync"
 
-	"github.com/compose-spec/compose-go/v2/types"
+	dockerconfig "github.com/docker/cli/cli/config"
 	"github.com/moby/buildkit/client"
 
 	"tutti/runtime/build"
+	"tutti/runtime/image"
 	"tutti/scheduler/api"
+	"tutti/scheduler/imagebuild"
 	"tutti/scheduler/plan"
 )
 
-// buildFlags are what the command line says beyond the file.
-type buildFlags struct {
-	noCache bool
-	pull    bool
-	args    map[string]*string
-}
-
-// Build builds the images of a project's services, all at once; what they share is built once.
+// Build builds the images of a project's services, all at once but those that are contexts of others first; steps that
+// they share are run once.
 func (e *Engine) Build(ctx context.Context, q api.BuildRequest, emit func(api.Event)) error {
 	r, end, err := e.begin(ctx, "", q.Project, q.Client, emit)
 	if err != nil {
@@ -33,51 +31,177 @@ func (e *Engine) Build(ctx context.Context, q api.BuildRequest, emit func(api.Ev
 	if err != nil {
 		return err
 	}
-	var wg sync.WaitGroup
+	needs, err := imagebuild.Order(r.project, names)
+	if err != nil {
+		return err
+	}
+	flags := imagebuild.Flags{
+		NoCache: q.NoCache, Pull: q.Pull, Push: q.Push, Args: q.Args, SSH: q.SSH, Memory: q.Memory, Provenance: q.Provenance, SBOM: q.SBOM,
+	}
+	if q.Check {
+		return r.checkBuilds(ctx, slices.Sorted(maps.Keys(needs)), flags)
+	}
+	return r.buildAll(ctx, needs, flags)
+}
+
+// buildAll builds every service of needs once those are built that it needs.
+func (r *run) buildAll(ctx context.Context, needs map[string][]string, flags imagebuild.Flags) error {
+	built := map[string]chan struct{}{} // closed when the service's build has ended
+	for n := range needs {
+		built[n] = make(chan struct{})
+	}
 	var mu sync.Mutex
-	var errs []error
-	for _, n := range names {
-		if r.project.Services[n].Build == nil {
-			continue
-		}
+	failed := map[string]error{}
+	var wg sync.WaitGroup
+	for n := range needs {
 		wg.Go(func() {
-			op := plan.Op{Kind: plan.BuildImage, Service: n, Resource: r.project.ImageName(n)}
-			r.resource(op, "Building", api.PhaseWorking, "")
-			if err := r.build(ctx, n, buildFlags{q.NoCache, q.Pull, q.Args}); err != nil {
-				r.resource(op, "Error", api.PhaseError, "")
+			defer close(built[n])
+			err := r.buildAfter(ctx, n, needs[n], built, flags, func(need string) bool {
 				mu.Lock()
 				defer mu.Unlock()
-				errs = append(errs, fmt.Errorf("service %q: build failed:\n%w", n, err))
-				return
+				return failed[need] != nil
+			})
+			if err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				failed[n] = err
 			}
-			r.resource(op, "Built", api.PhaseDone, "")
 		})
 	}
 	wg.Wait()
+	var errs []error
+	for _, n := range slices.Sorted(maps.Keys(failed)) {
+		errs = append(errs, failed[n])
+	}
 	return errors.Join(errs...)
 }
 
-// build builds a service's image, and first those that it takes as additional contexts.
-func (r *run) build(ctx context.Context, service string, f buildFlags) error {
+func (r *run) buildAfter(ctx context.Context, service string, needs []string, built map[string]chan struct{}, flags imagebuild.Flags, failed func(string) bool) error {
+	for _, need := range needs {
+		select {
+		case <-built[need]:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if failed(need) {
+			return fmt.Errorf("service %q: not built: its additional context is service %q, whose build failed", service, need)
+		}
+	}
+	op := plan.Op{Kind: plan.BuildImage, Service: service, Resource: r.project.ImageName(service)}
+	r.resource(op, "Building", api.PhaseWorking, "")
+	if err := r.build(ctx, service, flags); err != nil {
+		r.resource(op, "Error", api.PhaseError, "")
+		return fmt.Errorf("service %q: build failed:\n%w", service, err)
+	}
+	r.resource(op, "Built", api.PhaseDone, "")
+	return nil
+}
+
+// checkBuilds lints what would be built.
+func (r *run) checkBuilds(ctx context.Context, services []string, flags imagebuild.Flags) error {
 	b, err := r.e.openBuilder()
 	if err != nil {
 		return err
 	}
+	for _, n := range services {
+		q, err := r.buildRequest(n, flags)
+		if err != nil {
+			return err
+		}
+		found, err := b.Check(ctx, q, nil)
+		if err != nil {
+			return fmt.Errorf("service %q: check failed:\n%w", n, err)
+		}
+		r.emit(checkEvent(n, found))
+	}
+	return nil
+}
+
+// checkEvent tells what a check has found; an error of the Dockerfile counts as a thing, too.
+func checkEvent(name string, f build.Findings) api.Event {
+	e := api.Event{Kind: api.KindCheck, Name: name, Text: f.Text, Changes: f.Warnings}
+	if f.Failed {
+		e.Changes++
+	}
+	return e
+}
+
+// build builds a service's image; those that are its contexts are there.
+func (r *run) build(ctx context.Context, service string, f imagebuild.Flags) error {
 	q, err := r.buildRequest(service, f)
 	if err != nil {
 		return err
 	}
-	defer r.e.buildNet.use(r.e)()
+	name := r.project.ImageName(service)
+	_, err = r.e.buildImage(ctx, q, func(s *client.SolveStatus) {
+		r.emit(api.Event{Kind: api.KindBuild, Name: name, Build: s})
+	})
+	return err
+}
+
+// buildImage builds and hands the builder's progress to show, from one goroutine at a time.
+func (e *Engine) buildImage(ctx context.Context, q build.Request, show func(*client.SolveStatus)) (build.Result, error) {
+	b, err := e.openBuilder()
+	if err != nil {
+		return build.Result{}, err
+	}
+	defer e.buildNet.use(e)()
 	status := make(chan *client.SolveStatus)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for s := range status {
-			r.emit(api.Event{Kind: api.KindBuild, Name: r.project.ImageName(service), Build: s})
+			show(s)
 		}
 	})
-	_, err = b.Build(ctx, q, status)
+	result, err := b.Build(ctx, q, status)
 	wg.Wait()
-	return err
+	return result, err
+}
+
+// BuildImage builds what docker build would: not a service, but what the request says. stdin is the context "-".
+func (e *Engine) BuildImage(ctx context.Context, q api.ImageBuildRequest, stdin io.Reader, emit func(api.Event)) error {
+	var mu sync.Mutex
+	send := func(ev api.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		emit(ev)
+	}
+	u, err := buildUser(q.Client)
+	if err != nil {
+		return err
+	}
+	r := imagebuild.Direct(q, u, stdin, outputEvents(send))
+	if q.Check {
+		b, err := e.openBuilder()
+		if err != nil {
+			return err
+		}
+		found, err := b.Check(ctx, r, nil)
+		if err == nil {
+			send(checkEvent("", found))
+		}
+		return err
+	}
+	result, err := e.buildImage(ctx, r, func(s *client.SolveStatus) { send(api.Event{Kind: api.KindBuild, Build: s}) })
+	if err != nil {
+		return err
+	}
+	send(api.Event{Kind: api.KindBuilt, Name: result.ID, Metadata: result.Metadata})
+	return nil
+}
+
+// BuildClassic builds for a client of docker's old builder: the request is that of imagebuild.Classic.
+func (e *Engine) BuildClassic(ctx context.Context, q build.Request, show func(*client.SolveStatus)) (image.Image, error) {
+	result, err := e.buildImage(ctx, q, show)
+	return result.Image, err
+}
+
+// outputEvents writes into events.
+type outputEvents func(api.Event)
+
+func (o outputEvents) Write(p []byte) (int, error) {
+	o(api.Event{Kind: api.KindOutput, Data: p})
+	return len(p), nil
 }
 
 // openBuilder opens BuildKit at its first use; it stays open for the next build.
@@ -96,61 +220,24 @@ func (e *Engine) openBuilder() (*build.Builder, error) {
 }
 
 // buildRequest reads a service's build section.
-func (r *run) buildRequest(service string, f buildFlags) (build.Request, error) {
-	s := r.project.Services[service]
-	c := s.Build
-	q := build.Request{
-		Context: c.Context, Dockerfile: c.Dockerfile, DockerfileInline: c.DockerfileInline, AdditionalContexts: map[string]string{},
-		Target: c.Target, Args: map[string]string{}, Labels: c.Labels, Tags: append([]string{r.project.ImageName(service)}, c.Tags...),
-		CacheFrom: c.CacheFrom, CacheTo: c.CacheTo, NoCache: c.NoCache || f.noCache, NoCacheFilter: c.NoCacheFilter, Pull: c.Pull || f.pull,
-		Network: c.Network, ExtraHosts: map[string]string{}, ShmSize: int64(c.ShmSize), Platforms: c.Platforms, Privileged: c.Privileged,
-		Auth: registryAuth(r.client.DockerConfig),
+func (r *run) buildRequest(service string, f imagebuild.Flags) (build.Request, error) {
+	u, err := buildUser(r.client)
+	if err != nil {
+		return build.Request{}, err
 	}
-	for name, value := range c.AdditionalContexts {
-		if other, ok := strings.CutPrefix(value, types.ServicePrefix); ok {
-			value = "docker-image://" + r.project.ImageName(other)
-		}
-		q.AdditionalContexts[name] = value
+	return imagebuild.Compose(r.project, service, f, u)
+}
+
+// buildUser reads what the user's docker configuration says about builds: credentials, and proxies.
+func buildUser(c api.ClientContext) (imagebuild.User, error) {
+	u := imagebuild.User{ClientContext: c, Auth: registryAuth(c.DockerConfig)}
+	if c.DockerConfig == "" {
+		return u, nil
 	}
-	for _, args := range []map[string]*string{c.Args, f.args} {
-		for k, v := range args {
-			if v != nil {
-				q.Args[k] = *v
-			}
-		}
+	config, err := dockerconfig.Load(c.DockerConfig)
+	if err != nil {
+		return u, fmt.Errorf("read the docker configuration in %s: %w", c.DockerConfig, err)
 	}
-	for host, addrs := range c.ExtraHosts {
-		q.ExtraHosts[host] = addrs[0]
-	}
-	for name, u := range c.Ulimits {
-		limit := build.Ulimit{Name: name, Soft: int64(u.Soft), Hard: int64(u.Hard)}
-		if u.Single != 0 {
-			limit.Soft, limit.Hard = int64(u.Single), int64(u.Single)
-		}
-		q.Ulimits = append(q.Ulimits, limit)
-	}
-	for _, k := range c.SSH {
-		key := build.SSH{ID: k.ID}
-		if k.Path != "" {
-			key.Paths = []string{k.Path}
-		} else if r.client.SSHAuthSock != "" {
-			key.Paths = []string{r.client.SSHAuthSock}
-		}
-		q.SSH = append(q.SSH, key)
-	}
-	for _, ref := range c.Secrets {
-		o := r.project.Secrets[ref.Source]
-		secret := build.Secret{ID: ref.Source, File: o.File}
-		if ref.Target != "" {
-			secret.ID = ref.Target
-		}
-		switch {
-		case o.Environment != "" && o.Content == "": // the loader resolves it, from the user's environment
-			return q, fmt.Errorf("build secret %s: the environment variable %s is not set, or empty", ref.Source, o.Environment)
-		case o.File == "":
-			secret.Value = []byte(o.Content)
-		}
-		q.Secrets = append(q.Secrets, secret)
-	}
-	return q, nil
+	u.Proxy = config.ParseProxyConfig("default", nil)
+	return u, nil
 }

@@ -20,13 +20,12 @@ import (
 )
 
 var imagesNotYet = []notYet{
-	{"build", "Build an image from a Dockerfile"},
 	{"import", "Import the contents from a tarball to create a filesystem image"},
 }
 
 // imageCommand holds docker's management commands of images.
 func (a *app) imageCommand() *cobra.Command {
-	return objectCommand("image", "Manage images", imagesNotYet, a.imageListCommand(), a.imageLoadCommand(), a.imagePullCommand(),
+	return objectCommand("image", "Manage images", imagesNotYet, a.imageBuildCommand(), a.imageListCommand(), a.imageLoadCommand(), a.imagePullCommand(),
 		a.imagePushCommand(), a.imageSaveCommand(), a.imagePruneCommand(), a.imageHistoryCommand(),
 		a.imageRemoveCommand(), a.imageTagCommand(),
 		a.inspectCommand("image", "Display detailed information on one or more images", "/images/%s/json"))

@@ -98,7 +98,7 @@ func (a *app) projectName() (string, error) {
 
 // clientContext collects what the engine needs to act in the user's name.
 func (a *app) clientContext() api.ClientContext {
-	c := api.ClientContext{DockerConfig: a.dockerConfig()}
+	c := api.ClientContext{DockerConfig: a.dockerConfig(), Dir: workingDir()}
 	c.SSHAuthSock, _ = a.env("SSH_AUTH_SOCK")
 	return c
 }

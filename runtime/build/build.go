@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/moby/buildkit/cache/metadata"
 	"github.com/moby/buildkit/client"
@@ -95,33 +97,56 @@ func (b *Builder) Close() error {
 	return errors.Join(b.conn.close(), b.controller.Close(), endUnsynced(b.root))
 }
 
-// Build makes the image that the request describes, gives it the request's tags
-// and returns it. Progress goes to status, when that is not nil, and status is
+// Result is what a build has made.
+type Result struct {
+	image.Image // the zero value when nothing was stored
+
+	// Metadata is what the exporters say, by BuildKit's names: "containerimage.digest"
+	// and others (docker build --metadata-file).
+	Metadata map[string]string
+}
+
+// Build makes what the request describes: the image, with the request's tags, and
+// its other outputs. Progress goes to status, when that is not nil, and status is
 // closed before Build returns, as progressui wants it; it must be drained.
 //
 // A failed step is an *Error, which shows the Dockerfile's lines and the step's
 // output. When ctx ends, running steps are killed.
-func (b *Builder) Build(ctx context.Context, r Request, status chan<- *client.SolveStatus) (image.Image, error) {
+func (b *Builder) Build(ctx context.Context, r Request, status chan<- *client.SolveStatus) (_ Result, err error) {
 	defer b.gc.building()()
 	defer b.store.Begin()()
-	progress := follow(ctx, status)
-	solve, err := b.solveOptions(r)
+	progress := b.follow(ctx, r, status)
+	defer progress.close()
+	solve, files, err := b.solveOptions(ctx, r)
 	if err != nil {
 		close(progress.events)
 		progress.wait()
-		return image.Image{}, err
+		return Result{}, err
 	}
+	defer func() { err = finish(files, err) }()
 	response, err := b.conn.client.Solve(ctx, nil, solve, progress.events)
 	progress.wait()
 	if err != nil {
-		return image.Image{}, progress.explain(ctx, err)
+		return Result{}, progress.explain(ctx, err)
 	}
-	return b.record(ctx, r.Tags, response.ExporterResponse[exptypes.ExporterImageConfigDigestKey])
+	result := Result{Metadata: response.ExporterResponse}
+	if !slices.ContainsFunc(r.outputs(), Output.stored) {
+		return result, nil
+	}
+	if result.Image, err = b.record(ctx, r.names(), response.ExporterResponse); err != nil {
+		return Result{}, err
+	}
+	result.Metadata["image.name"] = strings.Join(fullNames(r), ",")
+	return result, b.push(ctx, r, progress)
 }
 
 // record names the result. The exporter stored it without a name, because it names
 // before it unpacks.
-func (b *Builder) record(ctx context.Context, tags []string, id string) (image.Image, error) {
+func (b *Builder) record(ctx context.Context, tags []string, answer map[string]string) (image.Image, error) {
+	id := answer[exptypes.ExporterImageConfigDigestKey]
+	if id == "" { // an index, which has attestations beside the image
+		id = b.backend.DanglingPrefix + "@" + answer[exptypes.ExporterImageDigestKey]
+	}
 	built, err := b.store.Get(ctx, id)
 	if err != nil {
 		return image.Image{}, fmt.Errorf("find the built image: %w", err)
@@ -132,5 +157,5 @@ func (b *Builder) record(ctx context.Context, tags []string, id string) (image.I
 	if _, err := b.store.Lower(ctx, built); err != nil {
 		return image.Image{}, err
 	}
-	return b.store.Get(ctx, id)
+	return b.store.Get(ctx, built.ID)
 }

@@ -150,7 +150,7 @@ func TestBuildRefuses(t *testing.T) {
 		request Request
 		want    []string
 	}{
-		"privileged":     {Request{Context: dir, Privileged: true}, []string{"privileged"}},
+		"entitlement":    {Request{Context: dir, Entitlements: []string{"device"}}, []string{`entitlement "device"`, "security.insecure"}},
 		"platform":       {Request{Context: dir, Platforms: []string{"linux/s390x"}}, []string{"linux/s390x", "this host builds for"}},
 		"network":        {Request{Context: dir, Network: "mynet"}, []string{"mynet"}},
 		"tag":            {Request{Context: dir, Tags: []string{"UPPER"}}, []string{"UPPER"}},

@@ -13,6 +13,8 @@ type Error struct {
 	Source string // the Dockerfile's lines around the failing one; empty when it is not a line's fault
 	Output string // the end of the failing step's output
 	Err    error
+
+	hide *strings.Replacer // of credentials; nil: there are none
 }
 
 // Error shows all of it: output, source lines and, last, what went wrong.
@@ -23,20 +25,23 @@ func (e *Error) Error() string {
 	}
 	text.WriteString(e.Source)
 	text.WriteString(e.Err.Error())
+	if e.hide != nil {
+		return e.hide.Replace(text.String())
+	}
 	return text.String()
 }
 
 func (e *Error) Unwrap() error { return e.Err }
 
 // newError finds the source lines in BuildKit's error details.
-func newError(err error, output string) *Error {
+func newError(err error, output string, hide *strings.Replacer) *Error {
 	var text strings.Builder
 	for _, source := range errdefs.Sources(err) {
 		if source.Print(&text) != nil {
 			break // a strings.Builder does not fail
 		}
 	}
-	return &Error{Source: text.String(), Output: output, Err: fmt.Errorf("build: %w", err)}
+	return &Error{Source: text.String(), Output: output, Err: fmt.Errorf("build: %w", err), hide: hide}
 }
 
 // failedStep is the digest of the step that failed, empty when it was none.

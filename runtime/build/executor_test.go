@@ -100,7 +100,7 @@ RUN grep special /etc/hosts > /hosts
 RUN ulimit -n > /ulimit; mount | grep /dev/shm > /shm
 RUN cat /proc/1/comm > /pid1
 `, nil)
-	r.ExtraHosts = map[string]string{"special": "10.9.8.7"}
+	r.ExtraHosts = map[string][]string{"special": {"10.9.8.7"}}
 	r.Ulimits = []Ulimit{{Name: "nofile", Soft: 123, Hard: 456}}
 	r.ShmSize = 4 << 20
 	built := build(t, b, r)

@@ -117,7 +117,7 @@ func build(t testing.TB, b *Builder, r Request) image.Image {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return built
+	return built.Image
 }
 
 // fileOf reads a file of an image, through its layers; missing is "" and false.

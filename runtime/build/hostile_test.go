@@ -142,7 +142,7 @@ func TestBuildContextStaysInside(t *testing.T) {
 			if err != nil {
 				return // there is no such file in the context
 			}
-			if got, _ := fileOf(t, b, built, "got"); strings.Contains(got, "of the host") {
+			if got, _ := fileOf(t, b, built.Image, "got"); strings.Contains(got, "of the host") {
 				t.Error("the host's file is in the image")
 			}
 		})

@@ -2,9 +2,12 @@ package build
 
 import (
 	"context"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/moby/buildkit/client"
+	"github.com/opencontainers/go-digest"
 )
 
 // outputTail bounds what is kept of each step's output for an error message.
@@ -16,35 +19,70 @@ type progress struct {
 	events chan *client.SolveStatus // closed by the solver
 	done   sync.WaitGroup
 	output map[string][]byte // by the step's digest
-	names  map[string]string
+	steps  map[string]string // their names
+	hide   *strings.Replacer // of credentials; nil: there are none
+	status chan<- *client.SolveStatus
+
+	dangling string   // begins the name under which the exporter stores the result
+	names    []string // that it gets instead
 }
 
-// follow starts to pass events on to status, which may be nil, and closes it at the end.
-func follow(ctx context.Context, status chan<- *client.SolveStatus) *progress {
-	p := &progress{events: make(chan *client.SolveStatus), output: map[string][]byte{}, names: map[string]string{}}
+// follow starts to pass events on to status, which may be nil, without the
+// credentials that the request has.
+func (b *Builder) follow(ctx context.Context, r Request, status chan<- *client.SolveStatus) *progress {
+	p := &progress{
+		events: make(chan *client.SolveStatus), output: map[string][]byte{}, steps: map[string]string{},
+		hide: redactor(r), status: status, dangling: b.backend.DanglingPrefix + "@", names: fullNames(r),
+	}
 	p.done.Go(func() {
-		if status != nil {
-			defer close(status)
-		}
 		for event := range p.events {
+			event = p.present(event)
 			p.remember(event)
-			if status == nil {
-				continue
-			}
-			select {
-			case status <- event:
-			case <-ctx.Done():
-			}
+			p.send(ctx, event)
 		}
 	})
 	return p
 }
 
+func (p *progress) send(ctx context.Context, event *client.SolveStatus) {
+	if p.status == nil {
+		return
+	}
+	select {
+	case p.status <- event:
+	case <-ctx.Done():
+	}
+}
+
+// wait returns when all events of the solver are passed on.
 func (p *progress) wait() { p.done.Wait() }
+
+// close tells the receiver that there are no more events.
+func (p *progress) close() {
+	if p.status != nil {
+		close(p.status)
+	}
+}
+
+// step shows something as a step of the build that the solver knows nothing of.
+func (p *progress) step(ctx context.Context, name string, do func() error) error {
+	began := time.Now()
+	shown := client.Vertex{Digest: digest.FromString(name), Name: name, Started: &began}
+	first := shown
+	p.send(ctx, &client.SolveStatus{Vertexes: []*client.Vertex{&first}})
+	err := do()
+	ended := time.Now()
+	shown.Completed = &ended
+	if err != nil {
+		shown.Error = err.Error()
+	}
+	p.send(ctx, &client.SolveStatus{Vertexes: []*client.Vertex{&shown}})
+	return err
+}
 
 func (p *progress) remember(event *client.SolveStatus) {
 	for _, v := range event.Vertexes {
-		p.names[v.Digest.String()] = v.Name
+		p.steps[v.Digest.String()] = v.Name
 		if v.Completed != nil && v.Error == "" {
 			delete(p.output, v.Digest.String())
 		}
@@ -68,7 +106,7 @@ func (p *progress) explain(ctx context.Context, err error) error {
 	step := failedStep(err)
 	output := string(p.output[step])
 	if output != "" {
-		output = " > " + p.names[step] + ":\n" + output
+		output = " > " + p.steps[step] + ":\n" + output
 	}
-	return newError(err, output)
+	return newError(err, output, p.hide)
 }

@@ -19,8 +19,6 @@ import (
 	"github.com/moby/buildkit/util/resolvconf"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
-
-	"tutti/runtime"
 )
 
 const (
@@ -59,7 +57,9 @@ func (s *steps) prepare(ctx context.Context, id string, root executor.Mount, mou
 	if err := sb.addRoot(ctx, root, mounts, meta); err != nil {
 		return nil, err
 	}
-	sb.spec = stepSpec(meta, filepath.Join(sb.dir, "rootfs"), root.Readonly)
+	if sb.spec, err = stepSpec(meta, filepath.Join(sb.dir, "rootfs"), root.Readonly); err != nil {
+		return nil, err
+	}
 	if err := sb.addNetwork(ctx, s.network, meta.NetMode); err != nil {
 		return nil, err
 	}
@@ -78,8 +78,6 @@ func (s *steps) prepare(ctx context.Context, id string, root executor.Mount, mou
 // supported refuses what would need more rights than a container has.
 func supported(meta executor.Meta) error {
 	switch {
-	case meta.SecurityMode == pb.SecurityMode_INSECURE:
-		return errors.New("RUN --security=insecure is not supported")
 	case len(meta.CDIDevices) > 0:
 		return errors.New("RUN --device is not supported")
 	case meta.Proxy != nil:
@@ -284,35 +282,4 @@ func hostsFile(hostname string, extra []executor.HostIP) []byte {
 		fmt.Fprintf(&text, "%s\t%s\n", h.IP, h.Host)
 	}
 	return text.Bytes()
-}
-
-// stepSpec is docker's default container with the step's process.
-func stepSpec(meta executor.Meta, rootfs string, readonly bool) *specs.Spec {
-	spec := runtime.DefaultSpec()
-	spec.Hostname = defaultHostname
-	if meta.Hostname != "" {
-		spec.Hostname = meta.Hostname
-	}
-	spec.Root = &specs.Root{Path: rootfs, Readonly: readonly || meta.ReadonlyRootFS}
-	process := processSpec(meta)
-	if spec.Process != nil {
-		process.Capabilities = spec.Process.Capabilities
-	}
-	for _, u := range meta.Ulimit {
-		process.Rlimits = append(process.Rlimits, specs.POSIXRlimit{Type: "RLIMIT_" + strings.ToUpper(u.Name), Soft: uint64(u.Soft), Hard: uint64(u.Hard)})
-	}
-	spec.Process = process
-	return spec
-}
-
-// processSpec describes a program; user names are looked up inside the container.
-func processSpec(meta executor.Meta) *specs.Process {
-	return &specs.Process{
-		Args:         meta.Args,
-		Env:          meta.Env,
-		Cwd:          meta.Cwd,
-		Terminal:     meta.Tty,
-		User:         specs.User{Username: meta.User},
-		Capabilities: runtime.DefaultSpec().Process.Capabilities,
-	}
 }

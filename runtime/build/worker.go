@@ -24,7 +24,6 @@ import (
 	"github.com/moby/buildkit/solver"
 	"github.com/moby/buildkit/solver/bboltcachestorage"
 	"github.com/moby/buildkit/util/db/boltutil"
-	"github.com/moby/buildkit/util/entitlements"
 	"github.com/moby/buildkit/util/grpcerrors"
 	"github.com/moby/buildkit/util/leaseutil"
 	"github.com/moby/buildkit/worker"
@@ -105,7 +104,7 @@ func newController(ctx context.Context, root string, w *base.Worker) (*control.C
 		LeaseManager:     w.LeaseManager(),
 		ContentStore:     blobs,
 		GarbageCollect:   w.GarbageCollect,
-		Entitlements:     []string{string(entitlements.EntitlementNetworkHost)},
+		Entitlements:     grantable,
 		ResolveCacheImporterFuncs: map[string]remotecache.ResolveCacheImporterFunc{
 			"local":    localcache.ResolveCacheImporterFunc(sessions),
 			"registry": registrycache.ResolveCacheImporterFunc(sessions, blobs, w.RegistryHosts),

@@ -44,7 +44,13 @@ func (c *Client) stream(ctx context.Context, verb string, request []byte, emit f
 		return err
 	}
 	defer r.Body.Close()
-	d := json.NewDecoder(bufio.NewReaderSize(r.Body, 64<<10))
+	return readEvents(ctx, verb, json.NewDecoder(bufio.NewReaderSize(r.Body, eventBuffer)), emit)
+}
+
+const eventBuffer = 64 << 10
+
+// readEvents hands events to emit until the one that says how the verb ended.
+func readEvents(ctx context.Context, verb string, d *json.Decoder, emit func(Event)) error {
 	for {
 		var e Event
 		if err := d.Decode(&e); err != nil {

@@ -62,6 +62,7 @@ type UpRequest struct {
 type ClientContext struct {
 	DockerConfig string `json:"dockerConfig,omitempty"` // folder of the user's docker config.json, for registry credentials
 	SSHAuthSock  string `json:"sshAuthSock,omitempty"`
+	Dir          string `json:"dir,omitempty"` // the user's working folder, for the few paths of a compose file that docker resolves against it
 }
 
 // HaltRequest asks for the end of all containers, because the host goes down.
@@ -94,17 +95,6 @@ type ServicesRequest struct {
 	DryRun        bool `json:"dryRun,omitempty"`
 }
 
-// BuildRequest asks for POST /build.
-type BuildRequest struct {
-	Project  json.RawMessage    `json:"project"`
-	Services []string           `json:"services,omitempty"`
-	NoCache  bool               `json:"noCache,omitempty"`
-	Pull     bool               `json:"pull,omitempty"`
-	Args     map[string]*string `json:"args,omitempty"` // build args of the command line, over those of the file
-	WithDeps bool               `json:"withDeps,omitempty"`
-	Client   ClientContext      `json:"client"`
-}
-
 // PullRequest asks for POST /pull.
 type PullRequest struct {
 	Project         json.RawMessage `json:"project"`
@@ -133,6 +123,9 @@ const (
 	KindResource EventKind = "resource" // a container, network, volume or image changed its state
 	KindWarning  EventKind = "warning"  // Text for the user, once
 	KindBuild    EventKind = "build"    // Build holds BuildKit's progress of the image Name
+	KindCheck    EventKind = "check"    // Text holds what the checks of the build Name found, Changes how many things
+	KindOutput   EventKind = "output"   // Data goes to the user's stdout
+	KindBuilt    EventKind = "built"    // a build has ended: Name is the image's ID, Metadata what the exporters say
 	KindPlan     EventKind = "plan"     // Text holds the plan (dry run)
 	KindEnd      EventKind = "end"      // the last event; Error is empty when all went well
 )
@@ -160,6 +153,8 @@ type Event struct {
 	Current  int64               `json:"current,omitempty"` // bytes done of Total, for pulls
 	Total    int64               `json:"total,omitempty"`
 	Build    *client.SolveStatus `json:"build,omitempty"`
+	Data     []byte              `json:"data,omitempty"`
+	Metadata map[string]string   `json:"metadata,omitempty"`
 	Error    string              `json:"error,omitempty"`    // KindEnd: what went wrong, ready to be printed
 	ExitCode int                 `json:"exitCode,omitempty"` // KindEnd: the exit code the command should end with when Error is set; 0 means 1
 	Changes  int                 `json:"changes,omitempty"`  // KindEnd, KindPlan: how many operations there were

@@ -45,16 +45,20 @@ func verb[Request any](mux *http.ServeMux, name string, do func(context.Context,
 		}
 		out := newLines(w)
 		// A client that has gone ends the verb by the request's context.
-		err := do(scheduler.WithVerb(r.Context(), name), q, func(e api.Event) { _ = out.send(e) })
-		end := api.Event{Kind: api.KindEnd}
-		if err != nil {
-			end.Error, end.ExitCode = err.Error(), 1
-			if errors.Is(err, context.Canceled) {
-				end.ExitCode = 130
-			}
-		}
-		_ = out.send(end)
+		finishVerb(out, do(scheduler.WithVerb(r.Context(), name), q, func(e api.Event) { _ = out.send(e) }))
 	})
+}
+
+// finishVerb tells how a verb ended.
+func finishVerb(out *lines, err error) {
+	end := api.Event{Kind: api.KindEnd}
+	if err != nil {
+		end.Error, end.ExitCode = err.Error(), 1
+		if errors.Is(err, context.Canceled) {
+			end.ExitCode = 130
+		}
+	}
+	_ = out.send(end)
 }
 
 // logs streams a project's log frames. The headers go out when nothing can be missed any more.

@@ -50,6 +50,7 @@ func New(e *scheduler.Engine, b Build) http.Handler {
 	s.attachRoutes(mux)
 	s.objectRoutes(mux)
 	s.imageRoutes(mux)
+	s.buildRoutes(mux)
 	s.networkRoutes(mux)
 	s.containerRoutes(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

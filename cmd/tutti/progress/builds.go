@@ -27,7 +27,7 @@ func newBuilds(ctx context.Context, out *lockedWriter, o Options) *builds {
 	switch o.Mode {
 	case TTY:
 		b.mode = progressui.AutoMode
-	case JSON:
+	case JSON, RawJSON:
 		b.mode = progressui.RawJSONMode
 	case Quiet:
 		b.mode = progressui.QuietMode
@@ -129,6 +129,9 @@ func mark(image string, s *client.SolveStatus) *client.SolveStatus {
 
 // markName turns "[internal] load .dockerignore" into "[web internal] load .dockerignore".
 func markName(image, name string) string {
+	if image == "" { // of no service
+		return name
+	}
 	if rest, ok := strings.CutPrefix(name, "["); ok {
 		return "[" + image + " " + rest
 	}

@@ -23,10 +23,12 @@ const (
 	Plain Mode = "plain"
 	JSON  Mode = "json"
 	Quiet Mode = "quiet"
+	// RawJSON shows BuildKit's own progress of builds as it is, a status an object, and nothing else.
+	RawJSON Mode = "rawjson"
 )
 
 // Modes are the values that --progress takes, for its help text.
-func Modes() string { return "auto, tty, plain, json, quiet" }
+func Modes() string { return "auto, tty, plain, json, quiet, rawjson" }
 
 // Resolve turns the values of --progress and --ansi ("auto", "always", "never") into a mode to show progress in, given
 // whether it is shown on a terminal.
@@ -51,6 +53,8 @@ func Resolve(progress, ansi string, terminal bool) (Mode, error) {
 		return JSON, nil
 	case Quiet, "none":
 		return Quiet, nil
+	case RawJSON:
+		return RawJSON, nil
 	}
 	return "", fmt.Errorf("unsupported --progress value %q", progress)
 }
@@ -101,7 +105,7 @@ func New(ctx context.Context, o Options) *Display {
 		d.view = newTTY(d, o)
 	case JSON:
 		d.view = &jsonLines{out: d.out, now: o.Now}
-	case Quiet:
+	case Quiet, RawJSON:
 		d.view = quiet{}
 	default:
 		d.view = &plainLines{out: d.out, seen: map[string]string{}}
@@ -133,7 +137,7 @@ func (d *Display) Event(e api.Event) {
 			d.view.suspend()
 		}
 		d.builds.update(e.Name, e.Build)
-	case api.KindPlan, api.KindEnd:
+	case api.KindPlan, api.KindEnd, api.KindCheck, api.KindOutput, api.KindBuilt:
 	}
 }
 
