@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
@@ -227,7 +228,7 @@ func (b *imageBuildFlags) readLimits(q *api.ImageBuildRequest) error {
 	return nil
 }
 
-var remoteContext = regexp.MustCompile(`^([a-z][a-z0-9+.-]*://|git@|github\.com/)`)
+var remoteContext = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([a-z][a-z0-9+.-]*://|git@|github\.com/)`) })
 
 // locateBuild finds the context and the Dockerfile, either of which may be the standard input.
 func (a *app) locateBuild(b *imageBuildFlags, where string, q *api.ImageBuildRequest) (io.Reader, error) {
@@ -241,7 +242,7 @@ func (a *app) locateBuild(b *imageBuildFlags, where string, q *api.ImageBuildReq
 			return nil, errors.New("the build context is to come from stdin, but that is a terminal: redirect a tar or a Dockerfile to it")
 		}
 		return a.in, nil
-	case !remoteContext.MatchString(where):
+	case !remoteContext().MatchString(where):
 		if !filepath.IsAbs(where) {
 			q.Context = filepath.Join(u.Dir, where)
 		}

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/util/staticfs"
@@ -21,7 +22,7 @@ const defaultDockerfile = "Dockerfile"
 
 // remote recognises contexts that the frontend fetches itself: URLs, and git's
 // short forms "git@host:path" and "github.com/owner/name".
-var remote = regexp.MustCompile(`^([a-z][a-z0-9+.-]*://|git@|github\.com/)`)
+var remote = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([a-z][a-z0-9+.-]*://|git@|github\.com/)`) })
 
 // fetched are the schemes of contexts that BuildKit can fetch.
 var fetched = []string{"http", "https", "git", "ssh"}
@@ -41,7 +42,7 @@ func (b *Builder) addContexts(ctx context.Context, solve *client.SolveOpt, r Req
 			r.DockerfileInline = text
 		}
 		dir = ""
-	case remote.MatchString(r.Context):
+	case remote().MatchString(r.Context):
 		if err := addRemote(solve, r.Context); err != nil {
 			return err
 		}
@@ -86,7 +87,7 @@ func addNamedContexts(solve *client.SolveOpt, contexts map[string]string) error 
 			solve.FrontendAttrs[key] = value
 			continue
 		}
-		if remote.MatchString(source) {
+		if remote().MatchString(source) {
 			solve.FrontendAttrs[key] = source
 			continue
 		}

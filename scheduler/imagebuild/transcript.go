@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/moby/buildkit/client"
 	"github.com/opencontainers/go-digest"
 )
 
 // steps have names such as "[web 2/3] RUN true".
-var stepName = regexp.MustCompile(`^\[(?:(\S+) )?(\d+)/(\d+)\] (.*)$`)
+var stepName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\[(?:(\S+) )?(\d+)/(\d+)\] (.*)$`) })
 
 // Transcript tells a build's progress in the words of docker's old builder, which clients look for.
 type Transcript struct {
@@ -31,7 +32,7 @@ func (t *Transcript) Add(s *client.SolveStatus) {
 		if v.Started != nil || v.Cached {
 			t.begin(v.Digest)
 		}
-		if v.Cached && v.Completed != nil && stepName.MatchString(v.Name) {
+		if v.Cached && v.Completed != nil && stepName().MatchString(v.Name) {
 			t.emit(" ---> Using cache\n")
 		}
 	}
@@ -42,7 +43,7 @@ func (t *Transcript) Add(s *client.SolveStatus) {
 }
 
 func (t *Transcript) begin(d digest.Digest) {
-	m := stepName.FindStringSubmatch(t.names[d])
+	m := stepName().FindStringSubmatch(t.names[d])
 	if t.begun[d] || m == nil {
 		return
 	}

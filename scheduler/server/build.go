@@ -12,6 +12,7 @@ import (
 	"github.com/moby/moby/api/types/registry"
 
 	"tutti/runtime/image"
+	imageregistry "tutti/runtime/image/registry"
 	"tutti/scheduler"
 	"tutti/scheduler/api"
 	"tutti/scheduler/imagebuild"
@@ -114,7 +115,7 @@ func configuredAuth(header string) (image.Auth, error) {
 		if u, err := url.Parse(name); err == nil && u.Host != "" {
 			name = u.Host
 		}
-		byHost[image.RegistryName(name)] = c
+		byHost[imageregistry.Name(name)] = c
 	}
 	return func(host string) (string, string, error) {
 		c := byHost[host]
