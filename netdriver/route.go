@@ -203,3 +203,16 @@ func (d *Driver) Remember(endpoints []Endpoint) {
 		}
 	}
 }
+
+// LeadsOut tells for which families containers on a network can have their default route there.
+func (d *Driver) LeadsOut(networkID string) (four, six bool) {
+	n := d.lookup(networkID)
+	if n == nil || n.Internal {
+		return false, false
+	}
+	leads := func(four bool) bool {
+		has := slices.ContainsFunc(n.Pools, func(p Pool) bool { return p.Subnet.Addr().Is4() == four })
+		return has && (n.Gateway(four).IsValid() || n.routesByLink())
+	}
+	return leads(true), leads(false)
+}

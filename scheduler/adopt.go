@@ -66,14 +66,15 @@ func (e *Engine) adopt(ctx context.Context) error {
 	if err := e.restoreNetwork(ctx, alive, processes); err != nil {
 		e.log.Error("restore the networks", "error", err) // what could be restored is
 	}
+	e.finishChanges(ctx, alive, processes)
 	if err := e.removeBuildNetwork(ctx); err != nil {
 		return fmt.Errorf("remove the network of an interrupted build: %w", err)
 	}
 	// All names are known before anybody is answered: a lookup that waited for this engine must not be told otherwise.
 	entries := map[string]nameEntry{}
 	for _, u := range alive {
-		if len(u.state.Endpoints) > 0 {
-			entries[u.id] = e.nameEntry(&u.config, u.state.Endpoints)
+		if u.config.OwnNetwork() {
+			entries[u.id] = e.nameEntry(u.now(), u.state.Endpoints)
 		}
 	}
 	e.names.setAll(entries)
@@ -167,12 +168,15 @@ func (e *Engine) takeOutput(rec container.Record) (pipes *logs.Pipes, console *o
 
 // restoreNetwork tells the driver which endpoints and ports are in use; it removes all others.
 func (e *Engine) restoreNetwork(ctx context.Context, alive []*unit, processes map[string]*runtime.Container) error {
+	e.rememberAddresses()
 	endpoints := map[string][]netdriver.Endpoint{}
 	ports := map[string][]netdriver.PortBinding{}
 	for _, u := range alive {
 		for _, p := range u.state.Endpoints {
-			p.Namespace = processes[u.id].NetNS()
-			endpoints[u.id] = append(endpoints[u.id], p.Endpoint)
+			if _, on := u.now().On(p.Network); on || !u.state.Changing {
+				p.Namespace = processes[u.id].NetNS()
+				endpoints[u.id] = append(endpoints[u.id], p.Endpoint)
+			}
 		}
 		if len(u.state.Bindings) > 0 { // a container without a network has none
 			ports[u.id] = u.state.Bindings
@@ -187,7 +191,7 @@ func (e *Engine) resume(u *unit, p *runtime.Container, out output) error {
 	if err := resumePaused(u, p); err != nil {
 		return fmt.Errorf("record whether it is paused: %w", err)
 	}
-	if len(u.state.Endpoints) > 0 && p.State().Status != runtime.StatusStopped {
+	if u.config.OwnNetwork() && p.State().Status != runtime.StatusStopped {
 		if udp, tcp, err := e.takeDNS(e.ctx, &u.config, p.NetNS()); err != nil {
 			e.log.Error("take over the resolver", "container", u.config.Name, "error", err)
 		} else {

@@ -3,7 +3,6 @@ package scheduler
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -12,49 +11,33 @@ import (
 	"tutti/scheduler/container"
 )
 
-// endpointSpecs are the networks of a container in the driver's terms.
+// endpointSpecs are the networks of a container in the driver's terms, and their names by their ids.
 func (e *Engine) endpointSpecs(c *container.Config) (all []netdriver.EndpointSpec, byID map[string]string, err error) {
 	byID = map[string]string{}
-	gateway := defaultRoute(c.Networks, e.isInternal)
-	for i, a := range c.Networks {
+	four, six := container.Gateways(c.Networks, e.leadsOut)
+	for _, a := range c.Networks {
 		n, err := e.networkByName(a.Network)
 		if err != nil {
 			return nil, nil, err
 		}
 		byID[n.ID] = n.Name
-		s := netdriver.EndpointSpec{NetworkID: n.ID, Name: c.Name, Interface: a.Interface, DefaultRoute: i == gateway}
-		if s.Interface == "" {
-			s.Interface = "eth" + strconv.Itoa(i)
+		s, err := a.Endpoint(c.Name)
+		if err != nil {
+			return nil, nil, fmt.Errorf("network %s: %w", a.Network, err)
 		}
-		if s.IPv4, err = parseAddr("ipv4_address", a.IPv4); err != nil {
-			return nil, nil, err
-		}
-		if s.IPv6, err = parseAddr("ipv6_address", a.IPv6); err != nil {
-			return nil, nil, err
-		}
-		if a.MAC != "" {
-			if s.MAC, err = net.ParseMAC(a.MAC); err != nil {
-				return nil, nil, fmt.Errorf("mac_address: %w", err)
-			}
-		}
+		s.NetworkID, s.DefaultRoute, s.DefaultRoute6 = n.ID, a.Network == four, a.Network == six
 		all = append(all, s)
 	}
 	return all, byID, nil
 }
 
-// defaultRoute is the index of the network that gives the default route: of those that lead out the one with the highest
-// gw_priority, then the first by name, as docker chooses; -1 when none leads out.
-func defaultRoute(networks []container.Attachment, internal func(string) bool) int {
-	best := -1
-	for i, a := range networks {
-		if internal(a.Network) {
-			continue
-		}
-		if best < 0 || a.GwPriority > networks[best].GwPriority || a.GwPriority == networks[best].GwPriority && a.Network < networks[best].Network {
-			best = i
-		}
+// leadsOut says for which families a network has a way out.
+func (e *Engine) leadsOut(name string) (four, six bool) {
+	n, err := e.networkByName(name)
+	if err != nil {
+		return false, false
 	}
-	return best
+	return e.net.LeadsOut(n.ID)
 }
 
 // isInternal says whether a network has no way out.

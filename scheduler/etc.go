@@ -48,7 +48,7 @@ func (s *starter) writeFiles(context.Context) error {
 		}
 		return nil
 	}
-	hosts, err := s.hosts()
+	hosts, err := s.e.hosts(s.u.now(), s.endpoints)
 	if err != nil {
 		return err
 	}
@@ -57,20 +57,28 @@ func (s *starter) writeFiles(context.Context) error {
 		return err
 	}
 	return errors.Join(
-		writeEtc(filepath.Join(dir, hostsFile), hosts),
+		s.e.writeHosts(s.u, hosts),
 		writeEtc(filepath.Join(dir, hostnameFile), []byte(c.Hostname+"\n")),
 		writeEtc(filepath.Join(dir, resolvFile), resolv),
 	)
 }
 
-// writeEtc writes in place: a file that is bound into a running container must stay the same file.
+// writeEtc writes in place: a file that is bound into a running container must stay the same file. It is written with one
+// call and cut to its length afterwards: nobody who reads it meanwhile finds it empty.
 func writeEtc(path string, content []byte) error {
-	return os.WriteFile(path, content, 0o644) //nolint:gosec // every user in the container reads it
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644) //nolint:gosec // every user in the container reads it
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Truncate(int64(len(content)))
+	}
+	return errors.Join(err, f.Close())
 }
 
-// hosts is the container's /etc/hosts as docker writes it.
-func (s *starter) hosts() ([]byte, error) {
-	c := &s.u.config
+// hosts is the /etc/hosts of a container with these endpoints, as docker writes it.
+func (e *Engine) hosts(c *container.Config, endpoints []container.Endpoint) ([]byte, error) {
 	var b strings.Builder
 	if c.NetworkMode == "host" {
 		own, err := os.ReadFile("/etc/hosts")
@@ -85,7 +93,7 @@ func (s *starter) hosts() ([]byte, error) {
 		name, addr, _ := strings.Cut(h, "=")
 		if addr == "host-gateway" {
 			var err error
-			if addr, err = s.hostGateway(); err != nil {
+			if addr, err = e.hostGateway(c, endpoints); err != nil {
 				return nil, fmt.Errorf("extra_hosts %s: %w", name, err)
 			}
 		}
@@ -98,7 +106,7 @@ func (s *starter) hosts() ([]byte, error) {
 	if c.Domainname != "" {
 		own = c.Hostname + "." + c.Domainname + " " + c.Hostname
 	}
-	for _, p := range s.endpoints {
+	for _, p := range endpoints {
 		for _, a := range addresses(p) {
 			fmt.Fprintf(&b, "%s\t%s\n", a, own)
 		}
@@ -107,25 +115,28 @@ func (s *starter) hosts() ([]byte, error) {
 }
 
 // hostGateway is the address by which the container reaches the host.
-func (s *starter) hostGateway() (string, error) {
-	if s.ns == nil {
+func (e *Engine) hostGateway(c *container.Config, endpoints []container.Endpoint) (string, error) {
+	if !c.OwnNetwork() {
 		return "127.0.0.1", nil
 	}
-	for _, p := range s.endpoints {
-		n, err := s.e.networkByName(p.Network)
-		if err != nil {
-			return "", err
+	gateway := ""
+	for _, p := range endpoints {
+		if n, err := e.networkByName(p.Network); err != nil || !n.Bridged() {
+			continue // its gateway is another machine
 		}
-		if gw := n.Gateway(true); !n.Internal && n.Bridged() && gw.IsValid() {
-			return gw.String(), nil
+		if p.Gateway.IsValid() && (gateway == "" || p.DefaultRoute) {
+			gateway = p.Gateway.String()
 		}
+	}
+	if gateway != "" {
+		return gateway, nil
 	}
 	return "", errors.New("host-gateway needs a network that is not internal")
 }
 
 // resolvConf is the container's /etc/resolv.conf.
 func (e *Engine) resolvConf(c *container.Config, hostNetwork bool) ([]byte, error) {
-	spec := dns.ResolvConfSpec{Host: e.upstreams.Config(), Search: c.DNSSearch, Options: c.DNSOptions, HostNetwork: hostNetwork || len(c.Networks) == 0}
+	spec := dns.ResolvConfSpec{Host: e.upstreams.Config(), Search: c.DNSSearch, Options: c.DNSOptions, HostNetwork: hostNetwork || !c.OwnNetwork()}
 	servers, err := dnsServers(c)
 	if err != nil {
 		return nil, err

@@ -40,7 +40,7 @@ func (e *Engine) AllContainers() []api.Container {
 }
 
 func (e *Engine) describe(u *unit, now time.Time) api.Container {
-	s, c := u.snapshot(), &u.config
+	s, c := u.snapshot(), u.now()
 	d := api.Container{
 		ID: c.ID, Name: c.Name, Project: c.Project, Service: c.Service, Number: c.Number, OneOff: c.OneOff, Image: c.Image, ImageID: c.ImageID,
 		Command: c.Args(), State: string(s.Status), Status: s.Describe(now), Health: s.HealthStatus(), ExitCode: s.ExitCode, OOMKilled: s.OOMKilled,

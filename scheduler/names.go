@@ -183,7 +183,7 @@ func (n *names) linkRecords(e nameEntry, private string) []dns.Record {
 					continue
 				}
 				for _, p := range other.endpoints {
-					if shared[p.Network] {
+					if shared[p.Network] && (l.Network == "" || l.Network == p.Network) {
 						records = append(records, dns.Record{NetworkID: private, Name: l.Alias, Addrs: addresses(p), Ports: other.ports, Host: other.config.Name})
 					}
 				}

@@ -75,10 +75,8 @@ func (e *Engine) removeNetwork(ctx context.Context, name string) error {
 	n, have := e.networks[name]
 	var users []string
 	for _, u := range e.units {
-		for _, a := range u.config.Networks {
-			if a.Network == name {
-				users = append(users, u.config.Name)
-			}
+		if _, on := u.now().On(name); on {
+			users = append(users, u.config.Name)
 		}
 	}
 	e.mu.Unlock()

@@ -65,7 +65,7 @@ func (r *run) imagesOf(service string) []string {
 }
 
 func (e *Engine) observed(u *unit) plan.Container {
-	st, c := u.snapshot(), &u.config
+	st, c := u.snapshot(), u.now()
 	o := plan.Container{
 		ID: c.ID, Name: c.Name, Service: c.Service, Number: c.Number, OneOff: c.OneOff, Hook: c.PreStart, ConfigHash: c.Hash, Config: c.Canonical, ImageID: c.ImageID,
 		Status: plan.Status(st.Status), ExitCode: st.ExitCode, Health: plan.Health(st.HealthStatus()), DependsOn: e.dependencies(c),

@@ -82,27 +82,6 @@ func TestNetworkSpecRefusesWhatCannotBe(t *testing.T) {
 	}
 }
 
-func TestDefaultRoute(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		networks []container.Attachment
-		want     int
-	}{
-		{[]container.Attachment{{Network: "b"}, {Network: "a"}}, 1},
-		{[]container.Attachment{{Network: "b", GwPriority: 1}, {Network: "a"}}, 0},
-		{[]container.Attachment{{Network: "b", Priority: 100}, {Network: "a"}}, 1},
-		{[]container.Attachment{{Network: "a-internal", GwPriority: 9}, {Network: "b"}}, 1},
-		{[]container.Attachment{{Network: "a-internal"}}, -1},
-		{nil, -1},
-	}
-	internal := func(name string) bool { return strings.HasSuffix(name, "-internal") }
-	for _, tt := range tests {
-		if got := defaultRoute(tt.networks, internal); got != tt.want {
-			t.Errorf("%v: got %d, want %d", tt.networks, got, tt.want)
-		}
-	}
-}
-
 func TestImagesFirst(t *testing.T) {
 	t.Parallel()
 	images, rest := imagesFirst(&plan.Plan{Ops: []plan.Op{

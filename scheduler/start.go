@@ -105,7 +105,7 @@ func (s *starter) undo(ctx context.Context) error {
 }
 
 // namespace makes the network namespace, or finds the one to share.
-func (s *starter) namespace(context.Context) error {
+func (s *starter) namespace(ctx context.Context) error {
 	switch mode := s.u.config.NetworkMode; {
 	case mode == "host":
 		return nil
@@ -122,7 +122,10 @@ func (s *starter) namespace(context.Context) error {
 		s.hostname, s.domainname = peer.names()
 		return nil
 	}
-	ns, err := netns.New()
+	ns, err := s.e.sharedNamespace(ctx, s.u)
+	if ns == nil && err == nil {
+		ns, err = netns.New()
+	}
 	if err != nil {
 		return err
 	}
@@ -135,7 +138,7 @@ func (s *starter) attach(ctx context.Context) error {
 	if s.ns == nil {
 		return nil
 	}
-	specs, byID, err := s.e.endpointSpecs(&s.u.config)
+	specs, byID, err := s.e.endpointSpecs(s.u.now())
 	if err != nil {
 		return err
 	}
@@ -231,7 +234,7 @@ func (s *starter) publish(ctx context.Context) error {
 
 // resolve starts the resolver in the container's namespace and makes the container's names known.
 func (s *starter) resolve(ctx context.Context) error {
-	if s.ns == nil || len(s.endpoints) == 0 {
+	if s.ns == nil || !s.u.config.OwnNetwork() {
 		return nil
 	}
 	udp, tcp, err := s.e.listenDNS(ctx, s.ns, &s.u.config)
@@ -240,7 +243,7 @@ func (s *starter) resolve(ctx context.Context) error {
 	}
 	s.onUndo(func(context.Context) error { s.e.unresolve(s.u.id); return nil })
 	err = s.e.holdDNS(s.u.id, udp, tcp)
-	s.e.names.set(s.u.id, s.e.nameEntry(&s.u.config, s.endpoints))
+	s.e.names.set(s.u.id, s.e.nameEntry(s.u.now(), s.endpoints))
 	s.e.dns.Serve(s.u.id, udp, tcp)
 	return err
 }
@@ -262,7 +265,7 @@ func (s *starter) execute(ctx context.Context) error {
 			Status: container.Running, Pid: s.created.Pid(), Started: time.Now().UTC(), Finished: before.Finished,
 			Hostname: s.hostname, Domainname: s.domainname, Before: before.Ended(), Restarts: before.Restarts, Delay: s.delay, Endpoints: s.endpoints, Bindings: s.bindings,
 			Output: output,
-			Seq:    s.e.starts.Add(1), Again: before.Again,
+			Seq:    s.e.starts.Add(1), Again: before.Again, Networks: before.Networks,
 		}
 		s.cause.count(st)
 		if u.config.Health != nil {

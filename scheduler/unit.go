@@ -31,6 +31,7 @@ type unit struct {
 
 	op     sync.Mutex // held by whoever starts, stops, pauses or removes the container
 	probes sync.Mutex // held while health is probed; taken after op
+	wiring sync.Mutex // held while the networks of a running container change, and while it loses them; taken after op
 
 	mu      sync.Mutex // guards what follows
 	state   container.State
@@ -67,11 +68,18 @@ func newUnit(dir string, rec container.Record, pipes *logs.Pipes) (*unit, error)
 	return u, err
 }
 
-func (u *unit) recordPath() string        { return recordPath(u.dir) }
-func (u *unit) logPath() string           { return filepath.Join(u.dir, u.id+"-json.log") }
-func recordPath(dir string) string        { return filepath.Join(dir, "container.json") }
-func (u *unit) upper() string             { return filepath.Join(u.dir, "upper") }
-func (u *unit) work() string              { return filepath.Join(u.dir, "work") }
+func (u *unit) recordPath() string { return recordPath(u.dir) }
+func (u *unit) logPath() string    { return filepath.Join(u.dir, u.id+"-json.log") }
+func recordPath(dir string) string { return filepath.Join(dir, "container.json") }
+func (u *unit) upper() string      { return filepath.Join(u.dir, "upper") }
+func (u *unit) work() string       { return filepath.Join(u.dir, "work") }
+
+// now is the configuration with the networks that the container has now.
+func (u *unit) now() *container.Config {
+	c := u.config.Now(u.snapshot())
+	return &c
+}
+
 func (u *unit) snapshot() container.State { u.mu.Lock(); defer u.mu.Unlock(); return u.state }
 
 // update changes the state, remembers it on disk and wakes who waits for it. The disk write comes first: what others act

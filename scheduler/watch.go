@@ -84,6 +84,7 @@ func (e *Engine) capture(ctx context.Context, u *unit, p *runtime.Container, pip
 func (e *Engine) ended(u *unit, p *runtime.Container, status runtime.ExitStatus) {
 	ctx := context.WithoutCancel(e.ctx)
 	oom := outOfMemory(p)
+	u.wiring.Lock()
 	e.unresolve(u.id)
 	e.reaper.retain(u.id) // until the disk knows how it ended
 	err := errors.Join(e.net.Detach(ctx, u.id), p.Delete(ctx), os.RemoveAll(e.filesDir(u.id)))
@@ -91,6 +92,7 @@ func (e *Engine) ended(u *unit, p *runtime.Container, status runtime.ExitStatus)
 	u.mu.Lock()
 	u.process, u.cancel = nil, nil
 	u.mu.Unlock()
+	u.wiring.Unlock()
 	e.recordEnd(u, status, p.Age(), oom, err)
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/types"
 
+	"tutti/netdriver"
 	"tutti/project"
 	"tutti/scheduler/supervise"
 	"tutti/volumes"
@@ -225,9 +226,14 @@ func (c *Config) network(p *project.Project, s types.ServiceConfig) error {
 			a.Aliases = append(a.Aliases, n.Aliases...)
 			a.IPv4, a.IPv6, a.MAC, a.Interface = n.Ipv4Address, n.Ipv6Address, n.MacAddress, n.InterfaceName
 			a.Priority, a.GwPriority = n.Priority, n.GatewayPriority
+			a.LinkLocal, a.DriverOpts = n.LinkLocalIPs, n.DriverOpts
+			a.Interface = firstOf(a.Interface, a.DriverOpts[netdriver.OptionInterface])
 		}
 		if a.MAC == "" {
 			a.MAC = s.MacAddress
+		}
+		if _, err := a.Endpoint(""); err != nil {
+			return At(err, "networks", key)
 		}
 		c.Networks = append(c.Networks, a)
 	}

@@ -112,18 +112,6 @@ type Device struct {
 	Permissions string `json:"permissions"` // of "rwm"
 }
 
-// Attachment is one network of a container.
-type Attachment struct {
-	Network    string   `json:"network"` // the network's full name
-	Aliases    []string `json:"aliases,omitempty"`
-	IPv4       string   `json:"ipv4,omitempty"`
-	IPv6       string   `json:"ipv6,omitempty"`
-	MAC        string   `json:"mac,omitempty"`
-	Interface  string   `json:"interface,omitempty"`
-	Priority   int      `json:"priority,omitempty"`
-	GwPriority int      `json:"gwPriority,omitempty"`
-}
-
 // Port is one published (or, without Published, exposed) container port.
 type Port struct {
 	Target    uint16 `json:"target"`
@@ -138,6 +126,7 @@ type Link struct {
 	Service   string `json:"service,omitempty"`
 	Container string `json:"container,omitempty"`
 	Alias     string `json:"alias"`
+	Network   string `json:"-"` // on this network alone; "" = on all that both have
 }
 
 // To tells whether the link of a container of a project leads to another container.

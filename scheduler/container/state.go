@@ -48,9 +48,14 @@ type State struct {
 	// Hostname and Domainname are those of the container whose network is shared.
 	Hostname   string                  `json:"hostname,omitempty"`
 	Domainname string                  `json:"domainname,omitempty"`
-	Endpoints  []Endpoint              `json:"endpoints,omitempty"`
+	Endpoints  []Endpoint              `json:"endpoints,omitempty"` // of this run, or of the last one
 	Bindings   []netdriver.PortBinding `json:"bindings,omitempty"`
 	Output     [2]uint64               `json:"output,omitzero"` // inodes of the pipes of stdout and stderr
+
+	// Networks are those that it is to be on since somebody has connected or disconnected it; nil: those of its
+	// configuration. Changing is set while a running container is brought there.
+	Networks []Attachment `json:"networks,omitzero"`
+	Changing bool         `json:"changing,omitempty"`
 
 	// Seq is the number of the last start among all starts of the engine, and Again that of the last one that the engine
 	// did by itself: who was started before that knows an earlier run (plan.Followers). No clock is as sure.
