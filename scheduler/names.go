@@ -193,6 +193,9 @@ func (n *names) linkRecords(e nameEntry, private string) []dns.Record {
 	return records
 }
 
+// NamesOn are the names by which others find a container on a network.
+func NamesOn(c *container.Config, network string) []string { return namesOn(c, network) }
+
 // namesOn are the names of a container on a network: its own first, which answers reverse queries, then the service's,
 // the aliases, the short id and the host name.
 func namesOn(c *container.Config, network string) []string {

@@ -17,14 +17,9 @@ import (
 	"tutti/scheduler/api"
 )
 
-var networksNotYet = []notYet{
-	{"connect", "Connect a container to a network"},
-	{"disconnect", "Disconnect a container from a network"},
-}
-
 // networkCommand holds docker's management commands of networks.
 func (a *app) networkCommand() *cobra.Command {
-	return objectCommand("network", "Manage networks", networksNotYet, a.networkCreateCommand(), a.networkListCommand(), a.networkPruneCommand(),
+	return objectCommand("network", "Manage networks", nil, a.networkConnectCommand(), a.networkCreateCommand(), a.networkDisconnectCommand(), a.networkListCommand(), a.networkPruneCommand(),
 		a.inspectCommand("network", "Display detailed information on one or more networks", "/networks/%s"),
 		a.removeCommand("network", "Remove one or more networks", "/networks/%s"))
 }

@@ -6,7 +6,6 @@ import (
 
 	apicontainer "github.com/moby/moby/api/types/container"
 	apimount "github.com/moby/moby/api/types/mount"
-	apinetwork "github.com/moby/moby/api/types/network"
 
 	"tutti/scheduler/container"
 )
@@ -27,7 +26,7 @@ func (s *server) inspectContainer(w http.ResponseWriter, r *http.Request) {
 			RestartPolicy: apicontainer.RestartPolicy{Name: apicontainer.RestartPolicyMode(c.Restart.Name), MaximumRetryCount: c.Restart.MaxRetries},
 			LogConfig:     apicontainer.LogConfig{Type: c.Log.Driver},
 		},
-		NetworkSettings: &apicontainer.NetworkSettings{Networks: map[string]*apinetwork.EndpointSettings{}},
+		NetworkSettings: s.networkSettings(&c, st),
 	}
 	if args := c.Args(); len(args) > 0 {
 		j.Path, j.Args = args[0], args[1:]
@@ -38,13 +37,6 @@ func (s *server) inspectContainer(w http.ResponseWriter, r *http.Request) {
 			p.Name = m.Source
 		}
 		j.Mounts = append(j.Mounts, p)
-	}
-	for _, p := range st.Endpoints {
-		if st.Alive() {
-			j.NetworkSettings.Networks[p.Network] = &apinetwork.EndpointSettings{
-				IPAddress: p.IPv4.Addr(), IPPrefixLen: p.IPv4.Bits(), MacAddress: apinetwork.HardwareAddr(p.MAC),
-			}
-		}
 	}
 	answer(w, j)
 }

@@ -26,6 +26,8 @@ func (s *server) networkRoutes(mux *http.ServeMux) {
 		done(w, s.e.RemoveNetwork(r.Context(), r.PathValue("name")))
 	})
 	mux.HandleFunc("POST /networks/create", s.createNetwork)
+	mux.HandleFunc("POST /networks/{name}/connect", s.connectNetwork)
+	mux.HandleFunc("POST /networks/{name}/disconnect", s.disconnectNetwork)
 	mux.HandleFunc("POST /networks/prune", s.pruneNetworks)
 }
 
