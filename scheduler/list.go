@@ -55,7 +55,9 @@ func (e *Engine) describe(u *unit, now time.Time) api.Container {
 	}
 	for _, p := range s.Endpoints {
 		if s.Alive() {
-			d.Networks[p.Network] = p.IPv4.Addr().String()
+			if all := addresses(p); len(all) > 0 { // none where somebody else gives them out
+				d.Networks[p.Network] = all[0].String()
+			}
 		}
 	}
 	if c.NetworkMode != "" {
