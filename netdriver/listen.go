@@ -63,7 +63,7 @@ func (d *Driver) openPort(ctx context.Context, s PortSpec, port uint16, to *endp
 		}
 		port = socket.Addr().Port()
 		b := &binding{socket: socket, PortBinding: PortBinding{
-			Proto: s.Proto, HostIP: addr, HostPort: port, ContainerIP: to.address(addr), ContainerPort: s.ContainerPort,
+			Proto: s.Proto, HostIP: addr, HostPort: port, ContainerIP: to.address(addr), ContainerPort: s.ContainerPort, Input: s.Input,
 		}}
 		made = append(made, b)
 	}

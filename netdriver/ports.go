@@ -77,7 +77,7 @@ func published(has []*binding, s PortSpec) []PortBinding {
 	var found []PortBinding
 	for _, b := range has {
 		inRange := s.HostPort == 0 || s.HostPort <= b.HostPort && b.HostPort <= max(s.HostPort, s.HostPortEnd)
-		if b.Proto == s.Proto && b.ContainerPort == s.ContainerPort && inRange && slices.Contains(s.addresses(), b.HostIP) {
+		if b.Proto == s.Proto && b.ContainerPort == s.ContainerPort && b.Input == s.Input && inRange && slices.Contains(s.addresses(), b.HostIP) {
 			found = append(found, b.PortBinding)
 		}
 	}

@@ -94,11 +94,12 @@ type Endpoint struct {
 
 // PortSpec asks for a port of the host that leads into a container.
 type PortSpec struct {
-	Proto         string     // "tcp", "udp"; empty is tcp
+	Proto         string     // "tcp", "udp", "sctp"; empty is tcp
 	HostIP        netip.Addr // zero: all addresses of the host
 	HostPort      uint16     // 0: a free one of the ephemeral range
 	HostPortEnd   uint16     // not 0: the first free one from HostPort to this
 	ContainerPort uint16
+	Input         bool // the host's INPUT chain governs it: the relay serves it, as a program of the host
 }
 
 // PortBinding is a published port.
@@ -108,4 +109,5 @@ type PortBinding struct {
 	HostPort      uint16
 	ContainerIP   netip.Addr
 	ContainerPort uint16
+	Input         bool `json:",omitempty"` // by the relay alone
 }

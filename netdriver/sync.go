@@ -106,7 +106,9 @@ func (d *Driver) wantedRules() portmap.Rules {
 	}
 	for _, c := range d.containers {
 		for _, b := range c.bindings {
-			r.Ports = append(r.Ports, b.rule())
+			if !b.Input {
+				r.Ports = append(r.Ports, b.rule())
+			}
 		}
 	}
 	return r

@@ -335,33 +335,6 @@ func checkMounts(_ *types.Project, s *types.ServiceConfig) *fault {
 	return nil
 }
 
-// checkPorts refuses ports that the schema lets through, among them two services of
-// one file that want the same host port only by their own words.
-func checkPorts(_ *types.Project, s *types.ServiceConfig) *fault {
-	for i, port := range s.Ports {
-		path := []string{"ports", strconv.Itoa(i)}
-		if port.Target == 0 || port.Target > 65535 {
-			return &fault{path: path, what: fmt.Sprintf("%d is no port", port.Target), fix: "use a port from 1 to 65535"}
-		}
-		if port.Protocol != "" && !slices.Contains([]string{"tcp", "udp", "sctp"}, port.Protocol) {
-			return &fault{path: path, what: fmt.Sprintf("%q is no protocol of a port", port.Protocol), fix: "use tcp or udp"}
-		}
-		first, last, ranged := strings.Cut(port.Published, "-")
-		if port.Published == "" {
-			continue
-		}
-		from, err := strconv.ParseUint(first, 10, 16)
-		to := from
-		if err == nil && ranged {
-			to, err = strconv.ParseUint(last, 10, 16)
-		}
-		if err != nil || to < from {
-			return &fault{path: path, what: fmt.Sprintf("%q is no host port", port.Published), fix: "use a port from 1 to 65535, or a range like 8000-8010"}
-		}
-	}
-	return nil
-}
-
 func (in *input) checkJobs(p *types.Project) error {
 	all := p.AllServices()
 	for _, name := range slices.Sorted(maps.Keys(p.AllJobs())) {

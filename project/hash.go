@@ -18,7 +18,7 @@ import (
 // the networks and volumes it uses, and the contents of configs and secrets that come
 // from the file or the environment. It does not cover what takes effect without a new
 // container or is not about containers: depends_on, scale, build, develop, profiles,
-// pull_policy, attach, deploy's orchestration keys, x- keys but those of HealthExtensions.
+// pull_policy, attach, deploy's orchestration keys, x- keys but those of HealthExtensions and x-firewall.
 func (p *Project) Hash(service string) string { return digest(p.Canonical(service)) }
 
 // Canonical is what Hash is the hash of: a JSON object with sorted keys, one per
@@ -32,6 +32,9 @@ func (p *Project) Canonical(service string) json.RawMessage {
 	}
 	if x := p.HealthExtensions(service); x != (HealthExtensions{}) { // the JSON form leaves x- keys out
 		fields["healthcheck x-"] = x
+	}
+	if x := p.firewalls(service); len(x) > 0 {
+		fields["ports x-firewall"] = x
 	}
 	return marshal(fields)
 }

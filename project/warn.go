@@ -45,7 +45,6 @@ var Limitations = []Limitation{
 	{Path: "services.*.networks.*.driver_opts", Reason: notYet},
 	{Path: "services.*.networks.*.link_local_ips", Reason: notYet},
 	{Path: "services.*.platform", Only: isNot(native...), Reason: "only the platform of this host, linux/" + runtime.GOARCH + ", is implemented"},
-	{Path: "services.*.ports.[].protocol", Only: isNot("tcp", "udp"), Reason: "only tcp and udp are implemented"},
 	{Path: "services.*.provider", Reason: notYet},
 	{Path: "services.*.runtime", Reason: "containers always run on the built-in runtime"},
 	{Path: "services.*.security_opt.[]", Only: isLabel, Reason: "containers have no SELinux labels"},

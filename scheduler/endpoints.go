@@ -50,7 +50,7 @@ func (e *Engine) isInternal(name string) bool {
 func portSpecs(ports []container.Port) ([]netdriver.PortSpec, error) {
 	var all []netdriver.PortSpec
 	for _, p := range ports {
-		s := netdriver.PortSpec{Proto: p.Protocol, ContainerPort: p.Target}
+		s := netdriver.PortSpec{Proto: p.Protocol, ContainerPort: p.Target, Input: p.Input}
 		var err error
 		if s.HostIP, err = parseAddr("host_ip", p.HostIP); err != nil {
 			return nil, err

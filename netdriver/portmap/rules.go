@@ -79,7 +79,7 @@ type Opening struct {
 // Port leads from the host into a container. Host and Container are of one family; an
 // unspecified Host address stands for all of the host.
 type Port struct {
-	Proto           string // "tcp" or "udp"
+	Proto           string // "tcp", "udp" or "sctp"
 	Host, Container netip.AddrPort
 }
 

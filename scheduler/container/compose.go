@@ -70,7 +70,7 @@ func FromService(p *project.Project, s types.ServiceConfig, img Image) (Config, 
 		func() error { c.CPUs = cpuCount(s); return nil },
 		func() (err error) { c.BlockIO, err = blockIO(s); return },
 		func() (err error) { c.CgroupParent, err = cgroupParent(s); return },
-		func() (err error) { c.Ports, c.Exposed, err = ports(s, img); return },
+		func() (err error) { c.Ports, c.Exposed, err = ports(p, s, img); return },
 		func() error { return c.network(p, s) },
 		func() error { return c.checkModes(s) },
 		func() error { return checkStorage(s) },
@@ -248,12 +248,15 @@ func (c *Config) network(p *project.Project, s types.ServiceConfig) error {
 }
 
 // ports are what is published and what is only exposed, by the service and its image.
-func ports(s types.ServiceConfig, img Image) (published, exposed []Port, err error) {
+func ports(model *project.Project, s types.ServiceConfig, img Image) (published, exposed []Port, err error) {
 	for _, p := range s.Ports {
 		if p.Target == 0 || p.Target > 65535 {
 			return nil, nil, fmt.Errorf("ports: container port %d is not between 1 and 65535", p.Target)
 		}
-		published = append(published, Port{Target: uint16(p.Target), Protocol: firstOf(p.Protocol, "tcp"), HostIP: p.HostIP, Published: p.Published, Name: p.Name})
+		published = append(published, Port{
+			Target: uint16(p.Target), Protocol: firstOf(p.Protocol, "tcp"), HostIP: p.HostIP, Published: p.Published, Name: p.Name,
+			Input: model.Firewall(s.Name, p) == project.FirewallInput,
+		})
 	}
 	add := func(spec string) error {
 		number, proto, _ := strings.Cut(spec, "/")

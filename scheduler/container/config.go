@@ -119,6 +119,7 @@ type Port struct {
 	HostIP    string `json:"hostIP,omitempty"`
 	Published string `json:"published,omitempty"` // "", "8080" or "8080-8090"
 	Name      string `json:"name,omitempty"`      // for SRV records
+	Input     bool   `json:"input,omitempty"`     // the host's INPUT chain governs it
 }
 
 // Link makes the containers of a service of the project, or one container by its name, known as Alias to this container alone.
