@@ -54,7 +54,7 @@ func (d *Driver) forgetFlows(bindings []*binding, stale staleFlow) error {
 			udp = append(udp, b)
 		}
 	}
-	if len(udp) == 0 || !d.firewall.Available() {
+	if len(udp) == 0 || !d.firewall.Translates() {
 		return nil
 	}
 	err := d.cfg.Host.Do(func() error {

@@ -187,6 +187,47 @@ func TestWithoutIptables(t *testing.T) {
 	l.same(before)
 }
 
+// A kernel without the nat table, as iptables tells of it: the proxy serves, and networks are isolated all the same.
+func TestWithoutNAT(t *testing.T) {
+	l := newLab(t, "")
+	before := l.snapshot()
+	dir := t.TempDir()
+	path := os.Getenv("PATH")
+	for _, name := range []string{"iptables-restore", "ip6tables-restore"} {
+		real, err := exec.LookPath(name)
+		l.must(err)
+		script := "#!/bin/sh\nrules=$(cat)\ncase $rules in *'*nat'*) echo \"" + name + ": unable to initialize table 'nat'\" >&2; exit 1;; esac\n" +
+			"printf '%s\\n' \"$rules\" | " + real + " \"$@\"\n"
+		l.must(os.WriteFile(dir+"/"+name, []byte(script), 0o700))
+	}
+	t.Setenv("PATH", dir+":"+path)
+	d := l.driver()
+	net, other := l.network(d, "net", nil), l.network(d, "other", nil)
+	box, peer, far := l.box(d, "box", net), l.box(d, "peer", net), l.box(d, "far", other)
+	l.serve(box.ns, "box", 80)
+	_, err := d.Publish(t.Context(), "box", []PortSpec{{HostPort: 80, ContainerPort: 80}, {Proto: "udp", HostPort: 80, ContainerPort: 80}})
+	l.must(err)
+	for _, proto := range []string{"tcp", "udp"} {
+		l.reaches("outside", l.outside, proto, hostIP+":80", "box", net.Gateway.String())
+		l.reaches("localhost", l.host, proto, "127.0.0.1:80", "box", net.Gateway.String())
+		l.reaches("the host's address, from a container", peer.ns, proto, hostIP+":80", "box", net.Gateway.String())
+		l.reaches("the host's address, from another network", far.ns, proto, hostIP+":80", "box", net.Gateway.String())
+		l.blocked("another network", far.ns, proto, box.ip(0)+":80")
+	}
+	if log := l.log.String(); strings.Count(log, "no nat table of iptables") != 1 {
+		t.Errorf("the log says %s", log)
+	}
+	for _, name := range []string{"box", "peer", "far"} {
+		l.must(d.Detach(t.Context(), name))
+	}
+	for _, n := range d.Networks() {
+		l.must(d.RemoveNetwork(t.Context(), n.ID))
+	}
+	l.must(d.Flush(t.Context()))
+	t.Setenv("PATH", path)
+	l.same(before)
+}
+
 func TestPortsOfInternalNetworks(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, "")

@@ -32,12 +32,15 @@ func parse(saved string) tables {
 	return t
 }
 
+// allTables are those that have chains of ours: filter, which every kernel with iptables has, and nat.
+var allTables = []string{"filter", "nat"}
+
 // batch returns the input of iptables-restore --noflush that makes the chains of an instance
-// those wanted, or takes everything of the instance away if none is. It is empty if nothing
-// has to change.
-func batch(f family, instance string, want []chain, have tables) string {
+// in some tables those wanted, or takes everything of the instance away if none is. It is
+// empty if nothing has to change.
+func batch(f family, instance string, names []string, want []chain, have tables) string {
 	var out strings.Builder
-	for _, table := range []string{"filter", "nat"} {
+	for _, table := range names {
 		if changes := tableBatch(f, table, instance, want, have[table]); len(changes) > 0 {
 			fmt.Fprintf(&out, "*%s\n%s\nCOMMIT\n", table, strings.Join(changes, "\n"))
 		}

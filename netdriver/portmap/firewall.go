@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/coreos/go-iptables/iptables"
 
@@ -30,6 +31,7 @@ type Firewall struct {
 type tables4or6 struct {
 	family
 	detect func() error // why there is none, asked once
+	noNAT  atomic.Bool  // the kernel has no nat table, as was found when rules were to be set
 	clean  bool         // nothing of ours is there, as far as is known
 }
 
@@ -59,6 +61,10 @@ func (f family) detect() error {
 	return nil
 }
 
+// Translates tells whether the rules lead ports into containers, as far as is known: whether the kernel can shows when the
+// first rules are set.
+func (f *Firewall) Translates() bool { return f.Available() && !f.families[0].noNAT.Load() }
+
 // Available tells whether the host has iptables.
 func (f *Firewall) Available() bool { return f.families[0].detect() == nil }
 
@@ -77,7 +83,7 @@ func (f *Firewall) Apply(ctx context.Context, r Rules) error {
 		if reason := t.detect(); reason != nil {
 			if len(want) > 0 {
 				f.notice.Do(func() {
-					f.log.Warn("no "+t.name+": containers do not reach the outside, and published ports are served by a proxy; install iptables", "reason", reason)
+					f.log.Warn("no "+t.name+": containers do not reach the outside, published ports are served by a proxy, and networks are not isolated if this host forwards; install iptables", "reason", reason)
 				})
 			}
 			t.clean = true
@@ -106,12 +112,40 @@ func (f *Firewall) applyFamily(ctx context.Context, t *tables4or6, want []chain)
 		}
 		return err
 	}
-	input := batch(t.family, f.instance, want, parse(saved))
+	input := batch(t.family, f.instance, t.tables(), want, parse(saved))
 	if input == "" {
 		return nil
 	}
 	_, err = f.run(ctx, input, t.name+"-restore", "--noflush", "-w", lockWait)
-	return err
+	if err == nil || t.noNAT.Load() || !f.lacksNAT(ctx, t) {
+		return err
+	}
+	f.log.Warn("the kernel has no nat table of "+t.name+": containers do not reach the outside, and published ports are served by a proxy", "reason", err)
+	t.noNAT.Store(true)
+	return f.applyFamily(ctx, t, want)
+}
+
+// tables are those that the kernel has.
+func (t *tables4or6) tables() []string {
+	if t.noNAT.Load() {
+		return allTables[:1]
+	}
+	return allTables
+}
+
+// lacksNAT tells whether iptables works but for the nat table, by trying on a namespace of its own.
+func (f *Firewall) lacksNAT(ctx context.Context, t *tables4or6) bool {
+	scratch, err := netns.NewBare()
+	if err != nil {
+		return false
+	}
+	defer scratch.Close()
+	trial := &Firewall{host: scratch, log: f.log}
+	works := func(table string) bool {
+		_, err := trial.run(ctx, "*"+table+"\n:TUTTI-TRIAL - [0:0]\nCOMMIT\n", t.name+"-restore", "--noflush")
+		return err == nil
+	}
+	return works("filter") && !works("nat")
 }
 
 // run runs a program of iptables in the host's namespace.

@@ -58,7 +58,7 @@ func testApply(t *testing.T, ctx context.Context) {
 	}
 	for _, family := range []family{ipv4, ipv6} {
 		saved := output(t, host, family.name+"-save")
-		if rest := batch(family, "ab12", chains(family, "ab12", sample), parse(saved)); rest != "" {
+		if rest := batch(family, "ab12", allTables, chains(family, "ab12", sample), parse(saved)); rest != "" {
 			t.Errorf("%s: applied, and still to do:\n%s\nhave:\n%s", family.name, rest, saved)
 		}
 	}

@@ -24,6 +24,7 @@ var sample = Rules{
 	Ports: []Port{
 		{"tcp", netip.MustParseAddrPort("0.0.0.0:8080"), netip.MustParseAddrPort("172.18.0.2:80")},
 		{"udp", netip.MustParseAddrPort("0.0.0.0:53"), netip.MustParseAddrPort("172.18.0.3:5353")},
+		{"sctp", netip.MustParseAddrPort("0.0.0.0:3868"), netip.MustParseAddrPort("172.18.0.3:3868")},
 		{"tcp", netip.MustParseAddrPort("127.0.0.1:5432"), netip.MustParseAddrPort("172.19.0.2:5432")},
 		{"tcp", netip.MustParseAddrPort("[::]:443"), netip.MustParseAddrPort("[fd00:1::2]:8443")},
 		{"tcp", netip.MustParseAddrPort("[::]:8080"), netip.MustParseAddrPort("172.18.0.2:80")}, // the proxy's
@@ -51,7 +52,7 @@ func golden(t *testing.T, name, got string) {
 func TestRules(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]family{"iptables.golden": ipv4, "ip6tables.golden": ipv6} {
-		golden(t, name, batch(f, "ab12", chains(f, "ab12", sample), tables{}))
+		golden(t, name, batch(f, "ab12", allTables, chains(f, "ab12", sample), tables{}))
 	}
 }
 
@@ -60,7 +61,7 @@ func TestNoNetworkNoRules(t *testing.T) {
 	if got := chains(ipv6, "ab12", Rules{Networks: sample.Networks[:1]}); got != nil {
 		t.Errorf("an IPv4 network has IPv6 chains: %v", got)
 	}
-	if got := batch(ipv4, "ab12", nil, parse("*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n")); got != "" {
+	if got := batch(ipv4, "ab12", allTables, nil, parse("*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n")); got != "" {
 		t.Errorf("to have nothing where nothing is takes %q", got)
 	}
 }
@@ -120,7 +121,7 @@ func TestBatch(t *testing.T) {
 		},
 	} {
 		// The filter table would only add its jumps.
-		_, got, _ := strings.Cut(batch(ipv4, "ab12", c.want, parse(c.have)), "*nat\n")
+		_, got, _ := strings.Cut(batch(ipv4, "ab12", allTables, c.want, parse(c.have)), "*nat\n")
 		if got != "" {
 			got = "*nat\n" + got
 		}
