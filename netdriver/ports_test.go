@@ -208,10 +208,10 @@ func TestWithoutNAT(t *testing.T) {
 	_, err := d.Publish(t.Context(), "box", []PortSpec{{HostPort: 80, ContainerPort: 80}, {Proto: "udp", HostPort: 80, ContainerPort: 80}})
 	l.must(err)
 	for _, proto := range []string{"tcp", "udp"} {
-		l.reaches("outside", l.outside, proto, hostIP+":80", "box", net.Gateway.String())
-		l.reaches("localhost", l.host, proto, "127.0.0.1:80", "box", net.Gateway.String())
-		l.reaches("the host's address, from a container", peer.ns, proto, hostIP+":80", "box", net.Gateway.String())
-		l.reaches("the host's address, from another network", far.ns, proto, hostIP+":80", "box", net.Gateway.String())
+		l.reaches("outside", l.outside, proto, hostIP+":80", "box", net.Gateway(true).String())
+		l.reaches("localhost", l.host, proto, "127.0.0.1:80", "box", net.Gateway(true).String())
+		l.reaches("the host's address, from a container", peer.ns, proto, hostIP+":80", "box", net.Gateway(true).String())
+		l.reaches("the host's address, from another network", far.ns, proto, hostIP+":80", "box", net.Gateway(true).String())
 		l.blocked("another network", far.ns, proto, box.ip(0)+":80")
 	}
 	if log := l.log.String(); strings.Count(log, "no nat table of iptables") != 1 {
@@ -270,4 +270,47 @@ func TestLoopbackOfTheHostIsClosed(t *testing.T) {
 	l.blocked("loopback", box.ns, "tcp", "127.0.0.2:99")
 	l.run("iptables -F TUTTI-AB12-INPUT")
 	l.reaches("loopback without our rule, or this test proves nothing", box.ns, "tcp", "127.0.0.2:99", "host", "")
+}
+
+// A port on 127.0.0.1 is the host's alone: a neighbour that sends packets for 127.0.0.1 over the link gets nowhere, though
+// redirecting happens before the kernel sees that such an address cannot come from there.
+func TestLocalhostIsNoNeighbours(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "")
+	d := l.driver()
+	box := l.box(d, "box", l.network(d, "net", nil))
+	server, err := box.ns.ListenUDP(netip.MustParseAddrPort("0.0.0.0:80"))
+	l.must(err)
+	defer server.Close()
+	local := PortSpec{Proto: "udp", HostPort: 81, ContainerPort: 80, HostIP: netip.MustParseAddr("127.0.0.1")}
+	_, err = d.Publish(t.Context(), "box", []PortSpec{local})
+	l.must(err)
+	ip, err := exec.LookPath("ip")
+	l.must(err)
+	l.must(l.outside.Do(func() error {
+		for _, args := range []string{
+			"route del local 127.0.0.1 dev lo table local", "route del local 127.0.0.0/8 dev lo table local",
+			"route add 127.0.0.1 via " + hostIP + " src " + outsideIP,
+		} {
+			if out, err := exec.CommandContext(t.Context(), ip, strings.Fields(args)...).CombinedOutput(); err != nil {
+				return fmt.Errorf("ip %s: %w: %s", args, err, out)
+			}
+		}
+		return setSysctl("ipv4/conf/link/route_localnet", "1")
+	}))
+	neighbour := l.dial(l.outside, "udp", "127.0.0.1:81")
+	arrives := func(wait time.Duration) error {
+		_, err := neighbour.Write([]byte("?"))
+		l.must(errors.Join(err, server.SetReadDeadline(time.Now().Add(wait))))
+		_, _, err = server.ReadFromUDPAddrPort(make([]byte, 8))
+		return err
+	}
+	if err := arrives(impatient); err == nil {
+		t.Error("a neighbour reaches a port on 127.0.0.1")
+	}
+	l.run("iptables -t nat -I PREROUTING -j TUTTI-AB12-PORTS")
+	neighbour = l.dial(l.outside, "udp", "127.0.0.1:81")
+	if err := arrives(patience); err != nil {
+		t.Errorf("without our exception it does not either, so this test proves nothing: %v", err)
+	}
 }

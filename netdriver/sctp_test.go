@@ -92,9 +92,9 @@ func TestSCTP(t *testing.T) {
 		addr, want string
 	}{
 		"from outside":   {l.outside, hostIP + ":90", "box " + outsideIP},
-		"from localhost": {l.host, "127.0.0.1:90", "box " + net.Gateway.String()},
-		"IPv6":           {l.host, "[::1]:90", "box " + net.Gateway.String()},
-		"own port":       {box.ns, hostIP + ":90", "box " + net.Gateway.String()},
+		"from localhost": {l.host, "127.0.0.1:90", "box " + net.Gateway(true).String()},
+		"IPv6":           {l.host, "[::1]:90", "box " + net.Gateway(true).String()},
+		"own port":       {box.ns, hostIP + ":90", "box " + net.Gateway(true).String()},
 	} {
 		if got, err := l.askSCTP(c.from, c.addr); err != nil || got != c.want {
 			t.Errorf("%s: %q, %v; want %q", what, got, err, c.want)
@@ -115,7 +115,7 @@ func TestSCTPPackets(t *testing.T) {
 	net := l.network(d, "net", nil)
 	box := l.box(d, "box", net)
 	l.must(d.firewall.Apply(t.Context(), portmap.Rules{
-		Networks: []portmap.Network{{Bridge: net.Bridge, Subnets: net.Subnets, Masquerade: true}},
+		Networks: []portmap.Network{{Bridge: net.Bridge, Subnets: net.Subnets(), Masquerade: true}},
 		Ports:    []portmap.Port{{Proto: "sctp", Host: netip.MustParseAddrPort("0.0.0.0:90"), Container: netip.AddrPortFrom(box.at[0].IPv4.Addr(), 9)}},
 	}))
 	client, server := l.rawSCTP(l.outside), l.rawSCTP(box.ns)

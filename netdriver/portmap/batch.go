@@ -111,8 +111,9 @@ func difference(want, have []string) (add, remove []string) {
 func (j jump) changes(wanted bool, have []string) []string {
 	var lines []string
 	inPlace := 0
-	for _, r := range have {
-		if r == j.rule {
+	_, target, _ := strings.Cut(j.rule, "-j ")
+	for _, r := range have { // one by another version may have another condition
+		if r == "-j "+target || strings.HasSuffix(r, " -j "+target) {
 			lines = append(lines, "-D "+j.builtin+" "+r)
 		}
 	}

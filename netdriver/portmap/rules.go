@@ -8,7 +8,8 @@
 //	filter FORWARD ────► TUTTI-AB12-FORWARD ──► TUTTI-AB12-NETWORKS
 //	filter INPUT ──────► TUTTI-AB12-INPUT
 //	nat PREROUTING ─┐
-//	nat OUTPUT ─────┴──► TUTTI-AB12-PORTS     (what is meant for the host itself)
+//	nat OUTPUT ─────┴──► TUTTI-AB12-PORTS     (what is meant for the host itself; from outside not for 127.0.0.0/8,
+//	                                           which nobody out there may mean)
 //	nat POSTROUTING ───► TUTTI-AB12-SOURCE
 //
 // FORWARD decides about packets from or to our bridges alone, the same number of rules for
@@ -178,14 +179,14 @@ func chains(f family, instance string, r Rules) []chain {
 // what is redirected away from ::1 gets lost, so it is left to the proxy.
 func jumps(f family, instance string) []jump {
 	p := prefix(instance)
-	output := ""
+	output, prerouting := "", "! -d "+f.loopback+" "
 	if !f.is4 {
-		output = "! -d ::1/128 "
+		output, prerouting = "! -d ::1/128 ", ""
 	}
 	return []jump{
 		{"filter", "FORWARD", "-j " + p + "FORWARD"},
 		{"filter", "INPUT", "-j " + p + "INPUT"},
-		{"nat", "PREROUTING", "-m addrtype --dst-type LOCAL -j " + p + "PORTS"},
+		{"nat", "PREROUTING", prerouting + "-m addrtype --dst-type LOCAL -j " + p + "PORTS"},
 		{"nat", "OUTPUT", output + "-m addrtype --dst-type LOCAL -j " + p + "PORTS"},
 		{"nat", "POSTROUTING", "-j " + p + "SOURCE"},
 	}

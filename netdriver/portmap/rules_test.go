@@ -104,19 +104,26 @@ func TestBatch(t *testing.T) {
 			have: "*nat\n:TUTTI-AB12-PORTS - [0:0]\n-A PREROUTING -j DOCKER\n" + natJumps +
 				"-A POSTROUTING -j TUTTI-CD34-SOURCE\n-A POSTROUTING -j TUTTI-AB12-SOURCE\n",
 			want: []chain{{"nat", "TUTTI-AB12-PORTS", nil, false}},
-			batch: "*nat\n-D PREROUTING -m addrtype --dst-type LOCAL -j TUTTI-AB12-PORTS\n-I PREROUTING -m addrtype --dst-type LOCAL -j TUTTI-AB12-PORTS\n" +
+			batch: "*nat\n-D PREROUTING ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j TUTTI-AB12-PORTS\n-I PREROUTING ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j TUTTI-AB12-PORTS\n" +
 				"-D POSTROUTING -j TUTTI-AB12-SOURCE\n-D POSTROUTING -j TUTTI-AB12-SOURCE\n-I POSTROUTING -j TUTTI-AB12-SOURCE\nCOMMIT\n",
 		},
 		{
+			name: "a jump of an older version",
+			have: "*nat\n:TUTTI-AB12-PORTS - [0:0]\n-A PREROUTING -m addrtype --dst-type LOCAL -j TUTTI-AB12-PORTS\n" + strings.Join(strings.SplitAfter(natJumps, "\n")[1:], ""),
+			want: []chain{{"nat", "TUTTI-AB12-PORTS", nil, false}},
+			batch: "*nat\n-D PREROUTING -m addrtype --dst-type LOCAL -j TUTTI-AB12-PORTS\n" +
+				"-I PREROUTING ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j TUTTI-AB12-PORTS\nCOMMIT\n",
+		},
+		{
 			name:  "another instance came first",
-			have:  "*nat\n:TUTTI-AB12-PORTS - [0:0]\n-A PREROUTING -m addrtype --dst-type LOCAL -j TUTTI-CD34-PORTS\n" + natJumps,
+			have:  "*nat\n:TUTTI-AB12-PORTS - [0:0]\n-A PREROUTING ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j TUTTI-CD34-PORTS\n" + natJumps,
 			want:  []chain{{"nat", "TUTTI-AB12-PORTS", nil, false}},
 			batch: "",
 		},
 		{
 			name: "the end",
 			have: "*nat\n:TUTTI-AB12-PORTS - [0:0]\n:TUTTI-AB12-OLD - [0:0]\n:TUTTI-CD34-PORTS - [0:0]\n-A PREROUTING -j DOCKER\n" + natJumps,
-			batch: "*nat\n-D PREROUTING -m addrtype --dst-type LOCAL -j TUTTI-AB12-PORTS\n-D OUTPUT -m addrtype --dst-type LOCAL -j TUTTI-AB12-PORTS\n" +
+			batch: "*nat\n-D PREROUTING ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j TUTTI-AB12-PORTS\n-D OUTPUT -m addrtype --dst-type LOCAL -j TUTTI-AB12-PORTS\n" +
 				"-D POSTROUTING -j TUTTI-AB12-SOURCE\n-F TUTTI-AB12-OLD\n-F TUTTI-AB12-PORTS\n-X TUTTI-AB12-OLD\n-X TUTTI-AB12-PORTS\nCOMMIT\n",
 		},
 	} {
@@ -131,7 +138,7 @@ func TestBatch(t *testing.T) {
 	}
 }
 
-const natJumps = `-A PREROUTING -m addrtype --dst-type LOCAL -j TUTTI-AB12-PORTS
+const natJumps = `-A PREROUTING ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j TUTTI-AB12-PORTS
 -A OUTPUT -m addrtype --dst-type LOCAL -j TUTTI-AB12-PORTS
 -A POSTROUTING -j TUTTI-AB12-SOURCE
 `
