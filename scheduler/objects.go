@@ -32,8 +32,8 @@ func (e *Engine) ImageUsers() map[string]int {
 }
 
 // LoadImages reads a docker archive or an OCI layout.
-func (e *Engine) LoadImages(ctx context.Context, r io.Reader, loaded func(image.Image)) ([]image.Image, error) {
-	return e.images.Load(ctx, r, loaded)
+func (e *Engine) LoadImages(ctx context.Context, r io.Reader, o image.LoadOptions) ([]image.Image, error) {
+	return e.images.Load(ctx, r, o)
 }
 
 // TagImage gives an image another name.

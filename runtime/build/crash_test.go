@@ -104,7 +104,7 @@ func childFolder(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = store.Load(t.Context(), &archive, nil)
+	_, err = store.Load(t.Context(), &archive, image.LoadOptions{})
 	if err := errors.Join(err, store.Close(), os.Mkdir(filepath.Join(root, "context"), 0o755)); err != nil {
 		t.Fatal(err)
 	}

@@ -126,7 +126,7 @@ func TestBuildNetwork(t *testing.T) {
 	if err := imagetest.DockerArchive(&archive, base); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Load(t.Context(), &archive, nil); err != nil {
+	if _, err := store.Load(t.Context(), &archive, image.LoadOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	made, released := 0, 0

@@ -58,7 +58,7 @@ func openBuilder(t testing.TB) *Builder {
 	if err := imagetest.DockerArchive(&archive, base); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Load(t.Context(), &archive, nil); err != nil {
+	if _, err := store.Load(t.Context(), &archive, image.LoadOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	b, err := New(t.Context(), Config{Root: filepath.Join(root, "build"), Store: store, Runtime: openRuntime(t, root)})

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"sync"
 
-	"github.com/containerd/containerd/v2/core/diff/apply"
 	"github.com/containerd/containerd/v2/plugins/diff/walking"
 	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/cache/metadata"
@@ -56,7 +55,7 @@ func newWorker(ctx context.Context, root string, store image.Backend, held *buil
 		Executor:       steps,
 		Snapshotter:    snapshot.NewSnapshotter(store.SnapshotterName, store.Snapshotter, store.Namespace, nil),
 		ContentStore:   blobs,
-		Applier:        apply.NewFileSystemApplier(blobs),
+		Applier:        store.Applier(blobs),
 		Differ:         walking.NewWalkingDiff(blobs),
 		ImageStore:     store.Images,
 		RegistryHosts:  store.Hosts,

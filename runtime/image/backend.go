@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/diff"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
@@ -23,6 +24,7 @@ type Backend struct {
 	Images          images.Store
 	Leases          leases.Manager
 	Hosts           docker.RegistryHosts // without credentials
+	Applier         func(content.Provider) diff.Applier
 	GarbageCollect  func(context.Context) (gc.Stats, error)
 }
 
@@ -37,6 +39,7 @@ func (s *Store) Backend() Backend {
 		Images:          s.records,
 		Leases:          s.leases,
 		Hosts:           s.clients.Hosts(nil),
+		Applier:         func(p content.Provider) diff.Applier { return &applier{content: p, root: s.root, limits: &s.limits} },
 		GarbageCollect:  s.collect,
 	}
 }

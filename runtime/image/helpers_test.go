@@ -62,7 +62,7 @@ func dockerArchive(t testing.TB, images ...imagetest.Image) *bytes.Buffer {
 // load loads images from a docker-archive.
 func load(t testing.TB, s *Store, images ...imagetest.Image) []Image {
 	t.Helper()
-	loaded, err := s.Load(t.Context(), dockerArchive(t, images...), nil)
+	loaded, err := s.Load(t.Context(), dockerArchive(t, images...), LoadOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

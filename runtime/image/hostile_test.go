@@ -90,7 +90,7 @@ func TestImageHostileLayers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := openStore(t)
-			_, err := s.Load(t.Context(), rawArchive(t, headers), nil)
+			_, err := s.Load(t.Context(), rawArchive(t, headers), LoadOptions{})
 			t.Logf("load: %v", err) // refused or kept inside, both will do
 			entries, err := os.ReadDir(outside)
 			if err != nil || len(entries) != 1 {
@@ -99,7 +99,7 @@ func TestImageHostileLayers(t *testing.T) {
 			if data, err := os.ReadFile(filepath.Join(outside, "file")); err != nil || string(data) != "safe" {
 				t.Errorf("the outside file is %q, %v", data, err)
 			}
-			if _, err := s.Load(t.Context(), dockerArchive(t, testImage("fine", "fine")), nil); err != nil {
+			if _, err := s.Load(t.Context(), dockerArchive(t, testImage("fine", "fine")), LoadOptions{}); err != nil {
 				t.Errorf("a good image afterwards: %v", err)
 			}
 		})
@@ -124,7 +124,7 @@ func TestImageHostileLayersAtOnce(t *testing.T) {
 		}
 		archive := rawArchive(t, headers)
 		go func() {
-			_, err := s.Load(t.Context(), archive, nil)
+			_, err := s.Load(t.Context(), archive, LoadOptions{})
 			done <- err
 		}()
 	}
@@ -158,7 +158,7 @@ func loadForever(root string) {
 		if err = imagetest.DockerArchive(&archive, image); err != nil {
 			break
 		}
-		if _, err = s.Load(ctx, &archive, nil); err != nil {
+		if _, err = s.Load(ctx, &archive, LoadOptions{}); err != nil {
 			break
 		}
 		if err = s.Tag(ctx, "app", "other:tag"); err != nil {

@@ -2,12 +2,10 @@ package image
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
 
-	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
@@ -148,15 +146,5 @@ func isAttestation(d ocispec.Descriptor) bool {
 }
 
 func (s *Store) readJSON(ctx context.Context, desc ocispec.Descriptor, limit int64, v any) error {
-	if desc.Size > limit {
-		return fmt.Errorf("%s %s has %d bytes, more than %d", desc.MediaType, desc.Digest, desc.Size, limit)
-	}
-	data, err := content.ReadBlob(scope(ctx), s.content, desc)
-	if err != nil {
-		return fmt.Errorf("read %s: %w", desc.Digest, err)
-	}
-	if err := json.Unmarshal(data, v); err != nil {
-		return fmt.Errorf("parse %s %s: %w", desc.MediaType, desc.Digest, err)
-	}
-	return nil
+	return readDocument(scope(ctx), s.content, desc, limit, v)
 }

@@ -5,30 +5,38 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/transfer"
-	"github.com/containerd/containerd/v2/core/transfer/archive"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
+// LoadOptions of Load; the zero value loads what runs here, or else what there is, silently.
+type LoadOptions struct {
+	Platforms []ocispec.Platform // only these, and an error where an image has none of them
+	Report    func(Image)        // told about each image as it is recorded; nil: nobody is
+}
+
 // Load reads images from a tar that "docker save" or an OCI tool wrote, plain or
-// compressed with gzip or zstd, and unpacks them. It returns them in the order of
-// the archive; report, when not nil, is told about each one as it is recorded.
-// An image without a name becomes a dangling one.
-func (s *Store) Load(ctx context.Context, r io.Reader, report func(Image)) ([]Image, error) {
+// compressed with gzip, bzip2, xz or zstd, and unpacks them. It returns them in the
+// order of the archive. An image without a name becomes a dangling one. After an
+// error the store is as it was.
+func (s *Store) Load(ctx context.Context, r io.Reader, o LoadOptions) ([]Image, error) {
 	defer s.Begin()()
-	target := &loadTarget{}
-	if err := s.transfer.Transfer(scope(ctx), archive.NewImageImportStream(r, ""), target); err != nil {
-		return nil, fmt.Errorf("load image archive: %w", err)
+	target := &loadTarget{platforms: o.Platforms}
+	archive := &importer{r: r, root: s.root, limits: s.limits}
+	if err := s.transfer.Transfer(scope(ctx), archive, target); err != nil {
+		err = fmt.Errorf("load image archive: %w", err)
+		return nil, errors.Join(err, s.GarbageCollect(context.WithoutCancel(ctx)))
 	}
 	if len(target.stored) == 0 {
-		return nil, errors.New("load image archive: it contains no image")
+		return nil, errors.Join(fmt.Errorf("load image archive: %w", target.noPlatform()), s.GarbageCollect(context.WithoutCancel(ctx)))
 	}
 	var loaded []Image
 	seen := map[string]bool{}
@@ -42,8 +50,8 @@ func (s *Store) Load(ctx context.Context, r io.Reader, report func(Image)) ([]Im
 		}
 		seen[image.ID] = true
 		loaded = append(loaded, image)
-		if report != nil {
-			report(image)
+		if o.Report != nil {
+			o.Report(image)
 		}
 	}
 	return loaded, nil
@@ -70,6 +78,8 @@ func (s *Store) stored(ctx context.Context, name string) (Image, error) {
 // loadTarget is where the transfer service puts an archive's images: it decides
 // what is kept, unpacked and recorded under which name.
 type loadTarget struct {
+	platforms []ocispec.Platform
+
 	mu     sync.Mutex
 	root   *ocispec.Descriptor // the archive's own index, the first that is visited
 	stored []string            // names of the records, in the archive's order
@@ -80,10 +90,16 @@ type loadTarget struct {
 func (t *loadTarget) ImageFilter(next images.HandlerFunc, blobs content.Store) images.HandlerFunc {
 	present := func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 		children, err := next(ctx, desc)
-		if err != nil || t.isRoot(desc) || !images.IsIndexType(desc.MediaType) {
-			return children, err
+		if err != nil {
+			return nil, err
 		}
-		return presentManifests(ctx, blobs, children)
+		if t.isRoot(desc) {
+			return slices.DeleteFunc(children, t.unwanted), nil
+		}
+		if !images.IsIndexType(desc.MediaType) {
+			return children, nil
+		}
+		return t.presentManifests(ctx, blobs, children)
 	}
 	return images.SetChildrenMappedLabels(blobs, present, nil)
 }
@@ -97,7 +113,15 @@ func (t *loadTarget) isRoot(desc ocispec.Descriptor) bool {
 	return t.root.Digest == desc.Digest
 }
 
-func presentManifests(ctx context.Context, blobs content.Store, manifests []ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+// unwanted says whether a manifest is of another platform than those that were asked for.
+func (t *loadTarget) unwanted(desc ocispec.Descriptor) bool {
+	if len(t.platforms) == 0 || !images.IsManifestType(desc.MediaType) {
+		return false
+	}
+	return desc.Platform == nil || !platforms.Any(t.platforms...).Match(*desc.Platform)
+}
+
+func (t *loadTarget) presentManifests(ctx context.Context, blobs content.Store, manifests []ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	var all, native []ocispec.Descriptor
 	for _, m := range manifests {
 		if _, err := blobs.Info(ctx, m.Digest); errdefs.IsNotFound(err) {
@@ -105,15 +129,29 @@ func presentManifests(ctx context.Context, blobs content.Store, manifests []ocis
 		} else if err != nil {
 			return nil, err
 		}
+		if t.unwanted(m) {
+			continue
+		}
 		all = append(all, m)
 		if m.Platform != nil && !isAttestation(m) && platforms.Default().Match(*m.Platform) {
 			native = append(native, m)
 		}
 	}
-	if len(native) > 0 {
+	if len(t.platforms) > 0 && len(all) == 0 {
+		return nil, t.noPlatform()
+	}
+	if len(native) > 0 && len(t.platforms) == 0 {
 		return native, nil
 	}
 	return all, nil
+}
+
+func (t *loadTarget) noPlatform() error {
+	var names []string
+	for _, p := range t.platforms {
+		names = append(names, platforms.Format(p))
+	}
+	return fmt.Errorf("%w in the archive for the platform %s", ErrNotFound, strings.Join(names, ", "))
 }
 
 // UnpackPlatforms asks for everything that is followed to be unpacked.
@@ -126,6 +164,9 @@ func (t *loadTarget) Store(ctx context.Context, desc ocispec.Descriptor, store i
 	if t.isRoot(desc) || !images.IsManifestType(desc.MediaType) && !images.IsIndexType(desc.MediaType) {
 		return nil, errdefs.ErrNotFound // the archive's index is no image
 	}
+	if t.unwanted(desc) {
+		return nil, errdefs.ErrNotFound
+	}
 	name, err := archiveName(desc.Annotations)
 	if err != nil {
 		return nil, err
@@ -135,6 +176,9 @@ func (t *loadTarget) Store(ctx context.Context, desc ocispec.Descriptor, store i
 	}
 	desc.Annotations = nil
 	record := images.Image{Name: name, Target: desc}
+	if len(t.platforms) > 0 && !platforms.Default().Match(t.platforms[0]) {
+		record.Labels = map[string]string{labelPlatform: platforms.Format(t.platforms[0])}
+	}
 	created, err := store.Create(ctx, record)
 	if errdefs.IsAlreadyExists(err) {
 		created, err = store.Update(ctx, record)

@@ -265,7 +265,7 @@ func TestImageSave(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := openStore(t)
-	loaded, err := other.Load(t.Context(), &archive, nil)
+	loaded, err := other.Load(t.Context(), &archive, LoadOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,7 +291,7 @@ func TestImageSave(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer file.Close()
-		if l, err := openStore(t).Load(t.Context(), file, nil); err != nil || len(l) != 1 || len(l[0].Names) != 1 || l[0].Names[0] != "team/back:v1" {
+		if l, err := openStore(t).Load(t.Context(), file, LoadOptions{}); err != nil || len(l) != 1 || len(l[0].Names) != 1 || l[0].Names[0] != "team/back:v1" {
 			t.Errorf("skopeo's archive: %v, %v", l, err)
 		}
 	}

@@ -25,7 +25,6 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
-	"github.com/containerd/containerd/v2/core/diff/apply"
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/metadata"
 	"github.com/containerd/containerd/v2/core/snapshots"
@@ -90,6 +89,7 @@ type Store struct {
 	opened    time.Time
 	unclean   bool       // the process before this one died, or did not close the store
 	sweeping  sync.Mutex // held while what a process that died has left is collected
+	limits    limits
 }
 
 // Open opens the store in the folder root, which is made when it is missing, and
@@ -205,6 +205,7 @@ func newStore(root string, db *bolt.DB, blobs content.Store, layers snapshots.Sn
 		leases:    metadata.NewLeaseManager(m),
 		layers:    layers,
 		blobs:     blobs,
+		limits:    defaultLimits,
 	}
 	s.records = &records{db: m, images: metadata.NewImageStore(m), changed: s.catalog.invalidate, work: &s.work}
 	s.clients = registry.New(registry.Options{})
@@ -212,9 +213,9 @@ func newStore(root string, db *bolt.DB, blobs content.Store, layers snapshots.Sn
 		Platform:       platforms.All,
 		SnapshotterKey: snapshotterName,
 		Snapshotter:    s.snapshots,
-		Applier:        apply.NewFileSystemApplier(s.content),
+		Applier:        &applier{content: s.content, root: root, limits: &s.limits},
 	}
-	s.transfer = local.NewTransferService(discardingStore{s.content}, s.records, local.TransferConfig{
+	s.transfer = local.NewTransferService(bounded{discardingStore{s.content}}, s.records, local.TransferConfig{
 		Leases:                      s.leases,
 		MaxConcurrentDownloads:      parallelDownloads,
 		MaxConcurrentUploadedLayers: parallelDownloads,

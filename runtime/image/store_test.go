@@ -74,7 +74,7 @@ func TestImageLoadFormats(t *testing.T) {
 					t.Fatal(err)
 				}
 				s := openStore(t)
-				loaded, err := s.Load(t.Context(), bytes.NewReader(compress(t, archive.Bytes())), nil)
+				loaded, err := s.Load(t.Context(), bytes.NewReader(compress(t, archive.Bytes())), LoadOptions{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -293,12 +293,12 @@ func TestImageLoadRefusesGarbage(t *testing.T) {
 	s := openStore(t)
 	whole := dockerArchive(t, testImage("x", "x")).Bytes()
 	for name, data := range map[string][]byte{"empty": nil, "text": []byte("hello"), "truncated": whole[:len(whole)/2]} {
-		if images, err := s.Load(t.Context(), bytes.NewReader(data), nil); err == nil {
+		if images, err := s.Load(t.Context(), bytes.NewReader(data), LoadOptions{}); err == nil {
 			t.Errorf("%s: loaded %v, want an error", name, images)
 		}
 	}
 	evil := testImage("x", "Not A Name")
-	if _, err := s.Load(t.Context(), dockerArchive(t, evil), nil); err == nil {
+	if _, err := s.Load(t.Context(), dockerArchive(t, evil), LoadOptions{}); err == nil {
 		t.Error("an invalid name was accepted")
 	}
 	list, err := s.List(t.Context())

@@ -136,7 +136,12 @@ func (s *server) removeImage(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) loadImages(w http.ResponseWriter, r *http.Request) {
 	out := newLines(w)
-	_, err := s.e.LoadImages(r.Context(), r.Body, func(i image.Image) {
+	wanted, err := platformsOf(r)
+	if err != nil {
+		fail(w, http.StatusBadRequest, err)
+		return
+	}
+	_, err = s.e.LoadImages(r.Context(), r.Body, image.LoadOptions{Platforms: wanted, Report: func(i image.Image) {
 		text := "Loaded image ID: " + i.ID + "\n"
 		if len(i.Names) > 0 {
 			text = ""
@@ -145,7 +150,7 @@ func (s *server) loadImages(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 		_ = out.send(message{Stream: text}) // a client that has gone does not undo the load
-	})
+	}})
 	if err != nil {
 		_ = out.send(errorMessage(err))
 	}

@@ -1,0 +1,103 @@
+package image
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/diff"
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/pkg/archive"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tutti/runtime/decompress"
+)
+
+// applier unpacks layers into the folders of the overlay snapshotter. Other than containerd's own it runs no program to
+// decompress, knows bzip2 and xz, and refuses what would unpack to too much.
+type applier struct {
+	content content.Provider
+	root    string
+	limits  *limits
+}
+
+// Apply unpacks one layer and returns what it was without compression; the caller compares the digest.
+func (a *applier) Apply(ctx context.Context, desc ocispec.Descriptor, mounts []mount.Mount, opts ...diff.ApplyOpt) (ocispec.Descriptor, error) {
+	var config diff.ApplyConfig
+	for _, o := range opts {
+		if err := o(ctx, desc, &config); err != nil {
+			return ocispec.Descriptor{}, err
+		}
+	}
+	folder, options, err := layerFolder(mounts)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	blob, err := a.content.ReaderAt(ctx, desc)
+	if err != nil {
+		return ocispec.Descriptor{}, fmt.Errorf("open layer %s: %w", desc.Digest, err)
+	}
+	defer blob.Close()
+	in := &counter{r: content.NewReader(blob)}
+	var r io.Reader = in
+	if config.Progress != nil {
+		r = &reported{in, config.Progress}
+		defer func() { config.Progress(in.n) }()
+	}
+	plain, err := decompress.New(r)
+	if err != nil {
+		return ocispec.Descriptor{}, fmt.Errorf("layer %s: %w", desc.Digest, err)
+	}
+	defer plain.Close()
+
+	digester := digest.Canonical.Digester()
+	out := &counter{r: io.TeeReader(plain, digester.Hash())}
+	filter := layerFilter{budget: &budget{limits: *a.limits, root: a.root, size: blob.Size}}
+	_, err = archive.Apply(ctx, folder, out, append(options, archive.WithFilter(filter.accept))...)
+	if err == nil { // what follows the tar's end is part of what the digest is of, and may be without end
+		rest := &budget{limits: *a.limits, root: a.root, size: blob.Size}
+		_, err = io.Copy(io.Discard, rest.reader(out))
+	}
+	if err != nil {
+		return ocispec.Descriptor{}, fmt.Errorf("unpack layer %s: %w", desc.Digest, err)
+	}
+	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Size: out.n, Digest: digester.Digest()}, nil
+}
+
+// layerFolder is where the snapshotter wants a layer, and how whiteouts are written there: in the lowest layer, which comes
+// as a bind, there is nothing below that they could hide, and they remove what stands before them.
+func layerFolder(mounts []mount.Mount) (folder string, options []archive.ApplyOpt, err error) {
+	if len(mounts) == 1 {
+		switch m := mounts[0]; m.Type {
+		case "bind", "rbind":
+			return m.Source, nil, nil
+		case "overlay":
+			options = append(options, archive.WithConvertWhiteout(archive.OverlayConvertWhiteout))
+			for _, o := range m.Options {
+				if v, ok := strings.CutPrefix(o, "upperdir="); ok {
+					folder = v
+				} else if v, ok := strings.CutPrefix(o, "lowerdir="); ok {
+					options = append(options, archive.WithParents(strings.Split(v, ":")))
+				}
+			}
+		}
+	}
+	if folder == "" {
+		return "", nil, fmt.Errorf("no folder for the layer in the mounts %v", mounts)
+	}
+	return folder, options, nil
+}
+
+// reported tells how much has been read before it reads on.
+type reported struct {
+	*counter
+	report func(int64)
+}
+
+func (r *reported) Read(p []byte) (int, error) {
+	r.report(r.n)
+	return r.counter.Read(p)
+}
