@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tutti/runtime/inroot"
 	"tutti/runtime/wire"
 )
 
@@ -63,8 +64,8 @@ func setApparmor(profile string) error {
 	step := "change to AppArmor profile " + profile
 	proc, err := newFilesystem("proc", nil, 0)
 	if err != nil { // not for the user of this namespace
-		proc, err = openIn(unix.AT_FDCWD, "/proc", unix.O_PATH|unix.O_DIRECTORY, inRoot|unix.RESOLVE_NO_SYMLINKS)
-		if err == nil && !isProc(proc) {
+		proc, err = inroot.Open(unix.AT_FDCWD, "/proc", unix.O_PATH|unix.O_DIRECTORY, inroot.Resolve|unix.RESOLVE_NO_SYMLINKS)
+		if err == nil && !inroot.IsProc(proc) {
 			return refused(step, "/proc of the container is not procfs")
 		}
 	}
@@ -73,9 +74,9 @@ func setApparmor(profile string) error {
 	}
 	defer unix.Close(proc) //nolint:errcheck // O_PATH descriptor
 	const resolve = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_XDEV
-	fd, err := openIn(proc, "self/attr/apparmor/exec", unix.O_WRONLY, resolve)
+	fd, err := inroot.Open(proc, "self/attr/apparmor/exec", unix.O_WRONLY, resolve)
 	if err == unix.ENOENT { // before Linux 5.8 (proc_pid_attr(5))
-		fd, err = openIn(proc, "self/attr/exec", unix.O_WRONLY, resolve)
+		fd, err = inroot.Open(proc, "self/attr/exec", unix.O_WRONLY, resolve)
 	}
 	if err != nil {
 		return failed(step, err)

@@ -3,6 +3,7 @@ package main
 import (
 	"golang.org/x/sys/unix"
 
+	"tutti/runtime/inroot"
 	"tutti/runtime/wire"
 )
 
@@ -20,7 +21,7 @@ type console struct {
 // master and not from a path (CVE-2025-52565, CVE-2025-52881).
 func (t *console) open(c *control, root int, p *wire.Process) error {
 	const step = "open a terminal in the container's /dev/pts"
-	master, err := openIn(root, "/dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY, inRoot)
+	master, err := inroot.Open(root, "/dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY, inroot.Resolve)
 	if err != nil {
 		return failed(step, err)
 	}
@@ -99,7 +100,7 @@ func ownStreams(uid uint32) error {
 		kind := st.Mode & unix.S_IFMT
 		if kind == unix.S_IFCHR && st.Rdev == devNull {
 			if null < 0 {
-				null, _ = openIn(unix.AT_FDCWD, "/dev/null", unix.O_RDWR, inRoot)
+				null, _ = inroot.Open(unix.AT_FDCWD, "/dev/null", unix.O_RDWR, inroot.Resolve)
 			}
 			if null >= 0 && isDevice(null, devNull) {
 				_ = unix.Dup3(null, fd, 0)

@@ -3,6 +3,7 @@ package main
 import (
 	"golang.org/x/sys/unix"
 
+	"tutti/runtime/inroot"
 	"tutti/runtime/wire"
 )
 
@@ -13,7 +14,7 @@ const maxDepth = 128
 // holds ("tmpcopyup").
 func (r *rootfs) copyUp(below int, m *wire.Mount) error {
 	step := "copy " + m.Dest + " to its tmpfs"
-	top, err := openIn(r.fd, m.Dest, unix.O_RDONLY|unix.O_DIRECTORY, inRoot)
+	top, err := inroot.Open(r.fd, m.Dest, unix.O_RDONLY|unix.O_DIRECTORY, inroot.Resolve)
 	if err != nil {
 		return failed(step, err)
 	}

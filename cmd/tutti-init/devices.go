@@ -3,6 +3,7 @@ package main
 import (
 	"golang.org/x/sys/unix"
 
+	"tutti/runtime/inroot"
 	"tutti/runtime/wire"
 )
 
@@ -40,7 +41,7 @@ func (r *rootfs) makeDevices(cfg *wire.Config) error {
 		}
 	}
 	for _, l := range cfg.Links {
-		dir, name, err := openParent(r.fd, l.Path)
+		dir, name, err := inroot.Parent(r.fd, l.Path)
 		if err == nil {
 			err = unix.Symlinkat(l.Target, dir, name)
 			_ = unix.Close(dir)
@@ -54,7 +55,7 @@ func (r *rootfs) makeDevices(cfg *wire.Config) error {
 
 func (r *rootfs) makeDevice(d *wire.Device) error {
 	step := "make device " + d.Path
-	dir, name, err := openParent(r.fd, d.Path)
+	dir, name, err := inroot.Parent(r.fd, d.Path)
 	if err != nil {
 		return failed(step, err)
 	}
@@ -134,7 +135,7 @@ func addReadonly(fd int) error {
 }
 
 func (r *rootfs) readonlyMount(path string) error {
-	fd, err := openPath(r.fd, path)
+	fd, err := inroot.Path(r.fd, path)
 	if err != nil {
 		return err
 	}
@@ -145,7 +146,7 @@ func (r *rootfs) readonlyMount(path string) error {
 // readonlyPath puts a read-only copy of a path's mount over the path. A path that
 // does not exist needs no protection.
 func (r *rootfs) readonlyPath(path string) error {
-	target, err := openPath(r.fd, path)
+	target, err := inroot.Path(r.fd, path)
 	if err == unix.ENOENT {
 		return nil
 	}
@@ -170,7 +171,7 @@ func (r *rootfs) maskAll(paths []string) error {
 		}
 	}()
 	for _, path := range paths {
-		target, err := openPath(r.fd, path)
+		target, err := inroot.Path(r.fd, path)
 		if err == unix.ENOENT || err == unix.ENOTDIR {
 			continue
 		}

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tutti/runtime/inroot"
 	"tutti/runtime/wire"
 )
 
@@ -102,12 +103,12 @@ func mountAt(dst int, m *wire.Mount, data string) error {
 
 // narrow puts what is at the subpath of the overlay that was just mounted over it.
 func (r *rootfs) narrow(m *wire.Mount) error {
-	whole, err := openIn(r.fd, m.Dest, unix.O_PATH, inRoot)
+	whole, err := inroot.Open(r.fd, m.Dest, unix.O_PATH, inroot.Resolve)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(whole) //nolint:errcheck // O_PATH descriptor
-	part, err := openIn(whole, m.Subpath, unix.O_PATH|unix.O_DIRECTORY, inRoot|unix.RESOLVE_NO_XDEV)
+	part, err := inroot.Open(whole, m.Subpath, unix.O_PATH|unix.O_DIRECTORY, inroot.Resolve|unix.RESOLVE_NO_XDEV)
 	if err != nil {
 		return err
 	}
@@ -164,8 +165,8 @@ func attachFilesystem(m *wire.Mount, data string, target int) error {
 // written and masked there later must be the kernel's (CVE-2019-16884, CVE-2025-52881). A path that itself is one of
 // /proc has been checked by the engine.
 func (r *rootfs) target(path string, dir bool) (fd int, created bool, err error) {
-	fd, created, err = makePath(r.fd, path, dir)
-	if err != nil || !isProc(fd) || r.namesProcfs(path) {
+	fd, created, err = inroot.Make(r.fd, path, dir)
+	if err != nil || !inroot.IsProc(fd) || r.namesProcfs(path) {
 		return fd, created, err
 	}
 	_ = unix.Close(fd)
@@ -178,12 +179,12 @@ func (r *rootfs) namesProcfs(path string) bool {
 	if path != "/proc" && !strings.HasPrefix(path, "/proc/") {
 		return false
 	}
-	proc, err := openIn(r.fd, "/proc", unix.O_PATH|unix.O_DIRECTORY, inRoot|unix.RESOLVE_NO_SYMLINKS)
+	proc, err := inroot.Open(r.fd, "/proc", unix.O_PATH|unix.O_DIRECTORY, inroot.Resolve|unix.RESOLVE_NO_SYMLINKS)
 	if err != nil {
 		return false
 	}
 	defer unix.Close(proc) //nolint:errcheck // O_PATH descriptor
-	return isProc(proc)
+	return inroot.IsProc(proc)
 }
 
 // mountPoint opens or makes the folder to mount on. An image whose /proc is a link
@@ -191,7 +192,7 @@ func (r *rootfs) namesProcfs(path string) bool {
 // CVE-2023-28642): for those the error is ELOOP.
 func (r *rootfs) mountPoint(m *wire.Mount) (fd int, created bool, err error) {
 	if m.Type == "proc" || m.Type == "sysfs" {
-		fd, err = openIn(r.fd, m.Dest, unix.O_PATH, inRoot|unix.RESOLVE_NO_SYMLINKS)
+		fd, err = inroot.Open(r.fd, m.Dest, unix.O_PATH, inroot.Resolve|unix.RESOLVE_NO_SYMLINKS)
 		if err != unix.ENOENT {
 			return fd, false, err
 		}
@@ -242,7 +243,7 @@ func sourceTree(m *wire.Mount) (int, error) {
 		return -1, err
 	}
 	tree := -1
-	source, err := openIn(unix.AT_FDCWD, m.Source, unix.O_PATH, inRoot|unix.RESOLVE_NO_SYMLINKS)
+	source, err := inroot.Open(unix.AT_FDCWD, m.Source, unix.O_PATH, inroot.Resolve|unix.RESOLVE_NO_SYMLINKS)
 	if err == nil {
 		tree, err = cloneTree(source, "", recursive)
 		_ = unix.Close(source)

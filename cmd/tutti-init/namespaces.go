@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tutti/runtime/inroot"
 	"tutti/runtime/wire"
 )
 
@@ -93,9 +94,6 @@ func setNames(cfg *wire.Config) error {
 	return nil
 }
 
-// procMagic is PROC_SUPER_MAGIC of statfs(2).
-const procMagic = 0x9fa0
-
 // setSysctls writes to the container's procfs before anything of it is masked.
 // What is opened there must be procfs, whatever an image or a volume has put in
 // its place (CVE-2025-52881); without one in the container a private one serves.
@@ -103,8 +101,8 @@ func (r *rootfs) setSysctls(list []wire.Sysctl) error {
 	if len(list) == 0 {
 		return nil
 	}
-	proc, err := openIn(r.fd, "/proc", unix.O_PATH|unix.O_DIRECTORY, inRoot|unix.RESOLVE_NO_SYMLINKS)
-	if err != nil || !isProc(proc) {
+	proc, err := inroot.Open(r.fd, "/proc", unix.O_PATH|unix.O_DIRECTORY, inroot.Resolve|unix.RESOLVE_NO_SYMLINKS)
+	if err != nil || !inroot.IsProc(proc) {
 		if proc, err = newFilesystem("proc", nil, 0); err != nil {
 			return failed("mount procfs for sysctls", err)
 		}
@@ -120,18 +118,13 @@ func (r *rootfs) setSysctls(list []wire.Sysctl) error {
 
 func setSysctl(proc int, s *wire.Sysctl) error {
 	const resolve = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV
-	fd, err := openIn(proc, "sys/"+s.Path, unix.O_WRONLY, resolve)
+	fd, err := inroot.Open(proc, "sys/"+s.Path, unix.O_WRONLY, resolve)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd) //nolint:errcheck // procfs reports errors at write
 	_, err = unix.Write(fd, []byte(s.Value))
 	return err
-}
-
-func isProc(fd int) bool {
-	var fs unix.Statfs_t
-	return unix.Fstatfs(fd, &fs) == nil && fs.Type == procMagic
 }
 
 // writeFile writes value in one write(2), as kernel files want it.

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tutti/runtime/inroot"
 	"tutti/runtime/wire"
 )
 
@@ -90,7 +91,7 @@ func limitName(resource uint32) string {
 // It must be inside the container (CVE-2024-21626).
 func enterCwd(path string, id *identity) error {
 	step := "enter working directory " + path
-	fd, err := openIn(unix.AT_FDCWD, path, unix.O_PATH|unix.O_DIRECTORY, inRoot)
+	fd, err := inroot.Open(unix.AT_FDCWD, path, unix.O_PATH|unix.O_DIRECTORY, inroot.Resolve)
 	if err == unix.ENOENT {
 		fd, err = makeCwd(path, id)
 	}
@@ -119,7 +120,7 @@ func makeCwd(path string, id *identity) (int, error) {
 		return -1, err
 	}
 	defer unix.Close(root) //nolint:errcheck // O_PATH descriptor
-	fd, created, err := makePath(root, path, true)
+	fd, created, err := inroot.Make(root, path, true)
 	if err != nil || !created {
 		return fd, err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tutti/runtime/inroot"
 	"tutti/runtime/wire"
 )
 
@@ -179,7 +180,7 @@ func number(s string) (uint32, bool) {
 // hostile: a link out, a FIFO that blocks, a device without an end.
 func readDatabase(path string) (string, error) {
 	step := "read " + path
-	fd, err := openIn(unix.AT_FDCWD, path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, inRoot)
+	fd, err := inroot.Open(unix.AT_FDCWD, path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, inroot.Resolve)
 	if err == unix.ENOENT || err == unix.ENOTDIR {
 		return "", nil
 	}

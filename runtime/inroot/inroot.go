@@ -1,4 +1,6 @@
-package main
+// Package inroot opens paths as a container sees them: from descriptors, by openat2(2), so that nothing that the container
+// does meanwhile leads out of its root. It is part of the container's init and therefore small.
+package inroot
 
 import (
 	"strings"
@@ -6,16 +8,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Nothing of an image may lead out of it: every path inside the container is
-// resolved by openat2(2) with RESOLVE_IN_ROOT, so that symbolic links and ".."
+// Resolve is how every path inside a container is resolved, for nothing of an
+// image may lead out of it: with RESOLVE_IN_ROOT, so that symbolic links and ".."
 // end at the root, and with RESOLVE_NO_MAGICLINKS, so that /proc/*/fd and
 // /proc/*/root lead nowhere.
-const inRoot = unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS
+const Resolve = unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS
 
 // maxLinks is the kernel's own limit for symbolic links in one path.
 const maxLinks = 40
 
-func openIn(root int, path string, flags uint64, resolve uint64) (int, error) {
+// Open is openat2(2), again when it was interrupted. Errors are a unix.Errno.
+func Open(root int, path string, flags uint64, resolve uint64) (int, error) {
 	how := unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: resolve}
 	for {
 		fd, err := unix.Openat2(root, path, &how)
@@ -26,16 +29,16 @@ func openIn(root int, path string, flags uint64, resolve uint64) (int, error) {
 	}
 }
 
-// openPath returns an O_PATH descriptor of an existing path inside root.
-func openPath(root int, path string) (int, error) {
-	return openIn(root, path, unix.O_PATH, inRoot)
+// Path returns an O_PATH descriptor of an existing path inside root.
+func Path(root int, path string) (int, error) {
+	return Open(root, path, unix.O_PATH, Resolve)
 }
 
-// makePath opens path inside root like openPath and creates what is missing:
+// Make opens path inside root like Path and creates what is missing:
 // folders with mode 0755 and, unless dir, a last component that is an empty file.
 // created tells whether the last component is new.
-func makePath(root int, path string, dir bool) (fd int, created bool, err error) {
-	fd, err = openPath(root, path)
+func Make(root int, path string, dir bool) (fd int, created bool, err error) {
+	fd, err = Path(root, path)
 	if err != unix.ENOENT {
 		return fd, false, err
 	}
@@ -48,11 +51,11 @@ func makePath(root int, path string, dir bool) (fd int, created bool, err error)
 			return -1, false, err
 		}
 	}
-	fd, err = openIn(root, w.prefix(), unix.O_PATH|unix.O_NOFOLLOW, inRoot)
+	fd, err = Open(root, w.prefix(), unix.O_PATH|unix.O_NOFOLLOW, Resolve)
 	return fd, created, err
 }
 
-// makeLast is makePath for the common case: only the last component is missing,
+// makeLast is Make for the common case: only the last component is missing,
 // and nothing stands in its place.
 func makeLast(root int, path string, dir bool) (int, error) {
 	i := strings.LastIndexByte(path, '/')
@@ -60,7 +63,7 @@ func makeLast(root int, path string, dir bool) (int, error) {
 	if name == "" || name == "." || name == ".." {
 		return -1, unix.EINVAL
 	}
-	parent, err := openIn(root, "/"+path[:i+1], unix.O_PATH|unix.O_DIRECTORY, inRoot)
+	parent, err := Open(root, "/"+path[:i+1], unix.O_PATH|unix.O_DIRECTORY, Resolve)
 	if err != nil {
 		return -1, err
 	}
@@ -69,7 +72,7 @@ func makeLast(root int, path string, dir bool) (int, error) {
 	if err := w.make(parent, name); err != nil {
 		return -1, err // EEXIST: a link that leads nowhere, or somebody was faster
 	}
-	return openIn(parent, name, unix.O_PATH|unix.O_NOFOLLOW, unix.RESOLVE_BENEATH)
+	return Open(parent, name, unix.O_PATH|unix.O_NOFOLLOW, unix.RESOLVE_BENEATH)
 }
 
 // walk resolves a path component by component, following links to things that do
@@ -101,7 +104,7 @@ func (w *walk) step() (created bool, err error) {
 		w.done = w.done[:max(len(w.done)-1, 0)]
 		return false, nil
 	}
-	parent, err := openIn(w.root, w.prefix(), unix.O_PATH|unix.O_DIRECTORY, inRoot)
+	parent, err := Open(w.root, w.prefix(), unix.O_PATH|unix.O_DIRECTORY, Resolve)
 	if err != nil {
 		return false, err
 	}
@@ -110,7 +113,7 @@ func (w *walk) step() (created bool, err error) {
 	n, err := unix.Readlinkat(parent, name, link)
 	switch err {
 	case nil:
-		if isProc(parent) { // what it says is not where it leads
+		if IsProc(parent) { // what it says is not where it leads
 			return false, unix.ELOOP
 		}
 		return false, w.follow(string(link[:n]))
@@ -149,14 +152,23 @@ func (w *walk) make(parent int, name string) error {
 	return err
 }
 
-// openParent opens the folder that holds path inside root, creating it, and
+// Parent opens the folder that holds path inside root, creating it, and
 // returns the last component.
-func openParent(root int, path string) (fd int, name string, err error) {
+func Parent(root int, path string) (fd int, name string, err error) {
 	parts := splitPath(path)
 	if len(parts) == 0 || parts[len(parts)-1] == ".." {
 		return -1, "", unix.EINVAL
 	}
 	name = parts[len(parts)-1]
-	fd, _, err = makePath(root, "/"+strings.Join(parts[:len(parts)-1], "/"), true)
+	fd, _, err = Make(root, "/"+strings.Join(parts[:len(parts)-1], "/"), true)
 	return fd, name, err
+}
+
+// procMagic is PROC_SUPER_MAGIC of statfs(2).
+const procMagic = 0x9fa0
+
+// IsProc tells whether a descriptor is of procfs.
+func IsProc(fd int) bool {
+	var fs unix.Statfs_t
+	return unix.Fstatfs(fd, &fs) == nil && fs.Type == procMagic
 }
