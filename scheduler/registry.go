@@ -63,8 +63,8 @@ func layerEvents(ref, status string, emit func(api.Event)) func(image.Progress) 
 }
 
 // SaveImages writes images as an archive.
-func (e *Engine) SaveImages(ctx context.Context, w io.Writer, refs []string) error {
-	return e.images.Save(ctx, w, refs)
+func (e *Engine) SaveImages(ctx context.Context, w io.Writer, o image.SaveOptions) error {
+	return e.images.Save(ctx, w, o)
 }
 
 // Push uploads what the services of a project are built to: each image under its name and its further tags.

@@ -48,6 +48,7 @@ func (e *Engine) startLocked(ctx context.Context, u *unit, cause startCause, del
 	if before.Alive() {
 		return nil
 	}
+	defer u.gate.Close()() // the layers must not be mounted twice
 	s := &starter{e: e, u: u, cause: cause, delay: delay}
 	defer func() {
 		if err == nil {

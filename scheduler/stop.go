@@ -196,6 +196,7 @@ func (e *Engine) remove(ctx context.Context, u *unit, force, withVolumes bool) e
 	u.mu.Lock()
 	u.removed = true
 	u.mu.Unlock()
+	defer u.gate.Close()()
 	if err := u.captured().Close(); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"tutti/runtime"
 	"tutti/runtime/logs"
 	"tutti/runtime/statefile"
+	"tutti/scheduler/access"
 	"tutti/scheduler/api"
 	"tutti/scheduler/container"
 	"tutti/scheduler/plan"
@@ -32,6 +33,8 @@ type unit struct {
 	op     sync.Mutex // held by whoever starts, stops, pauses or removes the container
 	probes sync.Mutex // held while health is probed; taken after op
 	wiring sync.Mutex // held while the networks of a running container change, and while it loses them; taken after op
+
+	gate access.Gate // of those who look into its file system; closed, by who holds op, while it is started and removed
 
 	mu      sync.Mutex // guards what follows
 	state   container.State

@@ -9,6 +9,8 @@ import (
 
 	"github.com/docker/go-units"
 	"golang.org/x/sys/unix"
+
+	"tutti/runtime/decompress"
 )
 
 // ErrTooLarge: an archive or a layer unpacks to more than is taken; the store is as it was.
@@ -67,6 +69,20 @@ func (b *budgeted) Read(p []byte) (int, error) {
 		return n, e
 	}
 	return n, err
+}
+
+// Plain copies a layer, decompressed if it is compressed, and ends with ErrTooLarge when that becomes more than a layer may
+// unpack to.
+func (s *Store) Plain(w io.Writer, r io.Reader) error {
+	in := &counter{r: r}
+	plain, err := decompress.New(in)
+	if err != nil {
+		return err
+	}
+	defer plain.Close()
+	b := &budget{limits: s.limits, root: s.root, size: func() int64 { return in.n }}
+	_, err = io.Copy(w, b.reader(plain))
+	return err
 }
 
 // freeSpace is what may be written to the file system of path: all but a twentieth, or 256 MiB, that is left to others.

@@ -257,7 +257,7 @@ func TestImageSave(t *testing.T) {
 	s := openStore(t)
 	images := load(t, s, testImage("one", "team/one:v1", "team/one:v2"), testImage("two", "two:latest"))
 	var archive bytes.Buffer
-	if err := s.Save(t.Context(), &archive, []string{"team/one", "two", images[1].ID}); err != nil {
+	if err := s.Save(t.Context(), &archive, SaveOptions{Refs: []string{"team/one", "two", images[1].ID}}); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "saved.tar")
@@ -295,7 +295,7 @@ func TestImageSave(t *testing.T) {
 			t.Errorf("skopeo's archive: %v, %v", l, err)
 		}
 	}
-	if err := s.Save(t.Context(), io.Discard, []string{"no/such:image"}); !errors.Is(err, ErrNotFound) {
+	if err := s.Save(t.Context(), io.Discard, SaveOptions{Refs: []string{"no/such:image"}}); !errors.Is(err, ErrNotFound) {
 		t.Errorf("an image that is not there: %v", err)
 	}
 }

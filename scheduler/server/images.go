@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -160,7 +161,7 @@ func (s *server) pullImage(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	ref := q.Get("fromImage")
 	if ref == "" {
-		fail(w, http.StatusNotImplemented, errors.New("image import is not supported yet"))
+		s.importImage(w, r)
 		return
 	}
 	if tag := q.Get("tag"); strings.Contains(tag, ":") {
@@ -273,13 +274,14 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 
 // saveImages streams an archive. An image that is not there is told before anything is sent.
 func (s *server) saveImages(w http.ResponseWriter, r *http.Request, names []string) {
-	out := &lateHeader{ResponseWriter: w}
-	if err := s.e.SaveImages(r.Context(), out, names); err != nil {
-		if out.begun {
-			panic(http.ErrAbortHandler) // half an archive must not look like a whole one
-		}
-		failWith(w, err)
+	wanted, err := platformsOf(r)
+	if err != nil {
+		fail(w, http.StatusBadRequest, err)
+		return
 	}
+	s.stream(w, func(out io.Writer) error {
+		return s.e.SaveImages(r.Context(), out, image.SaveOptions{Refs: names, Platforms: wanted})
+	})
 }
 
 // lateHeader sets the content's type with the first byte.

@@ -53,6 +53,7 @@ func New(e *scheduler.Engine, b Build) http.Handler {
 	s.buildRoutes(mux)
 	s.networkRoutes(mux)
 	s.containerRoutes(mux)
+	s.archiveRoutes(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotImplemented, errors.New(r.Method+" "+r.URL.Path+" is not supported yet"))
 	})
@@ -118,7 +119,7 @@ func failWith(w http.ResponseWriter, err error) {
 		code = http.StatusNotFound
 	case errors.Is(err, scheduler.ErrConflict), errors.Is(err, image.ErrInUse):
 		code = http.StatusConflict
-	case errors.Is(err, scheduler.ErrInvalid):
+	case errors.Is(err, scheduler.ErrInvalid), errors.Is(err, image.ErrTooLarge):
 		code = http.StatusBadRequest
 	case errors.Is(err, scheduler.ErrForbidden):
 		code = http.StatusForbidden

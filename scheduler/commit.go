@@ -1,0 +1,207 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/containerd/platforms"
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+	"github.com/moby/moby/api/types/events"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tutti/runtime/files"
+	"tutti/runtime/image"
+	"tutti/runtime/image/changes"
+	"tutti/scheduler/container"
+)
+
+// CommitOptions of Commit.
+type CommitOptions struct {
+	Name            string // of the image; "": it gets none
+	Author, Comment string
+	Changes         []string // Dockerfile instructions
+	Pause           bool     // the container stands still while its files are read
+	// Config replaces what it says of the container's configuration; nil: nothing.
+	Config *dockerspec.DockerOCIImageConfig
+}
+
+// Commit makes an image of a container: its image with what it has changed as a further layer, and its configuration.
+func (e *Engine) Commit(ctx context.Context, name string, o CommitOptions) (image.Image, error) {
+	u, err := e.find(name)
+	if err != nil {
+		return image.Image{}, err
+	}
+	base, err := e.images.Get(ctx, u.config.ImageID)
+	if err != nil {
+		return image.Image{}, err
+	}
+	config := committed(&u.config, base)
+	override(&config, o.Config)
+	if err := changes.Apply(&config, o.Changes); err != nil {
+		return image.Image{}, &kindError{ErrInvalid, err.Error()}
+	}
+	n := image.New{
+		Base: &base, Config: config, Author: o.Author, Name: o.Name,
+		Platform: ocispec.Platform{OS: base.OS, Architecture: base.Arch, Variant: base.Variant},
+		History:  ocispec.History{Author: o.Author, Comment: o.Comment, CreatedBy: strings.Join(u.config.Args(), " ")},
+	}
+	made, err := e.images.Create(ctx, n, func(w io.Writer) error { return e.writeChanges(ctx, u, o.Pause, w) })
+	if err != nil {
+		return made, fmt.Errorf("commit container %s: %w", u.config.Name, err)
+	}
+	e.containerEvent(u, events.ActionCommit, "comment", o.Comment, "imageID", made.ID, "imageRef", o.Name)
+	return made, nil
+}
+
+// writeChanges writes the layer of a commit. A container that runs stands still meanwhile, if it is to.
+func (e *Engine) writeChanges(ctx context.Context, u *unit, still bool, w io.Writer) (err error) {
+	if still && u.snapshot().Status == container.Running {
+		err := e.pause(ctx, u)
+		if err != nil && !errors.Is(err, ErrConflict) { // it has just ended or been paused
+			return err
+		}
+		if err == nil {
+			goOn := sync.OnceValue(func() error { return e.unpause(context.WithoutCancel(ctx), u) })
+			defer func() {
+				if e := goOn(); e != nil && !errors.Is(e, ErrConflict) {
+					err = errors.Join(err, e)
+				}
+			}()
+		}
+	}
+	return e.useDifference(ctx, u, func(ctx context.Context, d files.Difference) error { return d.WriteLayer(ctx, w) })
+}
+
+// committed is a container's configuration as that of an image.
+func committed(c *container.Config, base image.Image) dockerspec.DockerOCIImageConfig {
+	config := base.Config
+	config.Env, config.Cmd, config.Entrypoint = slices.Clone(c.Env), c.Command, c.Entrypoint
+	config.WorkingDir, config.User, config.StopSignal = c.WorkingDir, c.User, c.StopSignal
+	config.OnBuild, config.Shell = slices.Clone(config.OnBuild), slices.Clone(config.Shell)
+	config.Labels = maps.Clone(c.Labels)
+	config.Volumes = maps.Clone(base.Config.Volumes)
+	for _, m := range c.Mounts {
+		if m.Anonymous {
+			if config.Volumes == nil {
+				config.Volumes = map[string]struct{}{}
+			}
+			config.Volumes[m.Target] = struct{}{}
+		}
+	}
+	config.ExposedPorts = maps.Clone(base.Config.ExposedPorts)
+	for _, p := range slices.Concat(c.Ports, c.Exposed) {
+		if config.ExposedPorts == nil {
+			config.ExposedPorts = map[string]struct{}{}
+		}
+		config.ExposedPorts[fmt.Sprintf("%d/%s", p.Target, p.Protocol)] = struct{}{}
+	}
+	if h := c.Health; h != nil && len(h.Test) > 0 {
+		config.Healthcheck = &dockerspec.HealthcheckConfig{
+			Test: h.Test, Interval: h.Interval, Timeout: h.Timeout, StartPeriod: h.StartPeriod, StartInterval: h.StartInterval, Retries: h.Retries,
+		}
+	}
+	return config
+}
+
+// override lets a configuration that a client sends with a commit count more than the container's.
+func override(c, by *dockerspec.DockerOCIImageConfig) {
+	if by == nil {
+		return
+	}
+	c.Env = overridden(c.Env, by.Env)
+	for _, f := range []struct{ to, from *[]string }{{&c.Cmd, &by.Cmd}, {&c.Entrypoint, &by.Entrypoint}, {&c.OnBuild, &by.OnBuild}, {&c.Shell, &by.Shell}} {
+		if len(*f.from) > 0 {
+			*f.to = *f.from
+		}
+	}
+	for _, f := range []struct{ to, from *string }{{&c.User, &by.User}, {&c.WorkingDir, &by.WorkingDir}, {&c.StopSignal, &by.StopSignal}} {
+		if *f.from != "" {
+			*f.to = *f.from
+		}
+	}
+	c.Labels = merged(c.Labels, by.Labels)
+	c.Volumes = merged(c.Volumes, by.Volumes)
+	c.ExposedPorts = merged(c.ExposedPorts, by.ExposedPorts)
+	if by.Healthcheck != nil {
+		c.Healthcheck = by.Healthcheck
+	}
+}
+
+func merged[V any](a, b map[string]V) map[string]V {
+	if len(b) == 0 {
+		return a
+	}
+	all := map[string]V{}
+	maps.Copy(all, a)
+	maps.Copy(all, b)
+	return all
+}
+
+// ImportOptions of Import.
+type ImportOptions struct {
+	Source   string // for the history: a URL, or "-"
+	Name     string // of the image; "": it gets none
+	Message  string
+	Changes  []string // Dockerfile instructions
+	Platform *ocispec.Platform
+}
+
+// Import makes an image of one layer, which is a tar of a root file system, compressed or not.
+func (e *Engine) Import(ctx context.Context, r io.Reader, o ImportOptions) (image.Image, error) {
+	var config dockerspec.DockerOCIImageConfig
+	if err := changes.Apply(&config, o.Changes); err != nil {
+		return image.Image{}, &kindError{ErrInvalid, err.Error()}
+	}
+	platform := platforms.DefaultSpec()
+	if o.Platform != nil {
+		platform = platforms.Normalize(*o.Platform)
+	}
+	if o.Message == "" {
+		o.Message = "Imported from " + o.Source
+	}
+	n := image.New{
+		Config: config, Name: o.Name, History: ocispec.History{Comment: o.Message},
+		Platform: ocispec.Platform{OS: platform.OS, Architecture: platform.Architecture, Variant: platform.Variant},
+	}
+	made, err := e.images.Create(ctx, n, func(w io.Writer) error {
+		return e.images.Plain(w, r)
+	})
+	if err != nil {
+		return made, fmt.Errorf("import: %w", err)
+	}
+	return made, nil
+}
+
+// OpenURL fetches what is to be imported.
+func (e *Engine) OpenURL(ctx context.Context, source string) (io.ReadCloser, error) {
+	u, err := url.Parse(source)
+	if err == nil && u.Scheme == "" {
+		u, err = url.Parse("http://" + source)
+	}
+	if err == nil && u.Scheme != "http" && u.Scheme != "https" {
+		err = errors.New("only http and https are supported")
+	}
+	if err != nil {
+		return nil, &kindError{ErrInvalid, fmt.Sprintf("source %q: %v", source, err)}
+	}
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := http.DefaultClient.Do(q)
+	if err != nil {
+		return nil, fmt.Errorf("download: %w", err)
+	}
+	if answer.StatusCode != http.StatusOK {
+		return nil, errors.Join(fmt.Errorf("download %s: %s", u.Redacted(), answer.Status), answer.Body.Close())
+	}
+	return answer.Body, nil
+}
