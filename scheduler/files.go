@@ -132,7 +132,7 @@ func (e *Engine) CopyOut(ctx context.Context, name, path string, w io.Writer, he
 	if err != nil {
 		return err
 	}
-	err = relay(w, func(out *io.PipeWriter) error {
+	err = writeProduced(w, func(out *io.PipeWriter) error {
 		return e.useTree(ctx, u, false, func(ctx context.Context, t *files.Tree) error {
 			defer context.AfterFunc(ctx, func() { out.CloseWithError(context.Cause(ctx)) })()
 			info, err := t.Stat(path)
@@ -150,9 +150,9 @@ func (e *Engine) CopyOut(ctx context.Context, name, path string, w io.Writer, he
 	return nil
 }
 
-// relay writes what produce does, which never waits for w once its pipe is closed: a client that reads slowly, or not at
+// writeProduced writes what produce does, which never waits for w once its pipe is closed: a client that reads slowly, or not at
 // all, must not keep a container's file system open when that is to end.
-func relay(w io.Writer, produce func(*io.PipeWriter) error) error {
+func writeProduced(w io.Writer, produce func(*io.PipeWriter) error) error {
 	r, out := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
@@ -261,7 +261,7 @@ func (e *Engine) Export(ctx context.Context, name string, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	err = relay(w, func(out *io.PipeWriter) error {
+	err = writeProduced(w, func(out *io.PipeWriter) error {
 		return e.useTree(ctx, u, true, func(ctx context.Context, t *files.Tree) error {
 			defer context.AfterFunc(ctx, func() { out.CloseWithError(context.Cause(ctx)) })()
 			return t.Export(ctx, out)

@@ -31,7 +31,8 @@ var containersNotYet = []notYet{
 
 // containerCommand holds docker's management commands of containers.
 func (a *app) containerCommand() *cobra.Command {
-	return objectCommand("container", "Manage containers", containersNotYet, a.containerListCommand())
+	return objectCommand("container", "Manage containers", containersNotYet, a.containerListCommand(), a.containerCopyCommand(),
+		a.containerExportCommand(), a.containerCommitCommand(), a.containerDiffCommand())
 }
 
 // objectCommand is a parent of management commands.

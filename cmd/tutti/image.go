@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 
 	"github.com/distribution/reference"
@@ -19,63 +18,12 @@ import (
 	"tutti/scheduler/api"
 )
 
-var imagesNotYet = []notYet{
-	{"import", "Import the contents from a tarball to create a filesystem image"},
-}
-
 // imageCommand holds docker's management commands of images.
 func (a *app) imageCommand() *cobra.Command {
-	return objectCommand("image", "Manage images", imagesNotYet, a.imageBuildCommand(), a.imageListCommand(), a.imageLoadCommand(), a.imagePullCommand(),
+	return objectCommand("image", "Manage images", nil, a.imageBuildCommand(), a.imageListCommand(), a.imageImportCommand(), a.imageLoadCommand(), a.imagePullCommand(),
 		a.imagePushCommand(), a.imageSaveCommand(), a.imagePruneCommand(), a.imageHistoryCommand(),
 		a.imageRemoveCommand(), a.imageTagCommand(),
 		a.inspectCommand("image", "Display detailed information on one or more images", "/images/%s/json"))
-}
-
-func (a *app) imageLoadCommand() *cobra.Command {
-	var input string
-	var quiet bool
-	cmd := &cobra.Command{
-		Use:   "load [OPTIONS]",
-		Short: "Load an image from a tar archive or STDIN",
-		Args:  noArgs,
-		RunE: a.run(func(ctx context.Context, _ *cobra.Command, _ []string) error {
-			archive, err := a.openInput(input)
-			if err != nil {
-				return err
-			}
-			defer archive.Close()
-			c, err := a.connect(ctx)
-			if err != nil {
-				return err
-			}
-			// quiet of the API: the engine need not count bytes. What it loaded it says in any case.
-			answer, err := c.Open(ctx, http.MethodPost, "/images/load?quiet=1", archive)
-			if err != nil {
-				return err
-			}
-			defer answer.Close()
-			return messages(answer, func(m jsonstream.Message) {
-				if !quiet {
-					fmt.Fprint(a.out, m.Stream)
-				}
-			})
-		}),
-	}
-	cmd.Flags().StringVarP(&input, "input", "i", "", "Read from tar archive file, instead of STDIN")
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "Suppress the load output")
-	refuse(cmd, refusal{name: "platform"})
-	return cmd
-}
-
-// openInput opens an archive, or takes the standard input.
-func (a *app) openInput(path string) (io.ReadCloser, error) {
-	if path != "" && path != "-" {
-		return os.Open(path)
-	}
-	if _, tty := terminal(a.in); tty {
-		return nil, errors.New("requested load from stdin, but stdin is empty")
-	}
-	return io.NopCloser(a.in), nil
 }
 
 // messages reads docker's stream of progress messages to its end; an error in it is the answer's.

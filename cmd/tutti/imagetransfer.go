@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 
 	"github.com/distribution/reference"
 	"github.com/moby/moby/api/types/jsonstream"
@@ -63,51 +60,4 @@ func (a *app) imagePushCommand() *cobra.Command {
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "Suppress verbose output")
 	refuse(cmd, refusal{name: "all-tags", short: "a", isBool: true}, refusal{name: "disable-content-trust", isBool: true}, refusal{name: "platform"})
 	return cmd
-}
-
-func (a *app) imageSaveCommand() *cobra.Command {
-	var output string
-	cmd := &cobra.Command{
-		Use:   "save [OPTIONS] IMAGE [IMAGE...]",
-		Short: "Save one or more images to a tar archive (streamed to STDOUT by default)",
-		Args:  minArgs(1),
-		RunE: a.run(func(ctx context.Context, _ *cobra.Command, names []string) error {
-			if _, tty := terminal(a.out); tty && output == "" {
-				return errors.New("cowardly refusing to save to a terminal. Use the -o flag or redirect")
-			}
-			c, err := a.connect(ctx)
-			if err != nil {
-				return err
-			}
-			answer, err := c.Open(ctx, http.MethodGet, "/images/get?"+url.Values{"names": names}.Encode(), nil)
-			if err != nil {
-				return err
-			}
-			defer answer.Close()
-			if output == "" || output == "-" {
-				_, err = io.Copy(a.out, answer)
-				return err
-			}
-			return writeWhole(output, answer)
-		}),
-	}
-	cmd.Flags().StringVarP(&output, "output", "o", "", "Write to a file, instead of STDOUT")
-	refuse(cmd, refusal{name: "platform"})
-	return cmd
-}
-
-// writeWhole writes a file that is there whole or not at all.
-func writeWhole(path string, from io.Reader) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(f, from)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
 }

@@ -14,9 +14,6 @@ type notYet struct{ name, short string }
 // ones announced for tutti alone.
 var commandsNotYet = []notYet{
 	{"bridge", "Convert compose files into another model"},
-	{"commit", "Create a new image from a service container's changes"},
-	{"cp", "Copy files/folders between a service container and the local filesystem"},
-	{"export", "Export a service container's filesystem as a tar archive"},
 	{"plan", "Show what would change, and why"},
 	{"publish", "Publish compose application"},
 	{"watch", "Watch build context for service and rebuild/refresh containers when files are updated"},

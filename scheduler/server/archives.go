@@ -103,8 +103,19 @@ func (s *server) putArchive(w http.ResponseWriter, r *http.Request) {
 	}
 	o := scheduler.CopyInOptions{KeepKind: flag(r, "noOverwriteDirNonDir"), UserOwner: flag(r, "copyUIDGID")}
 	if err := s.e.CopyIn(r.Context(), r.PathValue("id"), path, r.Body, o); err != nil {
-		failWith(w, err)
+		answerEarly(w, r, func() { failWith(w, err) })
 	}
+}
+
+// answerEarly answers a request whose body has not been read to its end. The connection must not be closed before the
+// client has read the answer: the kernel would throw it away with what nobody has read.
+func answerEarly(w http.ResponseWriter, r *http.Request, answer func()) {
+	c := http.NewResponseController(w)
+	_ = c.EnableFullDuplex() // known to every server of net/http
+	w.Header().Set("Connection", "close")
+	answer()
+	_ = c.Flush()
+	_, _ = io.Copy(io.Discard, r.Body) // until the client goes
 }
 
 func (s *server) containerChanges(w http.ResponseWriter, r *http.Request) {
@@ -172,7 +183,7 @@ func (s *server) importImage(w http.ResponseWriter, r *http.Request) {
 	}
 	made, err := s.e.Import(r.Context(), from, o)
 	if err != nil {
-		_ = out.send(errorMessage(err))
+		answerEarly(w, r, func() { _ = out.send(errorMessage(err)) })
 		return
 	}
 	_ = out.send(message{Status: made.ID})

@@ -153,7 +153,7 @@ func (s *server) loadImages(w http.ResponseWriter, r *http.Request) {
 		_ = out.send(message{Stream: text}) // a client that has gone does not undo the load
 	}})
 	if err != nil {
-		_ = out.send(errorMessage(err))
+		answerEarly(w, r, func() { _ = out.send(errorMessage(err)) })
 	}
 }
 

@@ -104,11 +104,15 @@ func answer(w http.ResponseWriter, v any) {
 	_ = json.NewEncoder(w).Encode(v) // the client has gone: nobody to tell
 }
 
-// fail writes an error as docker does.
+// fail writes an error as docker does. The answer has a length: a client must be able to tell where it ends while the
+// request goes on.
 func fail(w http.ResponseWriter, code int, err error) {
+	body, _ := json.Marshal(map[string]string{"message": err.Error()}) // never fails
+	body = append(body, '\n')
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(map[string]string{"message": err.Error()})
+	_, _ = w.Write(body) // the client has gone: nobody to tell
 }
 
 // failWith chooses the status from the error.
