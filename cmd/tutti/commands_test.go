@@ -47,7 +47,6 @@ func TestWhatIsMissingSaysSo(t *testing.T) {
 	for _, n := range commandsNotYet {
 		c.run(n.name, "--some-flag", "x").expect(t, 1, "", "tutti "+n.name+" is not supported yet\n")
 	}
-	c.run("image", "import", "-o", "x").expect(t, 1, "", "tutti image import is not supported yet\n")
 	for _, cmd := range []struct {
 		args []string
 		flag string
