@@ -37,6 +37,7 @@ func (s *Store) Create(ctx context.Context, n New, layer func(io.Writer) error) 
 	if err != nil {
 		return Image{}, err
 	}
+	defer s.Begin()()
 	leased, release, err := s.lease(scope(ctx))
 	if err != nil {
 		return Image{}, err
