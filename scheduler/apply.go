@@ -160,6 +160,9 @@ func (r *run) config(ctx context.Context, p *project.Project, s types.ServiceCon
 	if err != nil {
 		return container.Config{}, err
 	}
+	if err := r.checkPlatform(ref, r.platform(s), img); err != nil {
+		return container.Config{}, err
+	}
 	inherited, err := r.e.inherited(r.name, s.VolumesFrom)
 	if err != nil {
 		return container.Config{}, err

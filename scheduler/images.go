@@ -3,7 +3,9 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sort"
+	"strings"
 	"sync"
 
 	"tutti/runtime/image"
@@ -36,11 +38,8 @@ func imageDefaults(img image.Image) container.Image {
 
 // pull fetches the image of a plan's operation, with the progress in bytes.
 func (r *run) pull(ctx context.Context, op plan.Op) error {
-	var platform string
-	if op.Service != "" {
-		platform = r.project.Services[op.Service].Platform
-	}
-	return r.e.PullImage(ctx, op.Resource, platform, registryAuth(r.client.DockerConfig), r.emit)
+	_, err := r.e.PullImage(ctx, op.Resource, r.platformOf(op.Resource), registryAuth(r.client.DockerConfig), r.emit)
+	return err
 }
 
 // Pull fetches the images of a project's services.
@@ -54,44 +53,43 @@ func (e *Engine) Pull(ctx context.Context, q api.PullRequest, emit func(api.Even
 	if err != nil {
 		return err
 	}
-	wanted := map[string]string{} // reference → service
-	for _, n := range names {
-		s := r.project.Services[n]
-		if s.Image == "" || q.IgnoreBuildable && s.Build != nil {
-			r.emit(api.Event{Kind: api.KindResource, Resource: "Image", Name: r.project.ImageName(n), Status: "Skipped", Phase: api.PhaseDone, Text: "it is built"})
+	choices := plan.Pulls(r.project, names, plan.PullOptions{Policy: q.Policy, IgnoreBuildable: q.IgnoreBuildable}, func(ref string) bool {
+		img, err := e.images.Get(ctx, ref)
+		return err == nil && isFor(img, r.platformOf(ref))
+	})
+	errs := make([]error, len(choices))
+	var wg sync.WaitGroup
+	for i, c := range choices {
+		op := plan.Op{Kind: plan.PullImage, Service: c.Service, Resource: c.Image}
+		if c.Skipped {
+			r.resource(op, "Skipped", api.PhaseDone, c.Reason)
 			continue
 		}
-		wanted[s.Image] = n
-	}
-	var mu sync.Mutex
-	var errs []error
-	var wg sync.WaitGroup
-	for ref, service := range wanted {
-		wg.Go(func() {
-			if err := r.pullService(ctx, ref, service, q.Policy); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				errs = append(errs, err)
-			}
-		})
+		wg.Go(func() { errs[i] = r.apply(ctx, op) })
 	}
 	wg.Wait()
-	if q.IgnoreFailures && ctx.Err() == nil {
-		for _, err := range errs {
-			r.emit(api.Event{Kind: api.KindWarning, Text: err.Error()})
-		}
-		return nil
-	}
-	return errors.Join(errs...)
+	return r.pullErrors(ctx, choices, errs, q.IgnoreFailures)
 }
 
-func (r *run) pullService(ctx context.Context, ref, service, policy string) error {
-	op := plan.Op{Kind: plan.PullImage, Service: service, Resource: ref}
-	if policy == "missing" {
-		if _, err := r.e.images.Get(ctx, ref); err == nil {
-			r.resource(op, "Skipped", api.PhaseDone, "it is there")
-			return nil
+// pullErrors tells what could not be pulled: what can be built instead, and the rest as the verb's error unless failures
+// are ignored.
+func (r *run) pullErrors(ctx context.Context, choices []plan.PullChoice, errs []error, ignore bool) error {
+	var build []string
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		errs[i] = fmt.Errorf("service %q: image %s: %w", choices[i].Service, choices[i].Image, err)
+		if choices[i].Build {
+			build = append(build, choices[i].Service)
+		}
+		if ignore && ctx.Err() == nil {
+			r.emit(api.Event{Kind: api.KindWarning, Text: errs[i].Error()})
+			errs[i] = nil
 		}
 	}
-	return r.apply(ctx, op)
+	if len(build) > 0 && ctx.Err() == nil {
+		r.emit(api.Event{Kind: api.KindWarning, Text: "Some service image(s) must be built from source by running:\n    tutti build " + strings.Join(build, " ")})
+	}
+	return errors.Join(errs...)
 }

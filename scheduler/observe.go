@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"time"
 
 	"tutti/runtime/image"
 	"tutti/scheduler/api"
@@ -33,6 +34,7 @@ func (r *run) observe(ctx context.Context) (plan.State, error) {
 		return s, nil
 	}
 	s.Images = map[string]string{}
+	s.Pulled = map[string]time.Time{}
 	for name := range r.project.Services {
 		for _, ref := range r.imagesOf(name) {
 			img, err := r.e.images.Get(ctx, ref)
@@ -42,7 +44,14 @@ func (r *run) observe(ctx context.Context) (plan.State, error) {
 			if err != nil {
 				return s, err
 			}
+			// One for another platform than the service wants is as good as none.
+			if ref == r.project.ImageName(name) && !isFor(img, r.platform(r.project.Services[name])) {
+				continue
+			}
 			s.Images[ref] = img.ID
+			if s.Pulled[ref], err = r.e.images.Pulled(ctx, ref); err != nil {
+				return s, err
+			}
 		}
 	}
 	return s, nil

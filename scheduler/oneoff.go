@@ -78,6 +78,7 @@ func (e *Engine) prepareRun(ctx context.Context, q api.RunRequest, emit func(api
 func (r *run) readyForRun(ctx context.Context, q api.RunRequest) error {
 	o := plan.Options{
 		Services: []string{q.OneOff.Service}, OneOff: q.OneOff.Service, NoDeps: q.NoDeps, RemoveOrphans: q.RemoveOrphans, Build: q.Build, Pull: q.Pull,
+		Now: time.Now(),
 	}
 	state, err := r.observe(ctx)
 	if err != nil {

@@ -46,14 +46,23 @@ func (e *Engine) Login(ctx context.Context, host string, auth image.Auth) (ident
 }
 
 // PullImage fetches an image for a platform; "" is this host's.
-func (e *Engine) PullImage(ctx context.Context, ref, platform string, auth image.Auth, emit func(api.Event)) error {
-	_, err := e.images.Pull(ctx, ref, image.PullOptions{Platform: platform, Auth: auth, Progress: layerEvents(ref, "Pulling", emit)})
-	return err
+func (e *Engine) PullImage(ctx context.Context, ref, platform string, auth image.Auth, emit func(api.Event)) (image.Image, error) {
+	return e.images.Pull(ctx, ref, image.PullOptions{Platform: platform, Auth: auth, Progress: layerEvents(ref, "Pulling", emit)})
 }
 
-// PushImage uploads an image under its name.
-func (e *Engine) PushImage(ctx context.Context, ref string, auth image.Auth, emit func(api.Event)) (image.Pushed, error) {
-	return e.images.Push(ctx, ref, image.PushOptions{Auth: auth, Progress: layerEvents(ref, "Pushing", emit)})
+// PushImage uploads an image under its name; of an index, with a platform, the image for that alone.
+func (e *Engine) PushImage(ctx context.Context, ref, platform string, auth image.Auth, emit func(api.Event)) (image.Pushed, error) {
+	return e.images.Push(ctx, ref, image.PushOptions{Platform: platform, Auth: auth, Progress: layerEvents(ref, "Pushing", emit)})
+}
+
+// RemoteTags lists the tags that a registry has of a repository.
+func (e *Engine) RemoteTags(ctx context.Context, repository string, auth image.Auth) ([]string, error) {
+	return e.images.Tags(ctx, repository, auth)
+}
+
+// InspectRemote asks a registry what an image is, without fetching it.
+func (e *Engine) InspectRemote(ctx context.Context, ref string, auth image.Auth) (image.Remote, error) {
+	return e.images.Inspect(ctx, ref, auth)
 }
 
 func layerEvents(ref, status string, emit func(api.Event)) func(image.Progress) {
@@ -98,7 +107,7 @@ func (e *Engine) Push(ctx context.Context, q api.PushRequest, emit func(api.Even
 		wg.Go(func() {
 			event := api.Event{Kind: api.KindResource, Resource: "Image", Name: ref, Status: "Pushing", Phase: api.PhaseWorking}
 			r.emit(event)
-			_, errs[i] = e.PushImage(ctx, ref, auth, r.emit)
+			_, errs[i] = e.PushImage(ctx, ref, "", auth, r.emit)
 			switch {
 			case errs[i] == nil:
 				event.Status, event.Phase = "Pushed", api.PhaseDone

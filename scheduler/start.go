@@ -277,7 +277,7 @@ func (s *starter) execute(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.created.Start(ctx)
+	return s.e.explainFormat(ctx, &u.config, s.created.Start(ctx))
 }
 
 // supervise hands the running container over to its goroutines.

@@ -25,7 +25,7 @@ func (e *Engine) Up(ctx context.Context, q api.UpRequest, emit func(api.Event)) 
 	options := plan.Options{
 		Services: o.Services, NoDeps: o.NoDeps, ForceRecreate: o.ForceRecreate, NoRecreate: o.NoRecreate, AlwaysRecreateDeps: o.AlwaysRecreateDeps,
 		RemoveOrphans: o.RemoveOrphans, Scale: o.Scale, Build: o.Build, NoBuild: o.NoBuild, Pull: o.Pull, NoStart: o.NoStart,
-		RenewAnonVolumes: o.RenewAnonVolumes, Wait: o.Wait, Timeout: seconds(o.Timeout),
+		RenewAnonVolumes: o.RenewAnonVolumes, Wait: o.Wait, Timeout: seconds(o.Timeout), Now: time.Now(),
 	}
 	for _, w := range r.project.Warnings() {
 		r.emit(api.Event{Kind: api.KindWarning, Text: w})

@@ -14,8 +14,6 @@ import (
 	"github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/api/types/jsonstream"
 	"github.com/spf13/cobra"
-
-	"tutti/scheduler/api"
 )
 
 // imageCommand holds docker's management commands of images.
@@ -41,70 +39,6 @@ func messages(r io.Reader, emit func(jsonstream.Message)) error {
 		}
 		emit(m)
 	}
-}
-
-func (a *app) imagePullCommand() *cobra.Command {
-	var quiet bool
-	var platform string
-	cmd := &cobra.Command{
-		Use:   "pull [OPTIONS] NAME[:TAG|@DIGEST]",
-		Short: "Download an image from a registry",
-		Args:  exactArgs(1),
-		RunE: a.run(func(ctx context.Context, _ *cobra.Command, args []string) error {
-			ref, err := reference.ParseDockerRef(args[0])
-			if err != nil {
-				return fmt.Errorf("invalid reference %q: %w", args[0], err)
-			}
-			c, err := a.connect(ctx)
-			if err != nil {
-				return err
-			}
-			q := url.Values{"fromImage": {reference.FamiliarString(ref)}, "tuttiDockerConfig": {a.dockerConfig()}}
-			if platform != "" {
-				q.Set("platform", platform)
-			}
-			answer, err := c.Open(ctx, http.MethodPost, "/images/create?"+q.Encode(), nil)
-			if err != nil {
-				return err
-			}
-			defer answer.Close()
-			if err := a.showTransfer(ctx, answer, "pull", [2]string{"Pulling", "Pulled"}, reference.FamiliarString(ref), quiet, nil); err != nil {
-				return err
-			}
-			fmt.Fprintln(a.out, ref.String())
-			return nil
-		}),
-	}
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "Suppress verbose output")
-	cmd.Flags().StringVar(&platform, "platform", "", "Set platform if server is multi-platform capable")
-	refuse(cmd, refusal{name: "all-tags", short: "a", isBool: true}, refusal{name: "disable-content-trust", isBool: true})
-	return cmd
-}
-
-// showTransfer shows docker's messages of a pull or push, one row a layer. words are what is said meanwhile and at the end;
-// other gets the messages that are about no layer.
-func (a *app) showTransfer(ctx context.Context, r io.Reader, operation string, words [2]string, name string, quiet bool, other func(jsonstream.Message)) error {
-	d := a.display(ctx, operation, displayOptions{quiet: quiet})
-	defer d.Close()
-	err := messages(r, func(m jsonstream.Message) {
-		if m.ID == "" {
-			if other != nil {
-				other(m)
-			}
-			return
-		}
-		e := api.Event{Kind: api.KindResource, Resource: "Image", Name: name, Status: words[0], Phase: api.PhaseWorking, Layer: m.ID, Text: m.Status}
-		if m.Progress != nil {
-			e.Current, e.Total = m.Progress.Current, m.Progress.Total
-		}
-		d.Event(e)
-	})
-	done := api.Event{Kind: api.KindResource, Resource: "Image", Name: name, Status: words[1], Phase: api.PhaseDone}
-	if err != nil {
-		done.Status, done.Phase = "Error", api.PhaseError
-	}
-	d.Event(done)
-	return err
 }
 
 func (a *app) imageRemoveCommand() *cobra.Command {

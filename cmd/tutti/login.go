@@ -80,9 +80,9 @@ func (a *app) login(ctx context.Context, server string, f *loginFlags) error {
 	}
 	if f.user == "" && f.password == "" && !f.passwordStdin {
 		known, err := config.GetAuthConfig(server)
-		if err == nil && known.Username != "" {
+		if err == nil && (known.Username != "" || known.IdentityToken != "") {
 			fmt.Fprintf(a.out, "Authenticating with existing credentials... [Username: %s]\n", known.Username)
-			if err := checkLogin(ctx, c, server, known); err == nil {
+			if _, err := checkLogin(ctx, c, server, known); err == nil {
 				fmt.Fprintln(a.out, "Login Succeeded")
 				return nil
 			}
@@ -93,8 +93,12 @@ func (a *app) login(ctx context.Context, server string, f *loginFlags) error {
 		return err
 	}
 	credentials.ServerAddress = server
-	if err := checkLogin(ctx, c, server, credentials); err != nil {
+	identity, err := checkLogin(ctx, c, server, credentials)
+	if err != nil {
 		return err
+	}
+	if identity != "" { // the password is needed no more
+		credentials.Password, credentials.IdentityToken = "", identity
 	}
 	if err := keepCredentials(config, credentials); err != nil {
 		return err
@@ -106,11 +110,13 @@ func (a *app) login(ctx context.Context, server string, f *loginFlags) error {
 	return nil
 }
 
-func checkLogin(ctx context.Context, c *api.Client, server string, k types.AuthConfig) error {
+// checkLogin has the engine ask the registry, which may give an identity token to use from now on.
+func checkLogin(ctx context.Context, c *api.Client, server string, k types.AuthConfig) (identity string, err error) {
 	var answer registry.AuthResponse
-	return c.Call(ctx, http.MethodPost, "/auth", registry.AuthConfig{
+	err = c.Call(ctx, http.MethodPost, "/auth", registry.AuthConfig{
 		Username: k.Username, Password: k.Password, IdentityToken: k.IdentityToken, ServerAddress: server,
 	}, &answer)
+	return answer.IdentityToken, err
 }
 
 func keepCredentials(config *configfile.ConfigFile, k types.AuthConfig) error {

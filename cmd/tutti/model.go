@@ -100,6 +100,7 @@ func (a *app) projectName() (string, error) {
 func (a *app) clientContext() api.ClientContext {
 	c := api.ClientContext{DockerConfig: a.dockerConfig(), Dir: workingDir()}
 	c.SSHAuthSock, _ = a.env("SSH_AUTH_SOCK")
+	c.DefaultPlatform, _ = a.env("DOCKER_DEFAULT_PLATFORM")
 	return c
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/distribution/reference"
 )
@@ -30,7 +31,8 @@ type listing struct {
 	byID    map[string]*Image
 	images  []*Image // newest first
 	targets map[string]Image
-	lower   sync.Map // chain ID → []string, see Store.Lower
+	pulled  map[string]time.Time // by full name
+	lower   sync.Map             // chain ID → []string, see Store.Lower
 }
 
 func (c *catalog) invalidate() { c.version.Add(1) }
@@ -65,7 +67,7 @@ func (s *Store) load(ctx context.Context, old *listing) (*listing, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list images: %w", err)
 	}
-	l := &listing{byName: map[string]*Image{}, byID: map[string]*Image{}, targets: map[string]Image{}}
+	l := &listing{byName: map[string]*Image{}, byID: map[string]*Image{}, targets: map[string]Image{}, pulled: map[string]time.Time{}}
 	for _, record := range records {
 		key := record.Target.Digest.String() + " " + record.Labels[labelPlatform]
 		described, known := l.targets[key]
@@ -103,6 +105,9 @@ func (l *listing) add(name string, labels map[string]string, described Image) {
 		l.byID[described.ID] = image
 	}
 	l.byName[name] = image
+	if at, err := time.Parse(time.RFC3339, labels[labelPulled]); err == nil {
+		l.pulled[name] = at
+	}
 	named, err := reference.ParseNormalizedNamed(name)
 	if err != nil || isDangling(name) {
 		return
@@ -130,6 +135,19 @@ func (s *Store) Get(ctx context.Context, ref string) (Image, error) {
 		return Image{}, err
 	}
 	return *image, nil
+}
+
+// Pulled tells when an image was last pulled under a name; the zero time when it was not.
+func (s *Store) Pulled(ctx context.Context, ref string) (time.Time, error) {
+	name, err := Normalize(ref)
+	if err != nil {
+		return time.Time{}, err
+	}
+	l, err := s.listing(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return l.pulled[name], nil
 }
 
 // List returns all images, newest first, dangling ones too.

@@ -18,7 +18,7 @@ import (
 const (
 	// labelPlatform on a record: the platform that was asked for, when it is not the host's.
 	labelPlatform = "tutti/platform"
-	// labelPulled on a record: the target's digest is known to a registry.
+	// labelPulled on a record: the target's digest is known to a registry; when that was asked last (RFC 3339).
 	labelPulled = "tutti/pulled"
 	// maxManifest and maxConfig bound what is read into memory, as in containerd and BuildKit.
 	maxManifest = 8 << 20

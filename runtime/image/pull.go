@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
@@ -43,7 +44,7 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (Image, err
 	if err != nil {
 		return Image{}, err
 	}
-	platform, labels := platforms.DefaultSpec(), map[string]string{labelPulled: "true"}
+	platform, labels := platforms.DefaultSpec(), map[string]string{labelPulled: time.Now().UTC().Format(time.RFC3339)}
 	if o.Platform != "" {
 		if platform, err = platforms.Parse(o.Platform); err != nil {
 			return Image{}, fmt.Errorf("pull %s: platform %q: %w", Familiar(name), o.Platform, err)

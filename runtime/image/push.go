@@ -7,6 +7,7 @@ import (
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/transfer"
+	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -15,6 +16,7 @@ import (
 
 // PushOptions of Push; the zero value pushes anonymously and silently.
 type PushOptions struct {
+	Platform string // "linux/arm64": of an index, the image for this one alone; empty for all that is there
 	Auth     Auth
 	Progress func(Progress) // nil: silent; called from one goroutine at a time
 }
@@ -38,7 +40,11 @@ func (s *Store) Push(ctx context.Context, ref string, o PushOptions) (Pushed, er
 		return Pushed{}, err
 	}
 	target := image.target
-	if whole, err := s.isWhole(ctx, target); err != nil {
+	if o.Platform != "" {
+		if target, err = s.platformManifest(ctx, image, o.Platform); err != nil {
+			return Pushed{}, fmt.Errorf("push %s: %w", Familiar(name), err)
+		}
+	} else if whole, err := s.isWhole(ctx, target); err != nil {
 		return Pushed{}, fmt.Errorf("push %s: %w", Familiar(name), err)
 	} else if !whole {
 		target = image.manifest
@@ -55,6 +61,28 @@ func (s *Store) Push(ctx context.Context, ref string, o PushOptions) (Pushed, er
 		return Pushed{}, fmt.Errorf("push %s: %w", Familiar(name), registry.Explain(err, host(name)))
 	}
 	return Pushed{Digest: target.Digest, Size: target.Size}, nil
+}
+
+// platformManifest finds the image for a platform in what a name points to.
+func (s *Store) platformManifest(ctx context.Context, image Image, platform string) (ocispec.Descriptor, error) {
+	wanted, err := platforms.Parse(platform)
+	if err != nil {
+		return ocispec.Descriptor{}, fmt.Errorf("platform %q: %w", platform, err)
+	}
+	match := platforms.OnlyStrict(wanted)
+	found, body, err := s.findManifest(ctx, image.target, match)
+	if err != nil {
+		return found, err
+	}
+	var config struct{ ocispec.Platform }
+	if err := s.readJSON(ctx, body.Config, maxConfig, &config); err != nil {
+		return found, err
+	}
+	if !match.Match(config.Platform) {
+		return found, fmt.Errorf("%w for %s in the store", ErrNoPlatform, platforms.Format(wanted))
+	}
+	found.Annotations, found.Platform = nil, nil
+	return found, nil
 }
 
 // pushSource is an image as the transfer service wants it.

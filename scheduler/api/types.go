@@ -63,6 +63,8 @@ type ClientContext struct {
 	DockerConfig string `json:"dockerConfig,omitempty"` // folder of the user's docker config.json, for registry credentials
 	SSHAuthSock  string `json:"sshAuthSock,omitempty"`
 	Dir          string `json:"dir,omitempty"` // the user's working folder, for the few paths of a compose file that docker resolves against it
+	// DefaultPlatform is the user's $DOCKER_DEFAULT_PLATFORM, for services that name none.
+	DefaultPlatform string `json:"defaultPlatform,omitempty"`
 }
 
 // HaltRequest asks for the end of all containers, because the host goes down.

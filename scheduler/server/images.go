@@ -1,32 +1,25 @@
 package server
 
 import (
-	"encoding/base64"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
 	apiimage "github.com/moby/moby/api/types/image"
-	"github.com/moby/moby/api/types/registry"
 
 	"tutti/runtime/image"
-	imageregistry "tutti/runtime/image/registry"
-	"tutti/scheduler/api"
 	"tutti/scheduler/journal"
 )
 
 func (s *server) imageRoutes(mux *http.ServeMux) {
+	s.registryRoutes(mux)
 	mux.HandleFunc("GET /images/json", s.listImages)
 	mux.HandleFunc("POST /images/load", s.loadImages)
 	mux.HandleFunc("POST /images/create", s.pullImage)
 	mux.HandleFunc("POST /images/prune", s.pruneImages)
 	mux.HandleFunc("GET /images/get", func(w http.ResponseWriter, r *http.Request) { s.saveImages(w, r, r.URL.Query()["names"]) })
-	mux.HandleFunc("POST /auth", s.login)
 	// The names of images hold slashes: what is asked for stands at the end.
 	mux.HandleFunc("GET /images/", imageVerb(map[string]func(http.ResponseWriter, *http.Request, string){
 		"json": s.inspectImage, "history": s.imageHistory,
@@ -155,121 +148,6 @@ func (s *server) loadImages(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		answerEarly(w, r, func() { _ = out.send(errorMessage(err)) })
 	}
-}
-
-func (s *server) pullImage(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	ref := q.Get("fromImage")
-	if ref == "" {
-		s.importImage(w, r)
-		return
-	}
-	if tag := q.Get("tag"); strings.Contains(tag, ":") {
-		ref += "@" + tag
-	} else if tag != "" {
-		ref += ":" + tag
-	}
-	auth, err := s.credentials(r)
-	if err != nil {
-		fail(w, http.StatusBadRequest, err)
-		return
-	}
-	out := newLines(w)
-	err = s.e.PullImage(r.Context(), ref, q.Get("platform"), auth, func(e api.Event) {
-		_ = out.send(message{Status: e.Text, ID: e.Layer, ProgressDetail: &progress{e.Current, e.Total}})
-	})
-	if err != nil {
-		_ = out.send(errorMessage(err))
-		return
-	}
-	_ = out.send(message{Status: "Status: Downloaded newer image for " + image.Familiar(ref)})
-}
-
-// pushImage streams docker's messages; the last one names the digest.
-func (s *server) pushImage(w http.ResponseWriter, r *http.Request, name string) {
-	if tag := r.URL.Query().Get("tag"); tag != "" {
-		name += ":" + tag
-	}
-	auth, err := s.credentials(r)
-	if err != nil {
-		fail(w, http.StatusBadRequest, err)
-		return
-	}
-	full, err := image.Normalize(name)
-	if err != nil {
-		fail(w, http.StatusBadRequest, err)
-		return
-	}
-	out := newLines(w)
-	repository, tag := full[:strings.LastIndexByte(full, ':')], full[strings.LastIndexByte(full, ':')+1:]
-	_ = out.send(message{Status: "The push refers to repository [" + repository + "]"})
-	pushed, err := s.e.PushImage(r.Context(), name, auth, func(e api.Event) {
-		_ = out.send(message{Status: e.Text, ID: e.Layer, ProgressDetail: &progress{e.Current, e.Total}})
-	})
-	if err != nil {
-		_ = out.send(errorMessage(err))
-		return
-	}
-	_ = out.send(message{Status: fmt.Sprintf("%s: digest: %s size: %d", tag, pushed.Digest, pushed.Size)})
-	_ = out.send(message{Aux: map[string]any{"Tag": tag, "Digest": pushed.Digest, "Size": pushed.Size}})
-}
-
-// credentials are those in docker's header, or the user's configuration that tutti names.
-func (s *server) credentials(r *http.Request) (image.Auth, error) {
-	header := r.Header.Get("X-Registry-Auth")
-	if header == "" {
-		return s.e.RegistryAuth(r.URL.Query().Get("tuttiDockerConfig")), nil
-	}
-	var c registry.AuthConfig
-	data, err := base64.URLEncoding.DecodeString(header)
-	if err == nil {
-		err = json.Unmarshal(data, &c)
-	}
-	if err != nil {
-		return nil, errors.New("X-Registry-Auth is not base64url of JSON")
-	}
-	return fixedAuth(c), nil
-}
-
-// fixedAuth gives one registry's credentials to this registry alone, if they say whose they are.
-func fixedAuth(c registry.AuthConfig) image.Auth {
-	wanted := c.ServerAddress
-	if u, err := url.Parse(wanted); err == nil && u.Host != "" {
-		wanted = u.Host
-	}
-	return func(host string) (string, string, error) {
-		if wanted != "" && imageregistry.Name(wanted) != host {
-			return "", "", nil
-		}
-		if c.IdentityToken != "" {
-			return "", c.IdentityToken, nil
-		}
-		return c.Username, c.Password, nil
-	}
-}
-
-// login asks a registry whether it takes the credentials.
-func (s *server) login(w http.ResponseWriter, r *http.Request) {
-	c, ok := read[registry.AuthConfig](w, r)
-	if !ok {
-		return
-	}
-	host := c.ServerAddress
-	if u, err := url.Parse(host); err == nil && u.Host != "" {
-		host = u.Host
-	}
-	host = imageregistry.Name(host)
-	c.ServerAddress = host
-	identity, err := s.e.Login(r.Context(), host, fixedAuth(c))
-	if err != nil {
-		code := http.StatusInternalServerError
-		if errors.Is(err, imageregistry.ErrCredentials) {
-			code = http.StatusUnauthorized
-		}
-		fail(w, code, err)
-		return
-	}
-	answer(w, registry.AuthResponse{Status: "Login Succeeded", IdentityToken: identity})
 }
 
 // saveImages streams an archive. An image that is not there is told before anything is sent.

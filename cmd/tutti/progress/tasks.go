@@ -91,4 +91,10 @@ func (t *task) layer(e api.Event) {
 }
 
 // layerDone says whether docker's words for the state of a layer are the last about it.
-func layerDone(text string) bool { return text == "Pull complete" || text == "Already exists" }
+func layerDone(text string) bool {
+	switch text {
+	case "Pull complete", "Already exists", "Pushed", "Layer already exists":
+		return true
+	}
+	return false
+}
