@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -48,6 +49,10 @@ func (r *run) apply(ctx context.Context, op plan.Op) error {
 	}
 	r.resource(op, words[0], api.PhaseWorking, "")
 	if err := r.act(ctx, op); err != nil {
+		if op.Shared && errors.Is(err, ErrConflict) {
+			r.resource(op, "Resource is still in use", api.PhaseWarning, "")
+			return nil
+		}
 		if ctx.Err() == nil {
 			r.resource(op, "Error", api.PhaseError, strings.SplitN(err.Error(), "\n", 2)[0])
 		}

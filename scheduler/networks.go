@@ -15,6 +15,7 @@ import (
 
 	"tutti/netdriver"
 	"tutti/scheduler/api"
+	"tutti/scheduler/container"
 )
 
 // labelCreated on a network is when it was made, RFC 3339.
@@ -69,23 +70,34 @@ func (e *Engine) makeNetwork(ctx context.Context, spec netdriver.NetworkSpec) (n
 	return made, nil
 }
 
-// removeNetwork removes a network by name; one that is gone is no error, one that containers use is.
-func (e *Engine) removeNetwork(ctx context.Context, name string) error {
-	e.mu.Lock()
-	n, have := e.networks[name]
-	var users []string
-	for _, u := range e.units {
-		if _, on := u.now().On(name); on {
-			users = append(users, u.config.Name)
+// networkUsers are the names of the containers on each network, of those that match selects, sorted.
+func (e *Engine) networkUsers(match func(*container.Config) bool) map[string][]string {
+	users := map[string][]string{}
+	for _, u := range e.selectUnits(match) {
+		for _, a := range u.now().Networks {
+			users[a.Network] = append(users[a.Network], u.config.Name)
 		}
 	}
-	e.mu.Unlock()
-	if !have {
-		return nil
+	for _, names := range users {
+		sort.Strings(names)
 	}
+	return users
+}
+
+// removeNetwork removes a network by name; one that is gone is no error, one that containers use is.
+func (e *Engine) removeNetwork(ctx context.Context, name string) error {
+	unlock, err := e.networkLocks.lock(ctx, name) // nobody is connected meanwhile
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	n, err := e.networkByName(name)
+	if err != nil {
+		return nil //nolint:nilerr // gone
+	}
+	users := e.networkUsers(func(*container.Config) bool { return true })[name]
 	if len(users) > 0 {
-		sort.Strings(users)
-		return inUse(fmt.Sprintf("network %s is in use by %s", name, strings.Join(users, ", ")))
+		return inUse(fmt.Sprintf("network %s has active endpoints: it is in use by %s; remove them, or `tutti network disconnect %s NAME`", name, strings.Join(users, ", "), name))
 	}
 	if err := e.net.RemoveNetwork(ctx, n.ID); err != nil {
 		return err

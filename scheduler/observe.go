@@ -18,9 +18,10 @@ func (r *run) observe(ctx context.Context) (plan.State, error) {
 	for _, u := range r.e.selectUnits(func(c *container.Config) bool { return c.Project == r.name }) {
 		s.Containers = append(s.Containers, r.e.observed(u))
 	}
+	others := r.e.networkUsers(func(c *container.Config) bool { return c.Project != r.name })
 	r.e.mu.Lock()
 	for _, n := range r.e.networks {
-		s.Networks = append(s.Networks, plan.Network{ID: n.ID, Name: n.Name, Project: n.Labels[api.LabelProject], Key: n.Labels[api.LabelNetwork], Hash: n.Labels[api.LabelConfigHash]})
+		s.Networks = append(s.Networks, plan.Network{Others: others[n.Name], ID: n.ID, Name: n.Name, Project: n.Labels[api.LabelProject], Key: n.Labels[api.LabelNetwork], Hash: n.Labels[api.LabelConfigHash]})
 	}
 	r.e.mu.Unlock()
 	all, err := r.e.volumes.List()

@@ -146,16 +146,30 @@ func stopAll(b *builder, containers []Container, cause string, timeout *time.Dur
 // which stays is on.
 func (d *downer) networks() {
 	for _, n := range d.s.Networks {
-		if n.Project != d.name {
+		if !d.owns(n) {
 			continue
 		}
 		if user := d.stayingUser(func(c Container) bool { return slices.Contains(c.Networks, n.Name) }); user != "" {
 			d.build.note("network " + n.Name + " stays: container " + user + " uses it")
 			continue
 		}
-		d.build.add(Op{Kind: RemoveNetwork, Resource: n.Name, Key: n.Key, ResourceID: n.ID, Cause: "down"},
+		d.build.add(Op{Kind: RemoveNetwork, Resource: n.Name, Key: n.Key, ResourceID: n.ID, Cause: "down", Shared: true},
 			d.removalsOf(func(c Container) bool { return slices.Contains(c.Networks, n.Name) })...)
 	}
+}
+
+// owns tells whether a network goes with the project: one that was made for it, or for
+// another project that names the same network as its own and may have gone before.
+func (d *downer) owns(n Network) bool {
+	if n.Project == d.name || n.Project == "" || d.p == nil {
+		return n.Project == d.name
+	}
+	for _, c := range d.p.Networks {
+		if c.Name == n.Name && !bool(c.External) {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *downer) volumes() {

@@ -58,6 +58,10 @@ type Op struct {
 	// ResourceID is the id of a network that exists already.
 	ResourceID string `json:"resourceId,omitempty"`
 
+	// Shared networks may be in use by other projects: then they stay, and that is no
+	// failure.
+	Shared bool `json:"shared,omitempty"`
+
 	// Replaces is the id of the container whose anonymous volumes a created
 	// container takes over. That container is removed earlier in the same plan,
 	// with KeepVolumes.

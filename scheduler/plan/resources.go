@@ -61,6 +61,10 @@ func (d *differ) renewNetwork(key string, found Network) {
 			return
 		}
 	}
+	if len(found.Others) > 0 {
+		d.build.note(fmt.Sprintf("network %s differs from the file but stays: container %s, which is not of this project, uses it", found.Name, found.Others[0]))
+		return
+	}
 	d.renewed[found.Name] = true
 	remove := d.build.add(Op{Kind: RemoveNetwork, Resource: found.Name, Key: key, ResourceID: found.ID, Cause: "config changed"})
 	d.networkOps[key] = d.build.add(Op{Kind: CreateNetwork, Resource: found.Name, Key: key, Cause: "config changed"}, remove)

@@ -104,6 +104,8 @@ type Network struct {
 	Key     string
 	// Hash is Project.NetworkHash at its creation.
 	Hash string
+	// Others are the names of containers of other projects, or of none, that are on it.
+	Others []string
 }
 
 // Volume is a named volume that exists.
