@@ -13,6 +13,7 @@ type NetworkSpec struct {
 	Pools       []Pool            // any number of IPv4 and of IPv6; a family without one gets a subnet that is free
 	IPAM        string            // "null": nobody gives out addresses; "default" or empty
 	IPAMOptions map[string]string // kept, without effect
+	Attachable  bool              // kept, without effect: containers can be attached by hand anyway
 	NoIPv4      bool
 	EnableIPv6  bool
 	Internal    bool              // no way out and none in, but the host's

@@ -42,8 +42,6 @@ var Limitations = []Limitation{
 	{Path: "services.*.logging.options.compress", Only: isTrue, Reason: "rotated files are not compressed"},
 	{Path: "services.*.models", Reason: notYet},
 	{Path: "services.*.network_mode", Only: isNot("host", "none", "bridge", "service:*", "container:*"), Reason: "only host, none, bridge, service:NAME and container:NAME are implemented"},
-	{Path: "services.*.networks.*.driver_opts", Reason: notYet},
-	{Path: "services.*.networks.*.link_local_ips", Reason: notYet},
 	{Path: "services.*.platform", Only: isNot(native...), Reason: "only the platform of this host, linux/" + runtime.GOARCH + ", is implemented"},
 	{Path: "services.*.provider", Reason: notYet},
 	{Path: "services.*.runtime", Reason: "containers always run on the built-in runtime"},

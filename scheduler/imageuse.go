@@ -114,7 +114,7 @@ func imageFilter(filters map[string][]string, now time.Time) (func(image.Image) 
 		if dangling && len(i.Names) > 0 || !until.IsZero() && !i.Created.Before(until) {
 			return false
 		}
-		return labelled(i.Config.Labels, filters)
+		return Labelled(i.Config.Labels, filters)
 	}, nil
 }
 

@@ -16,7 +16,7 @@ import (
 // networkSpec reads a network's compose section. What is wrong is a [container.Fault] about one of its keys.
 func networkSpec(c types.NetworkConfig) (netdriver.NetworkSpec, error) {
 	spec := netdriver.NetworkSpec{
-		Name: c.Name, Driver: c.Driver, Internal: c.Internal, Options: c.DriverOpts, IPAM: c.Ipam.Driver, IPAMOptions: c.Ipam.Options,
+		Name: c.Name, Driver: c.Driver, Internal: c.Internal, Attachable: c.Attachable, Options: c.DriverOpts, IPAM: c.Ipam.Driver, IPAMOptions: c.Ipam.Options,
 		NoIPv4: c.EnableIPv4 != nil && !*c.EnableIPv4, EnableIPv6: c.EnableIPv6 != nil && *c.EnableIPv6,
 	}
 	if spec.Driver == "default" {

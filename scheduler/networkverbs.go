@@ -59,7 +59,7 @@ func (e *Engine) PruneNetworks(ctx context.Context, filters map[string][]string)
 	removed := []string{}
 	for _, n := range e.Networks() {
 		created, _ := time.Parse(time.RFC3339Nano, n.Labels[labelCreated])
-		if !until.IsZero() && !created.Before(until) || !labelled(n.Labels, filters) {
+		if !until.IsZero() && !created.Before(until) || !Labelled(n.Labels, filters) {
 			continue
 		}
 		err := e.removeNetwork(ctx, n.Name)
@@ -74,8 +74,8 @@ func (e *Engine) PruneNetworks(ctx context.Context, filters map[string][]string)
 	return removed, nil
 }
 
-// labelled tells whether labels pass docker's filters label and label!, of which each value is NAME or NAME=VALUE.
-func labelled(labels map[string]string, filters map[string][]string) bool {
+// Labelled tells whether labels pass docker's filters label and label!, of which each value is NAME or NAME=VALUE.
+func Labelled(labels map[string]string, filters map[string][]string) bool {
 	has := func(want string) bool {
 		name, value, valued := strings.Cut(want, "=")
 		have, ok := labels[name]

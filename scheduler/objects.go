@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"sort"
 	"strings"
 
@@ -130,6 +131,18 @@ func (e *Engine) EndpointsOn(network string) map[string]ContainerEndpoint {
 type ContainerEndpoint struct {
 	Name     string
 	Endpoint netdriver.Endpoint
+}
+
+// NetworkLabels are the labels that a network was given.
+func NetworkLabels(n netdriver.Network) map[string]string {
+	labels := maps.Clone(n.Labels)
+	delete(labels, labelCreated)
+	return labels
+}
+
+// NetworkUsers are the names of the containers on each network, running or not.
+func (e *Engine) NetworkUsers() map[string][]string {
+	return e.networkUsers(func(*container.Config) bool { return true })
 }
 
 // NetworkCreated is when a network was made, RFC 3339.

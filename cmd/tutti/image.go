@@ -21,7 +21,7 @@ func (a *app) imageCommand() *cobra.Command {
 	return objectCommand("image", "Manage images", nil, a.imageBuildCommand(), a.imageListCommand(), a.imageImportCommand(), a.imageLoadCommand(), a.imagePullCommand(),
 		a.imagePushCommand(), a.imageSaveCommand(), a.imagePruneCommand(), a.imageHistoryCommand(),
 		a.imageRemoveCommand(), a.imageTagCommand(),
-		a.inspectCommand("image", "Display detailed information on one or more images", "/images/%s/json"))
+		a.inspectCommand("image", "Display detailed information on one or more images", "/images/%s/json", func() any { return new(image.InspectResponse) }))
 }
 
 // messages reads docker's stream of progress messages to its end; an error in it is the answer's.

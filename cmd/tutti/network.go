@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -20,8 +21,14 @@ import (
 // networkCommand holds docker's management commands of networks.
 func (a *app) networkCommand() *cobra.Command {
 	return objectCommand("network", "Manage networks", nil, a.networkConnectCommand(), a.networkCreateCommand(), a.networkDisconnectCommand(), a.networkListCommand(), a.networkPruneCommand(),
-		a.inspectCommand("network", "Display detailed information on one or more networks", "/networks/%s"),
+		a.networkInspectCommand(),
 		a.removeCommand("network", "Remove one or more networks", "/networks/%s"))
+}
+
+func (a *app) networkInspectCommand() *cobra.Command {
+	cmd := a.inspectCommand("network", "Display detailed information on one or more networks", "/networks/%s?verbose=true", func() any { return new(network.Inspect) })
+	cmd.Flags().BoolP("verbose", "v", false, "Verbose output for diagnostics") // which only networks of a swarm have more of
+	return cmd
 }
 
 // networkRow is a network as `docker network ls` shows it.
@@ -42,6 +49,7 @@ var networkHeaders = listing.Headers{
 func (a *app) networkListCommand() *cobra.Command {
 	var format string
 	var quiet, noTruncate bool
+	var filters []string
 	cmd := &cobra.Command{
 		Use:         "ls [OPTIONS]",
 		Short:       "List networks",
@@ -54,7 +62,11 @@ func (a *app) networkListCommand() *cobra.Command {
 				return err
 			}
 			var list []network.Summary
-			if err := c.Call(ctx, http.MethodGet, "/networks", nil, &list); err != nil {
+			query, err := filterQuery(filters)
+			if err != nil {
+				return err
+			}
+			if err := c.Call(ctx, http.MethodGet, "/networks"+query, nil, &list); err != nil {
 				return err
 			}
 			slices.SortFunc(list, func(a, b network.Summary) int { return strings.Compare(a.Name, b.Name) })
@@ -79,37 +91,21 @@ func (a *app) networkListCommand() *cobra.Command {
 	f.StringVar(&format, "format", "", formatHelp)
 	f.BoolVarP(&quiet, "quiet", "q", false, "Only display network IDs")
 	f.BoolVar(&noTruncate, "no-trunc", false, "Do not truncate the output")
-	refuse(cmd, refusal{name: "filter", short: "f"})
+	f.StringArrayVarP(&filters, "filter", "f", nil, `Provide filter values (e.g. "driver=bridge")`)
 	return cmd
 }
 
-// inspectCommand prints what the engine says about objects, as docker's inspect does: an array, indented by four. path is
-// where the engine tells it, with %s for the name.
-func (a *app) inspectCommand(kind, short, path string) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:         "inspect [OPTIONS] " + strings.ToUpper(kind) + " [" + strings.ToUpper(kind) + "...]",
-		Short:       short,
-		Args:        minArgs(1),
-		Annotations: heeds(readsOnly),
-		RunE: a.run(func(ctx context.Context, _ *cobra.Command, names []string) error {
-			c, err := a.connect(ctx)
-			if err != nil {
-				return err
-			}
-			found, errs := []any{}, []error(nil)
-			for _, n := range names {
-				var v any
-				if err := c.Call(ctx, http.MethodGet, fmt.Sprintf(path, url.PathEscape(n)), nil, &v); err != nil {
-					errs = append(errs, err)
-					continue
-				}
-				found = append(found, v)
-			}
-			return errors.Join(append(errs, listing.JSON(a.out, found, "    "))...)
-		}),
+// filterQuery is the query of a list that --filter flags choose from.
+func filterQuery(flags []string) (string, error) {
+	if len(flags) == 0 {
+		return "", nil
 	}
-	refuse(cmd, refusal{name: "format", short: "f"})
-	return cmd
+	filters, err := pruneFilters(flags)
+	if err != nil {
+		return "", err
+	}
+	text, err := json.Marshal(filters)
+	return "?" + url.Values{"filters": {string(text)}}.Encode(), err
 }
 
 // removeCommand removes objects and prints the name of each that is gone.

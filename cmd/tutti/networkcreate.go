@@ -15,7 +15,7 @@ import (
 
 // networkCreateFlags are docker's.
 type networkCreateFlags struct {
-	driver                     string
+	driver, scope              string
 	internal, attachable       bool
 	ipv4, ipv6                 bool
 	subnets, ranges, gateways  []string
@@ -39,6 +39,9 @@ func (a *app) networkCreateCommand() *cobra.Command {
 			}
 			if cmd.Flags().Changed("ipv6") {
 				q.EnableIPv6 = &f.ipv6
+			}
+			if f.scope != "" && f.scope != "local" {
+				return fmt.Errorf("--scope %s is not supported: there is one host only, and its networks are local", f.scope)
 			}
 			pools, err := f.pools()
 			if err != nil {
@@ -70,9 +73,9 @@ func (a *app) networkCreateCommand() *cobra.Command {
 	flags.StringArrayVarP(&f.options, "opt", "o", nil, "Set driver specific options")
 	flags.StringArrayVar(&f.labels, "label", nil, "Set metadata on a network")
 	flags.StringVar(&f.ipamDriver, "ipam-driver", "default", "IP Address Management Driver")
+	flags.StringVar(&f.scope, "scope", "", "Control the network's scope (local)")
 	flags.StringArrayVar(&f.ipamOptions, "ipam-opt", nil, "Set IPAM driver specific options")
-	refuse(cmd, refusal{name: "config-from"}, refusal{name: "config-only", isBool: true}, refusal{name: "ingress", isBool: true},
-		refusal{name: "scope"})
+	refuse(cmd, refusal{name: "config-from"}, refusal{name: "config-only", isBool: true}, refusal{name: "ingress", isBool: true})
 	return cmd
 }
 

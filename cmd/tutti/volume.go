@@ -18,7 +18,7 @@ var volumesNotYet = []notYet{{"prune", "Remove unused local volumes"}, {"update"
 // volumeCommand holds docker's management commands of volumes.
 func (a *app) volumeCommand() *cobra.Command {
 	return objectCommand("volume", "Manage volumes", volumesNotYet, a.volumeListCommand(), a.volumeCreateCommand(),
-		a.inspectCommand("volume", "Display detailed information on one or more volumes", "/volumes/%s"),
+		a.inspectCommand("volume", "Display detailed information on one or more volumes", "/volumes/%s", func() any { return new(volume.Volume) }),
 		a.removeCommand("volume", "Remove one or more volumes", "/volumes/%s"))
 }
 

@@ -13,8 +13,11 @@ import (
 func TestDownOfSharedNetworks(t *testing.T) {
 	p := load(t, "services: {a: {image: a, networks: [ours, theirs, handmade, outer]}}\nnetworks: {ours: {name: ours}, theirs: {name: theirs}, handmade: {name: handmade}, outer: {name: outer, external: true}}\n")
 	s := plan.State{Networks: []plan.Network{
-		{ID: "1", Name: "ours", Project: "demo", Others: []string{"other-b-1"}}, {ID: "2", Name: "theirs", Project: "other"},
-		{ID: "3", Name: "handmade"}, {ID: "4", Name: "outer", Project: "other"}, {ID: "5", Name: "foreign", Project: "other"},
+		{ID: "1", Name: "ours", Project: "demo", Others: []string{"other-b-1"}},
+		{ID: "2", Name: "theirs", Project: "other"},
+		{ID: "3", Name: "handmade"},
+		{ID: "4", Name: "outer", Project: "other"},
+		{ID: "5", Name: "foreign", Project: "other"},
 	}}
 	var removed []string
 	for _, op := range plan.DownPlan("demo", p, s, plan.DownOptions{}).Ops {

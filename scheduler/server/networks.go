@@ -14,13 +14,7 @@ import (
 )
 
 func (s *server) networkRoutes(mux *http.ServeMux) {
-	mux.HandleFunc("GET /networks", func(w http.ResponseWriter, _ *http.Request) {
-		all := []apinetwork.Summary{}
-		for _, n := range s.e.Networks() {
-			all = append(all, apinetwork.Summary{Network: networkJSON(n)})
-		}
-		answer(w, all)
-	})
+	mux.HandleFunc("GET /networks", s.listNetworks)
 	mux.HandleFunc("GET /networks/{name}", s.inspectNetwork)
 	mux.HandleFunc("DELETE /networks/{name}", func(w http.ResponseWriter, r *http.Request) {
 		done(w, s.e.RemoveNetwork(r.Context(), r.PathValue("name")))
@@ -89,7 +83,7 @@ func (s *server) inspectNetwork(w http.ResponseWriter, r *http.Request) {
 	j := apinetwork.Inspect{Network: networkJSON(n), Containers: map[string]apinetwork.EndpointResource{}}
 	for id, p := range s.e.EndpointsOn(n.Name) {
 		j.Containers[id] = apinetwork.EndpointResource{
-			Name: p.Name, MacAddress: apinetwork.HardwareAddr(p.Endpoint.MAC), IPv4Address: p.Endpoint.IPv4, IPv6Address: p.Endpoint.IPv6,
+			Name: p.Name, EndpointID: endpointID(id, n.ID), MacAddress: apinetwork.HardwareAddr(p.Endpoint.MAC), IPv4Address: p.Endpoint.IPv4, IPv6Address: p.Endpoint.IPv6,
 		}
 	}
 	answer(w, j)
@@ -99,10 +93,18 @@ func networkJSON(n netdriver.Network) apinetwork.Network {
 	created, _ := time.Parse(time.RFC3339Nano, scheduler.NetworkCreated(n)) // zero for one without
 	j := apinetwork.Network{
 		Name: n.Name, ID: n.ID, Created: created, Scope: "local", Driver: n.Driver, EnableIPv4: !n.NoIPv4, EnableIPv6: n.EnableIPv6,
-		Internal: n.Internal, Options: n.Options, Labels: n.Labels, IPAM: apinetwork.IPAM{Driver: cmp.Or(n.IPAM, "default"), Options: n.IPAMOptions},
+		Internal: n.Internal, Attachable: n.Attachable, Options: orEmptyMap(n.Options), Labels: scheduler.NetworkLabels(n), IPAM: apinetwork.IPAM{Driver: cmp.Or(n.IPAM, "default"), Options: n.IPAMOptions},
 	}
 	for _, p := range n.Pools {
 		j.IPAM.Config = append(j.IPAM.Config, apinetwork.IPAMConfig{Subnet: p.Subnet, Gateway: p.Gateway, IPRange: p.Range, AuxAddress: p.Aux})
 	}
 	return j
+}
+
+// orEmptyMap writes what is not there as docker does.
+func orEmptyMap(m map[string]string) map[string]string {
+	if m == nil {
+		return map[string]string{}
+	}
+	return m
 }
