@@ -2,6 +2,7 @@ package dns
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	mdns "github.com/miekg/dns"
+	"golang.org/x/sys/unix"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -27,16 +29,28 @@ func addrs(list ...string) []netip.Addr {
 // serveOn gives a client real sockets on the loopback and returns their address.
 func serveOn(t testing.TB, s *Server, clientID string) string {
 	t.Helper()
-	tcp, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: tcp.Addr().(*net.TCPAddr).Port})
-	if err != nil {
-		t.Fatal(err)
-	}
+	udp, tcp := listen(t)
 	s.Serve(clientID, udp, tcp)
 	return tcp.Addr().String()
+}
+
+// listen opens sockets on the loopback with the same port, which another test may have for one of them.
+func listen(t testing.TB) (*net.UDPConn, *net.TCPListener) {
+	t.Helper()
+	for {
+		tcp, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: tcp.Addr().(*net.TCPAddr).Port})
+		if err == nil {
+			return udp, tcp
+		}
+		_ = tcp.Close()
+		if !errors.Is(err, unix.EADDRINUSE) {
+			t.Fatal(err)
+		}
+	}
 }
 
 func newServer(t testing.TB, c Config) *Server {
@@ -90,15 +104,8 @@ type upstream struct {
 
 func newUpstream(t testing.TB, handle mdns.HandlerFunc) *upstream {
 	t.Helper()
-	tcp, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	udp, tcp := listen(t)
 	u := &upstream{addr: tcp.Addr().(*net.TCPAddr).AddrPort()}
-	udp, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(u.addr))
-	if err != nil {
-		t.Fatal(err)
-	}
 	counted := mdns.HandlerFunc(func(w mdns.ResponseWriter, m *mdns.Msg) {
 		u.queries.Add(1)
 		handle(w, m)

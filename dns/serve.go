@@ -102,7 +102,7 @@ func (s *stream) serve(ctx context.Context) {
 	defer s.pending.Wait()
 	q := &query{}
 	for {
-		if s.conn.SetReadDeadline(time.Now().Add(streamIdle)) != nil {
+		if s.conn.SetReadDeadline(time.Now().Add(s.client.server.idle)) != nil {
 			return
 		}
 		request, err := readStream(s.conn, maxStreamRequest)

@@ -63,7 +63,8 @@ type Server struct {
 	cancel context.CancelFunc
 	table  atomic.Pointer[Table]
 	health health
-	active atomic.Int64 // forwards under way
+	idle   time.Duration // streamIdle, but for tests
+	active atomic.Int64  // forwards under way
 
 	mu      sync.Mutex
 	closed  bool
@@ -82,7 +83,7 @@ func New(ctx context.Context, config Config) *Server {
 	if config.Upstreams == nil {
 		config.Upstreams = func() []netip.AddrPort { return nil }
 	}
-	s := &Server{config: config, clients: map[string]*client{}}
+	s := &Server{config: config, clients: map[string]*client{}, idle: streamIdle}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.table.Store(NewTable(nil, nil))
 	return s
