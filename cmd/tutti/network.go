@@ -20,8 +20,8 @@ import (
 
 // networkCommand holds docker's management commands of networks.
 func (a *app) networkCommand() *cobra.Command {
-	return objectCommand("network", "Manage networks", nil, a.networkConnectCommand(), a.networkCreateCommand(), a.networkDisconnectCommand(), a.networkListCommand(), a.networkPruneCommand(),
-		a.networkInspectCommand(),
+	return objectCommand("network", "Manage networks", nil, a.networkCheckCommand(), a.networkConnectCommand(), a.networkCreateCommand(),
+		a.networkDisconnectCommand(), a.networkInspectCommand(), a.networkListCommand(), a.networkPruneCommand(),
 		a.removeCommand("network", "Remove one or more networks", "/networks/%s"))
 }
 

@@ -63,6 +63,7 @@ func (s *server) containerRoutes(mux *http.ServeMux) {
 		report, err := s.e.Why(r.Context(), r.PathValue("name"), r.URL.Query()["service"])
 		reply(w, report, err)
 	})
+	mux.HandleFunc("GET "+api.Prefix+"/projects/{name}/reach", s.reach)
 	mux.HandleFunc("GET "+api.Prefix+"/projects/{name}/top", func(w http.ResponseWriter, r *http.Request) {
 		l, err := s.e.TopProject(r.PathValue("name"), r.URL.Query()["service"])
 		reply(w, l, err)
