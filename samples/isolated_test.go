@@ -31,6 +31,9 @@ func TestIsolatedNetworks(t *testing.T) {
 	t.Run("addresses", func(t *testing.T) { isolatedAddresses(s.in(t), file) })
 	t.Run("published", func(t *testing.T) { isolatedPublished(s.in(t)) })
 	t.Run("outside", func(t *testing.T) { isolatedOutside(s.in(t), file) })
+	t.Run("table", func(t *testing.T) {
+		readmeHas(t, "isolated-networks/README.md", s.in(t).must("-f", file, "network", "check", "--format", "markdown", "--timeout", "4s"))
+	})
 	s.must("-f", file, "down")
 
 	s.waitUntilIdle()

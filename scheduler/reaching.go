@@ -120,7 +120,9 @@ func (s *survey) checks(from string, known []string, to string) ([]check, error)
 	}
 	outside := func(ctx context.Context) api.ReachCheck { return s.k.ToOutside(ctx, asker) }
 	service := func(name string, port uint16, proto string) check {
-		return func(ctx context.Context) api.ReachCheck { return s.k.Service(ctx, asker, s.services[name], port, proto) }
+		return func(ctx context.Context) api.ReachCheck {
+			return s.k.Service(ctx, asker, s.services[name], port, proto)
+		}
 	}
 	if to == "" {
 		var all []check

@@ -15,12 +15,13 @@ const (
 
 // ping sends an echo request over a connected raw socket and waits for the reply to it. What routers and firewalls have
 // against it comes as the socket's error.
-func ping(c *net.IPConn, six bool) error {
+func ping(c *net.IPConn, six bool, identifier uint16) error {
 	// Type, code, checksum, identifier, sequence number, data: what is random makes it ours.
 	request := make([]byte, 8+8)
-	if _, err := rand.Read(request[4:]); err != nil {
+	if _, err := rand.Read(request[6:]); err != nil {
 		return err
 	}
+	binary.BigEndian.PutUint16(request[4:], identifier)
 	reply := byte(echoReply4)
 	request[0] = echoRequest4
 	if six {

@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -57,49 +59,108 @@ type Outcome struct {
 func Send(ctx context.Context, r Request) Outcome {
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
+	s := &sender{Request: r}
 	began := time.Now()
-	reply, source, err := r.send(ctx)
-	o := Outcome{State: stateOf(err), RTT: time.Since(began), Err: err, Reply: reply, Source: source}
-	if r.Watch != nil {
-		o.Seen = r.Watch.saw(r.Proto, r.To)
+	err := s.send(ctx)
+	o := Outcome{State: stateOf(err), RTT: time.Since(began), Err: err, Reply: s.reply, Source: s.source}
+	if s.expected {
+		o.Seen = r.Watch.saw(s.target)
 	}
 	return o
 }
 
-func (r Request) send(ctx context.Context) (reply []byte, source netip.Addr, err error) {
-	network := map[string]string{"tcp": "tcp", "udp": "udp", "icmp": "ip4:icmp"}[r.Proto]
-	address := r.To.String()
-	if r.Proto == "icmp" {
-		address = r.To.Addr().String()
-		if r.To.Addr().Is6() {
-			network = "ip6:ipv6-icmp"
-		}
+// sender is one probe on its way.
+type sender struct {
+	Request
+	target   target
+	expected bool // by the watcher
+	reply    []byte
+	source   netip.Addr
+}
+
+// expect tells the watcher what will be sent.
+func (s *sender) expect(token uint16) {
+	s.target = target{s.Proto, s.To, token}
+	if s.Proto == "icmp" {
+		s.target.to = netip.AddrPortFrom(s.To.Addr(), 0)
 	}
-	var conn net.Conn
-	err = r.From.Do(func() (err error) {
-		// A literal address is dialled on this very goroutine, and so on this thread.
-		conn, err = new(net.Dialer).DialContext(ctx, network, address)
-		return err
-	})
+	if s.Watch != nil {
+		s.Watch.expect(s.target)
+		s.expected = true
+	}
+}
+
+func (s *sender) send(ctx context.Context) error {
+	conn, err := s.dial(ctx)
 	if err != nil {
-		return nil, source, err
+		return err
 	}
 	defer conn.Close() //nolint:errcheck // nothing is buffered here
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	switch c := conn.(type) {
 	case *net.TCPConn:
-		return nil, c.LocalAddr().(*net.TCPAddr).AddrPort().Addr(), nil
+		s.source = c.LocalAddr().(*net.TCPAddr).AddrPort().Addr()
+		return nil
 	case *net.IPConn:
-		source, _ = netip.AddrFromSlice(c.LocalAddr().(*net.IPAddr).IP)
-		return nil, source.Unmap(), ping(c, r.To.Addr().Is6())
+		source, _ := netip.AddrFromSlice(c.LocalAddr().(*net.IPAddr).IP)
+		s.source = source.Unmap()
+		identifier := uint16(rand.Uint32()) //nolint:gosec // only to tell it from other probes
+		s.expect(identifier)
+		return ping(c, s.To.Addr().Is6(), identifier)
 	}
-	source = conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
-	if _, err := conn.Write(r.Payload); err != nil {
-		return nil, source, err
+	s.source = conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
+	if _, err := conn.Write(s.Payload); err != nil {
+		return err
 	}
 	buf := make([]byte, 64<<10)
 	n, err := conn.Read(buf)
-	return buf[:n], source, err
+	s.reply = buf[:n]
+	return err
+}
+
+// dial connects from inside the namespace.
+func (s *sender) dial(ctx context.Context) (conn net.Conn, err error) {
+	version := "4"
+	if s.To.Addr().Is6() {
+		version = "6"
+	}
+	network, address := s.Proto+version, s.To.String()
+	d := &net.Dialer{Control: s.bind}
+	if s.Proto == "icmp" {
+		network, address = map[string]string{"4": "ip4:icmp", "6": "ip6:ipv6-icmp"}[version], s.To.Addr().String()
+		d.Control = nil
+	}
+	err = s.From.Do(func() (err error) {
+		// A literal address is dialled on this very goroutine, and so on this thread.
+		conn, err = d.DialContext(ctx, network, address)
+		return err
+	})
+	return conn, err
+}
+
+// bind gives a socket its port before it is connected, so that the watcher knows what to look for.
+func (s *sender) bind(_, _ string, raw syscall.RawConn) error {
+	var err error
+	controlErr := raw.Control(func(fd uintptr) {
+		var any unix.Sockaddr = &unix.SockaddrInet4{}
+		if s.To.Addr().Is6() {
+			any = &unix.SockaddrInet6{}
+		}
+		if err = unix.Bind(int(fd), any); err != nil {
+			return
+		}
+		var own unix.Sockaddr
+		if own, err = unix.Getsockname(int(fd)); err != nil {
+			return
+		}
+		switch a := own.(type) {
+		case *unix.SockaddrInet4:
+			s.expect(uint16(a.Port)) //nolint:gosec // it is one
+		case *unix.SockaddrInet6:
+			s.expect(uint16(a.Port)) //nolint:gosec // it is one
+		}
+	})
+	return errors.Join(controlErr, err)
 }
 
 // stateOf reads the errors of connect(2), send(2) and recv(2), which include those that ICMP messages caused (icmp(7)).

@@ -13,8 +13,9 @@ import (
 )
 
 // Watcher sees packets that come into a namespace, or leave it, by way of a packet socket (packet(7)): before the firewall
-// when they come, behind it when they leave. It remembers the first one to each of the addresses that it was told of.
+// when they come, behind it when they leave. It remembers the first one of each probe.
 type Watcher struct {
+	ns      *netns.NS
 	fd      int
 	leaving bool
 	ended   chan struct{}
@@ -28,6 +29,7 @@ type Watcher struct {
 type target struct {
 	proto string
 	to    netip.AddrPort // with port 0 for icmp
+	token uint16         // the port that it is from, or the identifier of an echo: others probe at the same time
 }
 
 // Sighting is a packet that was seen.
@@ -39,7 +41,7 @@ type Sighting struct {
 // Watch begins to watch in a namespace: for what comes in, or for what leaves it by another interface than a loopback.
 // The caller has to Close the watcher.
 func Watch(ns *netns.NS, leaving bool) (*Watcher, error) {
-	w := &Watcher{fd: -1, leaving: leaving, ended: make(chan struct{}), seen: map[target]*Sighting{}}
+	w := &Watcher{ns: ns, fd: -1, leaving: leaving, ended: make(chan struct{}), seen: map[target]*Sighting{}}
 	err := ns.Do(func() (err error) {
 		// Without link headers (SOCK_DGRAM). Only a socket for all protocols sees what leaves.
 		w.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, int(htons(unix.ETH_P_ALL)))
@@ -52,32 +54,25 @@ func Watch(ns *netns.NS, leaving bool) (*Watcher, error) {
 		_ = unix.Close(w.fd)
 		return nil, fmt.Errorf("watch packets: %w", err)
 	}
-	go w.watch(ns)
+	go w.watch()
 	return w, nil
 }
 
-// For tells the watcher what to look for.
-func (w *Watcher) For(proto string, to netip.AddrPort) {
+// expect tells the watcher what to look for.
+func (w *Watcher) expect(t target) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	t := newTarget(proto, to)
-	if _, ok := w.seen[t]; !ok {
-		w.seen[t] = nil
-	}
+	w.seen[t] = nil
 }
 
-// saw is the first packet to an address.
-func (w *Watcher) saw(proto string, to netip.AddrPort) *Sighting {
+// saw is the first packet of those that were expected. What has arrived by now counts, what comes later does not.
+func (w *Watcher) saw(t target) *Sighting {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.seen[newTarget(proto, to)]
-}
-
-func newTarget(proto string, to netip.AddrPort) target {
-	if proto == "icmp" {
-		to = netip.AddrPortFrom(to.Addr(), 0)
-	}
-	return target{proto, to}
+	w.read()
+	s := w.seen[t]
+	delete(w.seen, t)
+	return s
 }
 
 // Close ends the watching and returns when nothing of it runs any more.
@@ -89,9 +84,8 @@ func (w *Watcher) Close() {
 }
 
 // watch reads packets until Close.
-func (w *Watcher) watch(ns *netns.NS) {
+func (w *Watcher) watch() {
 	defer close(w.ended)
-	buf := make([]byte, 128)                                                             // headers are enough
 	fds := []unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}, {Fd: int32(w.stop[0])}} //nolint:gosec // descriptors are small
 	for {
 		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR { //nolint:errorlint // Poll returns it bare
@@ -100,20 +94,28 @@ func (w *Watcher) watch(ns *netns.NS) {
 		if fds[1].Revents != 0 {
 			return
 		}
-		for {
-			n, from, err := unix.Recvfrom(w.fd, buf, unix.MSG_DONTWAIT)
-			if err != nil {
-				break // read empty, or the interface went down
-			}
-			if l, ok := from.(*unix.SockaddrLinklayer); ok {
-				w.look(ns, l, buf[:n])
-			}
+		w.mu.Lock()
+		w.read()
+		w.mu.Unlock()
+	}
+}
+
+// read takes all packets that are there. w.mu is held.
+func (w *Watcher) read() {
+	var buf [128]byte // headers are enough
+	for {
+		n, from, err := unix.Recvfrom(w.fd, buf[:], unix.MSG_DONTWAIT)
+		if err != nil {
+			return // read empty, or an interface went down
+		}
+		if l, ok := from.(*unix.SockaddrLinklayer); ok {
+			w.look(l, buf[:n])
 		}
 	}
 }
 
-// look remembers a packet if it is the first that somebody waits for.
-func (w *Watcher) look(ns *netns.NS, l *unix.SockaddrLinklayer, packet []byte) {
+// look remembers a packet if it is the first that somebody waits for. w.mu is held.
+func (w *Watcher) look(l *unix.SockaddrLinklayer, packet []byte) {
 	if w.leaving != (l.Pkttype == unix.PACKET_OUTGOING) || l.Pkttype == unix.PACKET_OTHERHOST {
 		return
 	}
@@ -121,13 +123,11 @@ func (w *Watcher) look(ns *netns.NS, l *unix.SockaddrLinklayer, packet []byte) {
 	if !ok {
 		return
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	if s, wanted := w.seen[t]; !wanted || s != nil {
 		return
 	}
 	name := ""
-	if err := ns.Do(func() error {
+	if err := w.ns.Do(func() error {
 		i, err := net.InterfaceByIndex(l.Ifindex)
 		if err == nil && i.Flags&net.FlagLoopback == 0 {
 			name = i.Name
@@ -156,15 +156,15 @@ func readPacket(etherType uint16, b []byte) (t target, source netip.Addr, ok boo
 		proto, payload = b[6], b[40:]
 		source, to = netip.AddrFrom16([16]byte(b[8:24])), netip.AddrFrom16([16]byte(b[24:40]))
 	}
-	if len(payload) < 4 {
+	if len(payload) < 8 {
 		return t, source, false
 	}
 	switch {
 	case proto == unix.IPPROTO_TCP, proto == unix.IPPROTO_UDP:
 		name := map[byte]string{unix.IPPROTO_TCP: "tcp", unix.IPPROTO_UDP: "udp"}[proto]
-		return target{name, netip.AddrPortFrom(to, binary.BigEndian.Uint16(payload[2:]))}, source, true
+		return target{name, netip.AddrPortFrom(to, binary.BigEndian.Uint16(payload[2:])), binary.BigEndian.Uint16(payload)}, source, true
 	case proto == unix.IPPROTO_ICMP && payload[0] == echoRequest4, proto == unix.IPPROTO_ICMPV6 && payload[0] == echoRequest6:
-		return target{"icmp", netip.AddrPortFrom(to, 0)}, source, true
+		return target{"icmp", netip.AddrPortFrom(to, 0), binary.BigEndian.Uint16(payload[4:])}, source, true
 	}
 	return t, source, false
 }

@@ -115,6 +115,7 @@ func (k *Checker) container(ctx context.Context, a, b Party, number uint16, prot
 	sockets, err := probe.Sockets(b.NS)
 	t := &trial{k: k, from: a, target: b.Name, container: true, ns: b.NS, sockets: sockets, known: err == nil, ports: b.ports(number, proto, sockets)}
 	switch {
+	case !a.Host && len(a.Endpoints) == 0 && !a.shares(b): // nothing could be sent
 	case a.shares(b):
 		t.alone = true // who shares a namespace meets in it, nothing comes in from elsewhere
 		t.add(loopback4, "", Open)
@@ -132,10 +133,10 @@ func (k *Checker) container(ctx context.Context, a, b Party, number uint16, prot
 }
 
 func onNone(a, b Party) string {
-	if len(b.Endpoints) == 0 && !b.Host {
-		return b.Name
+	if len(a.Endpoints) == 0 && !a.Host {
+		return a.Name
 	}
-	return a.Name
+	return b.Name
 }
 
 var loopback4 = netip.AddrFrom4([4]byte{127, 0, 0, 1})

@@ -46,7 +46,7 @@ func (a Attempt) Judge() (reached bool, reason api.ReachReason, detail string) {
 		return true, "", "open"
 	case o.State == probe.Answered:
 		return true, "", "answers"
-	case o.State == probe.Silent && a.Proto == "udp" && o.Seen != nil && a.listens():
+	case o.State == probe.Silent && a.Proto == "udp" && o.Seen != nil && len(a.takers()) > 0:
 		return true, "", "delivered; " + a.Target + " has the port open and did not answer, as it need not"
 	case o.State == probe.Failed:
 		return false, api.ReasonProbeFailed, "could not be tried: " + o.Err.Error()
@@ -78,9 +78,9 @@ func (a Attempt) barrier() (api.ReachReason, string) {
 	return "", ""
 }
 
-// listens tells whether a socket of the target takes what is sent to the address.
-func (a Attempt) listens() bool {
-	return slices.ContainsFunc(a.Sockets, func(b probe.Bound) bool { return b.Takes(a.Proto, a.To) })
+// takers are the sockets of the target that take what is sent to the address.
+func (a Attempt) takers() []probe.Bound {
+	return slices.DeleteFunc(slices.Clone(a.Sockets), func(b probe.Bound) bool { return !b.Takes(a.Proto, a.To) })
 }
 
 // refusal explains a reset, or ICMP's word that the port is unreachable.
@@ -88,8 +88,11 @@ func (a Attempt) refusal() (api.ReachReason, string) {
 	if !a.Known {
 		return api.ReasonNotListening, "refused: nothing listens on the port, or a firewall rejects it"
 	}
-	if a.listens() {
+	switch takers := a.takers(); {
+	case slices.ContainsFunc(takers, func(b probe.Bound) bool { return b.Addr.Addr().Is4() == a.To.Addr().Is4() }):
 		return api.ReasonRejected, "refused, although " + a.Target + " listens: a firewall rejects it"
+	case len(takers) > 0:
+		return api.ReasonOtherAddress, fmt.Sprintf("refused: %s listens on %s, which may be for IPv6 alone", a.Target, takers[0].Addr)
 	}
 	var others []string
 	loopback := true

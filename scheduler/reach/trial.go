@@ -73,10 +73,6 @@ func (t *trial) run(ctx context.Context) []api.ReachPath {
 	var wg sync.WaitGroup
 	for i, a := range t.addresses {
 		for j, p := range t.ports {
-			to := netip.AddrPortFrom(a.addr, p.number)
-			if watch != nil {
-				watch.For(p.proto, to)
-			}
 			wg.Go(func() { paths[i*len(t.ports)+j] = t.path(ctx, a, p, watch) })
 		}
 	}
