@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -168,7 +169,10 @@ func (s *survey) service(project, name string) reach.Service {
 			place := reach.Endpoint{Network: at.Network, Addrs: addresses(at), Default: at.DefaultRoute}
 			if n, err := s.e.networkByName(at.Network); err == nil {
 				icc, err := strconv.ParseBool(n.Options["com.docker.network.bridge.enable_icc"])
-				place.Internal, place.Gateway, place.NoICC = n.Internal, n.Gateway, err == nil && !icc
+				place.Internal, place.NoICC = n.Internal, err == nil && !icc
+				if n.Bridged() { // or the gateway is another machine
+					place.Gateway = cmp.Or(n.Gateway(true), n.Gateway(false))
+				}
 			}
 			p.Endpoints = append(p.Endpoints, place)
 		}

@@ -29,7 +29,7 @@ func (k *Checker) ToHost(ctx context.Context, from Service, number uint16, proto
 		t.add(e.Gateway, e.Network, Open)
 	}
 	if len(t.addresses) == 0 {
-		c.Reason, c.Summary = api.ReasonNoNetwork, from.Name+" is on no network"
+		c.Reason, c.Summary = api.ReasonNoNetwork, fmt.Sprintf("the host has no address on the networks of %s: %s", from.Name, list(a.networks()))
 		return c
 	}
 	c.Paths = t.run(ctx)

@@ -178,6 +178,9 @@ func (k *Checker) name(ctx context.Context, a Party, name string, timeout time.D
 	if err == nil {
 		defer conn.Close() //nolint:errcheck // nothing is buffered here
 		n.Addrs, n.Error, err = dns.Ask(ctx, conn, name, false)
+		if err == nil && n.Error == "" && len(n.Addrs) == 0 { // a network may have IPv6 alone
+			n.Addrs, n.Error, err = dns.Ask(ctx, conn, name, true)
+		}
 	}
 	switch {
 	case ctx.Err() != nil:
