@@ -165,6 +165,10 @@ func (d *Driver) adoptBridge(n *network) error {
 				found.Addresses = append(found.Addresses, p)
 			}
 		}
+		// A bridge that nobody has given an address takes that of its first port, and with the last loses it.
+		if err := d.route.LinkSetHardwareAddr(link, link.Attrs().HardwareAddr); err != nil {
+			return err
+		}
 		l.Adopted[n.Bridge] = found
 		if err := d.host.write(l); err != nil {
 			return err

@@ -103,6 +103,7 @@ type Driver struct {
 type container struct {
 	endpoints []*endpoint
 	bindings  []*binding
+	openings  []PortBinding // ports that are published at the container's own address, without a port of the host
 }
 
 var instancePattern = regexp.MustCompile(`^[0-9a-f]{4}$`)

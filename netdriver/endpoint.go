@@ -104,6 +104,11 @@ func (d *Driver) remove(containerID string, which func(*endpoint) bool) {
 	ports := d.dropBindings(c, func(b *binding) bool {
 		return slices.ContainsFunc(going, func(e *endpoint) bool { return e.has(b.ContainerIP) })
 	})
+	opened := len(c.openings)
+	c.openings = slices.DeleteFunc(c.openings, func(b PortBinding) bool {
+		return slices.ContainsFunc(going, func(e *endpoint) bool { return e.has(b.ContainerIP) })
+	})
+	opened -= len(c.openings)
 	if len(c.endpoints) == 0 && len(c.bindings) == 0 {
 		delete(d.containers, containerID)
 	}
@@ -112,7 +117,7 @@ func (d *Driver) remove(containerID string, which func(*endpoint) bool) {
 		return
 	}
 	d.keepOnly(containerID, ports)
-	d.bin.put(waste{links: links, children: children, rules: len(ports) > 0, done: func() {
+	d.bin.put(waste{links: links, children: children, rules: len(ports) > 0 || opened > 0, done: func() {
 		d.closeBindings(ports)
 		d.release(going)
 	}})

@@ -118,6 +118,10 @@ func (d *Driver) restorePorts(containerID string, bindings []PortBinding) error 
 	}
 	var errs []error
 	for _, has := range bindings {
+		if has.HostPort == 0 { // at the container's own address
+			d.enterOpenings(containerID, []PortBinding{has})
+			continue
+		}
 		b := &binding{PortBinding: has}
 		addr := netip.AddrPortFrom(has.HostIP, has.HostPort)
 		name := has.Proto + " " + addr.String()

@@ -39,10 +39,15 @@ func (d *Driver) Publish(ctx context.Context, containerID string, specs []PortSp
 		d.log.Warn("ports are not published: the container has no bridge network that leads out", "container", containerID)
 		return nil, nil
 	}
-	var result []PortBinding
+	var result, openings []PortBinding
 	var made []*binding
 	for _, spec := range specs {
 		spec.Proto = cmp.Or(spec.Proto, "tcp")
+		spec, bound, opened := to.place(spec)
+		result, openings = append(result, opened...), append(openings, opened...)
+		if !bound {
+			continue
+		}
 		if there := published(has, spec); len(there) > 0 {
 			result = append(result, there...)
 			continue
@@ -57,7 +62,7 @@ func (d *Driver) Publish(ctx context.Context, containerID string, specs []PortSp
 			result = append(result, b.PortBinding)
 		}
 	}
-	return result, d.enforce(ctx, containerID, to, made)
+	return result, d.enforce(ctx, containerID, to, made, d.enterOpenings(containerID, openings))
 }
 
 // publishTarget returns the endpoint that ports lead to, nil if all are on internal
@@ -86,8 +91,11 @@ func published(has []*binding, s PortSpec) []PortBinding {
 
 // enforce enters new bindings, lets the keeper hold their sockets, and brings the rules into
 // force. If that fails they are as if they never were.
-func (d *Driver) enforce(ctx context.Context, containerID string, to *endpoint, made []*binding) error {
+func (d *Driver) enforce(ctx context.Context, containerID string, to *endpoint, made []*binding, opened bool) error {
 	if len(made) == 0 {
+		if opened {
+			return d.rules.sync(ctx)
+		}
 		return nil
 	}
 	d.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -121,4 +122,13 @@ func TestRestoreMakesBridgesAgain(t *testing.T) {
 	fresh.serve(same.ns, "first", 80)
 	fresh.reaches("after a reboot", other.ns, "tcp", same.ip(0)+":80", "first", other.ip(0))
 	fresh.reaches("after a reboot, IPv6", other.ns, "tcp", netip.AddrPortFrom(same.at[0].IPv6.Addr(), 80).String(), "first", "")
+}
+
+// removeRecords forgets all networks, as an engine does that is killed before it remembers them.
+func removeRecords(d *Driver) error {
+	files, err := filepath.Glob(d.file("*"))
+	for _, f := range files {
+		err = errors.Join(err, os.Remove(f))
+	}
+	return err
 }

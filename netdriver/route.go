@@ -129,7 +129,7 @@ func (c *container) outlet() *endpoint {
 
 // address is where in the container a port of an address of the host leads to.
 func (e *endpoint) address(host netip.Addr) netip.Addr {
-	if host.Is6() && e.IPv6.IsValid() {
+	if e.IPv6.IsValid() && (host.Is6() || !e.IPv4.IsValid()) {
 		return e.IPv6.Addr()
 	}
 	return e.IPv4.Addr()
@@ -181,7 +181,7 @@ func (d *Driver) Container(containerID string) (endpoints []Endpoint, ports []Po
 	for _, b := range c.bindings {
 		ports = append(ports, b.PortBinding)
 	}
-	return endpoints, ports
+	return endpoints, append(ports, c.openings...)
 }
 
 // Remember tells which addresses containers had that do not run now: they get them again while nobody else needs them.

@@ -106,10 +106,15 @@ func (d *Driver) wantedRules() portmap.Rules {
 	}
 	for _, c := range d.containers {
 		for _, b := range c.bindings {
+			p := b.rule()
+			if e := c.endpointOf(b.ContainerIP); e != nil && !e.network.opt.icc {
+				p.Except = e.network.Bridge
+			}
 			if !b.Input {
-				r.Ports = append(r.Ports, b.rule())
+				r.Ports = append(r.Ports, p)
 			}
 		}
+		r.Openings = append(r.Openings, c.openRules()...)
 	}
 	return r
 }

@@ -124,8 +124,12 @@ func (d *Driver) await(ctx context.Context, e *endpoint, in *inside) error {
 	if !e.network.Bridged() {
 		return d.awaitChild(ctx, e, in)
 	}
-	for _, name := range []string{e.HostInterface, e.network.Bridge} {
-		if err := awaitCarrier(ctx, d.socket, name); err != nil {
+	if err := awaitCarrier(ctx, d.socket, e.HostInterface); err != nil {
+		return err
+	}
+	// A bridge that the user has made may never have been without carrier, and then the kernel says nothing of it.
+	if e.network.Own {
+		if err := awaitCarrier(ctx, d.socket, e.network.Bridge); err != nil {
 			return err
 		}
 	}

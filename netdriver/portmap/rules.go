@@ -82,6 +82,9 @@ type Opening struct {
 type Port struct {
 	Proto           string // "tcp", "udp" or "sctp"
 	Host, Container netip.AddrPort
+	// Except is a bridge whose containers reach the port through the proxy: its ports are isolated from one another, also
+	// for what is redirected inside the bridge, as br_netfilter does it.
+	Except string
 }
 
 // HasIPv4 and HasIPv6 tell whether a network has subnets of that family.
@@ -259,6 +262,9 @@ func (p Port) rule() string {
 	to := ""
 	if a := p.Host.Addr(); !a.IsUnspecified() {
 		to = fmt.Sprintf("-d %s ", netip.PrefixFrom(a, a.BitLen()))
+	}
+	if p.Except != "" {
+		to += "! -i " + p.Except + " "
 	}
 	return fmt.Sprintf("%s-p %s -m %s --dport %d -j DNAT --to-destination %s", to, p.Proto, p.Proto, p.Host.Port(), p.Container)
 }

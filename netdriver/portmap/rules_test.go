@@ -22,12 +22,12 @@ var sample = Rules{
 		{Bridge: "ttab1200000004", Subnets: []netip.Prefix{netip.MustParsePrefix("172.19.0.0/16")}},
 	},
 	Ports: []Port{
-		{"tcp", netip.MustParseAddrPort("0.0.0.0:8080"), netip.MustParseAddrPort("172.18.0.2:80")},
-		{"udp", netip.MustParseAddrPort("0.0.0.0:53"), netip.MustParseAddrPort("172.18.0.3:5353")},
-		{"sctp", netip.MustParseAddrPort("0.0.0.0:3868"), netip.MustParseAddrPort("172.18.0.3:3868")},
-		{"tcp", netip.MustParseAddrPort("127.0.0.1:5432"), netip.MustParseAddrPort("172.19.0.2:5432")},
-		{"tcp", netip.MustParseAddrPort("[::]:443"), netip.MustParseAddrPort("[fd00:1::2]:8443")},
-		{"tcp", netip.MustParseAddrPort("[::]:8080"), netip.MustParseAddrPort("172.18.0.2:80")}, // the proxy's
+		{Proto: "tcp", Host: netip.MustParseAddrPort("0.0.0.0:8080"), Container: netip.MustParseAddrPort("172.18.0.2:80")},
+		{Proto: "udp", Host: netip.MustParseAddrPort("0.0.0.0:53"), Container: netip.MustParseAddrPort("172.18.0.3:5353")},
+		{Proto: "sctp", Host: netip.MustParseAddrPort("0.0.0.0:3868"), Container: netip.MustParseAddrPort("172.18.0.3:3868")},
+		{Proto: "tcp", Host: netip.MustParseAddrPort("127.0.0.1:5432"), Container: netip.MustParseAddrPort("172.19.0.2:5432")},
+		{Proto: "tcp", Host: netip.MustParseAddrPort("[::]:443"), Container: netip.MustParseAddrPort("[fd00:1::2]:8443")},
+		{Proto: "tcp", Host: netip.MustParseAddrPort("[::]:8080"), Container: netip.MustParseAddrPort("172.18.0.2:80")}, // the proxy's
 	},
 }
 
