@@ -15,24 +15,20 @@ import (
 	"tutti/netdriver/portmap"
 )
 
-// chooseBridge names the bridge: ours, or the one that the user names, who may have made it already. The host's lock is
-// held.
-func (d *Driver) chooseBridge(n *network) error {
+// chooseBridge names the bridge: ours, or the one that the user names, who may have made it already.
+func (d *Driver) chooseBridge(n *network, others []*network) error {
 	n.Bridge, n.Own = n.opt.bridge, true
 	if n.Bridge == "" {
 		n.Bridge = d.interfaceName(n.ID)
 	}
-	d.mu.Lock()
-	for _, other := range d.networks {
+	for _, other := range others {
 		if other.Bridge == n.Bridge {
-			d.mu.Unlock()
 			if n.opt.bridge != "" {
 				return badOption(optionBridge, fmt.Sprintf("network %s has the bridge %s", other.Name, n.Bridge))
 			}
 			return fmt.Errorf("%w: id %s begins like that of network %s", ErrInvalid, n.ID, other.Name)
 		}
 	}
-	d.mu.Unlock()
 	if n.opt.bridge == "" {
 		return nil
 	}

@@ -69,22 +69,17 @@ func (d *Driver) holdChild(e *endpoint, ns *netns.NS) error {
 	return nil //nolint:nilerr // without a parent the link cannot be made either, which says more
 }
 
-// awaitChild waits until a link of macvlan or ipvlan can be used. While the parent is down it cannot, and that is the
-// administrator's to change.
+// awaitChild waits until a link of macvlan or ipvlan can be used. It has its carrier from the beginning if the parent has
+// one. While that is down nobody outside is reached, and it is the administrator's to change.
 func (d *Driver) awaitChild(ctx context.Context, e *endpoint, in *inside) error {
-	parent, err := isUp(d.socket, e.network.Bridge)
+	parent, err := d.route.LinkByName(e.network.Bridge)
 	if err != nil {
 		return fmt.Errorf("look at parent %s: %w", e.network.Bridge, err)
 	}
-	// A dummy says "unknown" for good, and so do the links on it.
-	if parent {
-		if err := awaitCarrier(ctx, in.socket, e.Interface); err != nil {
-			return err
-		}
-	} else if !e.network.Own {
+	if state := parent.Attrs().OperState; state != netlink.OperUp && state != netlink.OperUnknown {
 		d.log.Warn("the parent of a network is down: its containers reach nobody outside", "network", e.network.Name, "parent", e.network.Bridge)
 	}
-	if !e.IPv6.IsValid() {
+	if !e.hasIPv6() {
 		return nil
 	}
 	return in.awaitIPv6(ctx)

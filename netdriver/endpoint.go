@@ -259,6 +259,13 @@ func (n *network) maxLinks() int {
 	}
 }
 
+// Capacity is how many containers a network can have at once.
+func Capacity(s NetworkSpec) int {
+	s.Driver = cmp.Or(s.Driver, driverBridge)
+	o, _ := parseOptions(&s) // what is wrong with them is for others to say
+	return (&network{Network: Network{NetworkSpec: s}, opt: o}).maxLinks()
+}
+
 func (n *network) full() error {
 	if n.Bridged() {
 		return fmt.Errorf("%w: a Linux bridge connects %d containers at most; use a second network", ErrNetworkFull, maxPorts)

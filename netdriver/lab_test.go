@@ -29,6 +29,7 @@ type lab struct {
 	config  Config
 	log     *bytes.Buffer
 	crashed map[*Driver]bool
+	onLAN   bool // with nothing that concerns the firewall, see newLAN
 }
 
 // Addresses in the lab.

@@ -24,7 +24,7 @@ func newLAN(t *testing.T, n int) (hosts []*lab, ports *netns.NS) {
 		return first(h.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}), up(h, "switch"))
 	})
 	for i := 1; i <= n; i++ {
-		l := &lab{t: t, host: bareNS(t), log: &bytes.Buffer{}, crashed: map[*Driver]bool{}}
+		l := &lab{t: t, onLAN: true, host: bareNS(t), log: &bytes.Buffer{}, crashed: map[*Driver]bool{}}
 		l.outside = ports // nobody asks it
 		l.config = Config{StateDir: t.TempDir(), HostDir: t.TempDir(), Instance: fmt.Sprintf("ab1%d", i), Host: l.host, Log: slog.New(slog.NewTextHandler(l.log, nil))}
 		l.must(l.host.Do(func() error {

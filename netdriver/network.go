@@ -113,7 +113,11 @@ func (d *Driver) makeNetwork(spec NetworkSpec) (*network, error) {
 		return nil, err
 	}
 	defer unlock()
-	n, err := d.resolve(spec)
+	t, err := d.takenPrefixes()
+	if err != nil {
+		return nil, err
+	}
+	n, err := d.resolve(spec, t)
 	if err != nil {
 		return nil, err
 	}

@@ -13,26 +13,21 @@ import (
 
 // chooseParent finds the interface that the links of macvlan and ipvlan are made on. One like eth0.10 that is missing is
 // made as VLAN 10 of eth0; without any it is one of ours that leads nowhere, so that containers reach each other alone.
-// The host's lock is held.
-func (d *Driver) chooseParent(n *network) error {
+func (d *Driver) chooseParent(n *network, others []*network) error {
 	n.Bridge = n.opt.parent
 	if n.Bridge == "" {
 		n.Bridge, n.Own = d.interfaceName(n.ID), true
 		return nil
 	}
-	d.mu.Lock()
-	for _, other := range d.networks {
+	for _, other := range others {
 		if other.Bridge != n.Bridge || other.Bridged() {
 			continue
 		}
 		n.Own = n.Own || other.Own // whichever of them is the last removes it
-		err := sharedParent(n, other)
-		if err != nil {
-			d.mu.Unlock()
+		if err := sharedParent(n, other); err != nil {
 			return err
 		}
 	}
-	d.mu.Unlock()
 	link, err := d.route.LinkByName(n.Bridge)
 	if err == nil {
 		n.Own = n.Own || link.Attrs().Alias == d.alias(n) // of an earlier attempt

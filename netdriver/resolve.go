@@ -23,6 +23,16 @@ func CheckNetwork(s NetworkSpec) error {
 	return check(&s)
 }
 
+// WithGateways returns the specification with the gateways that follow from its subnets.
+func WithGateways(s NetworkSpec) NetworkSpec {
+	s.Driver = cmp.Or(s.Driver, driverBridge)
+	n, err := newNetwork(Network{NetworkSpec: s})
+	if err != nil { // which is for CheckNetwork to say
+		return s
+	}
+	return n.NetworkSpec
+}
+
 // check validates what does not depend on the host, and enters defaults.
 func check(s *NetworkSpec) error {
 	s.Driver = cmp.Or(s.Driver, driverBridge)
@@ -120,13 +130,30 @@ func (o options) gatewayMode(four bool) portmap.Mode {
 	return o.mode6
 }
 
-// resolve chooses what the specification leaves open. The host's lock is held.
-func (d *Driver) resolve(spec NetworkSpec) (*network, error) {
-	t, err := d.takenPrefixes()
+// CheckNetworks tells whether networks could be made, all of them, once those with the given ids are gone; nothing is made.
+// If not it returns which one is at fault. Their specifications need ids.
+func (d *Driver) CheckNetworks(specs []NetworkSpec, leaving []string) (at int, err error) {
+	t, err := d.takenPrefixes(leaving...)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	if err := t.check(spec); err != nil {
+	for i, spec := range specs {
+		if err := check(&spec); err != nil {
+			return i, err
+		}
+		n, err := d.resolve(spec, t)
+		if err != nil {
+			return i, err
+		}
+		t.add(n)
+	}
+	return 0, nil
+}
+
+// resolve chooses what the specification leaves open. For the result to hold, the host's lock has to be held.
+func (d *Driver) resolve(spec NetworkSpec, t taken) (*network, error) {
+	err := t.check(spec)
+	if err != nil {
 		return nil, err
 	}
 	if spec.Pools, err = d.completePools(spec, t); err != nil {
@@ -140,9 +167,9 @@ func (d *Driver) resolve(spec NetworkSpec) (*network, error) {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if n.Bridged() {
-		err = d.chooseBridge(n)
+		err = d.chooseBridge(n, t.others)
 	} else {
-		err = d.chooseParent(n)
+		err = d.chooseParent(n, t.others)
 	}
 	return n, err
 }

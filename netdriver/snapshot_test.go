@@ -17,6 +17,9 @@ func (l *lab) snapshot() string {
 		"iptables-save", "ip6tables-save", "nft list ruleset", "ip -br link", "ip -br addr", "ip route show table all", "ip -6 route show table all",
 		"grep -r . /proc/sys/net/ipv4/conf /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf",
 	}
+	if l.onLAN { // iptables tells it all, and the guest has no nft
+		commands = slices.DeleteFunc(commands, func(c string) bool { return strings.HasPrefix(c, "nft") })
+	}
 	for _, c := range commands {
 		fmt.Fprintf(&s, "## %s\n%s", c, l.run(c))
 	}

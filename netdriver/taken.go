@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -19,6 +20,7 @@ type taken struct {
 	addresses map[netip.Prefix]int    // of interfaces → their indices
 	routes    []netip.Prefix          // of all routing tables, those of policy routing and of VPNs too
 	name      func(index int) string  // of an interface
+	others    []*network              // that there are, or will be
 }
 
 // all returns everything that a default subnet must avoid.
@@ -67,9 +69,19 @@ func collision(i int, p netip.Prefix, owner string) error {
 }
 
 // takenPrefixes asks the kernel for routes and addresses, and adds the networks of this
-// driver whose bridge may be missing.
-func (d *Driver) takenPrefixes() (taken, error) {
+// driver whose bridge may be missing. What belongs to the networks with the given ids is left out.
+func (d *Driver) takenPrefixes(except ...string) (taken, error) {
 	t := taken{networks: map[netip.Prefix]string{}, addresses: map[netip.Prefix]int{}, name: d.linkNameOf}
+	leaving := map[int]bool{} // interfaces
+	d.mu.Lock()
+	for _, n := range d.networks {
+		if slices.Contains(except, n.ID) {
+			leaving[int(n.index.Load())] = true
+		} else {
+			t.add(n)
+		}
+	}
+	d.mu.Unlock()
 	routes, err := again(func() ([]netlink.Route, error) {
 		// Without a table in the filter it is those of all tables.
 		return d.route.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
@@ -78,7 +90,7 @@ func (d *Driver) takenPrefixes() (taken, error) {
 		return t, fmt.Errorf("list routes: %w", err)
 	}
 	for _, r := range routes {
-		if p, ok := prefixOf(r.Dst); ok && p.Bits() > 0 && !p.Addr().IsMulticast() {
+		if p, ok := prefixOf(r.Dst); ok && p.Bits() > 0 && !p.Addr().IsMulticast() && !leaving[r.LinkIndex] {
 			t.routes = append(t.routes, p)
 		}
 	}
@@ -87,18 +99,19 @@ func (d *Driver) takenPrefixes() (taken, error) {
 		return t, fmt.Errorf("list addresses: %w", err)
 	}
 	for _, a := range addrs {
-		if p, ok := prefixOf(a.IPNet); ok {
+		if p, ok := prefixOf(a.IPNet); ok && !leaving[a.LinkIndex] {
 			t.addresses[p.Masked()] = a.LinkIndex
 		}
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, n := range d.networks {
-		for _, p := range n.Subnets() {
-			t.networks[p] = n.Name
-		}
-	}
 	return t, nil
+}
+
+// add enters a network.
+func (t *taken) add(n *network) {
+	t.others = append(t.others, n)
+	for _, p := range n.Subnets() {
+		t.networks[p] = n.Name
+	}
 }
 
 // again repeats a request for a list that changed while the kernel told it.

@@ -50,10 +50,15 @@ func (e *Engine) createNetwork(ctx context.Context, project, key, hash string, c
 	return err
 }
 
+// networkID is the id of a network with that name.
+func (e *Engine) networkID(name string) string {
+	sum := sha256.Sum256([]byte(e.paths.Root + "\x00" + name))
+	return hex.EncodeToString(sum[:])
+}
+
 // makeNetwork makes a network. Its id follows from its name, so that it is found again whatever happens.
 func (e *Engine) makeNetwork(ctx context.Context, spec netdriver.NetworkSpec) (netdriver.Network, error) {
-	sum := sha256.Sum256([]byte(e.paths.Root + "\x00" + spec.Name))
-	spec.ID = hex.EncodeToString(sum[:])
+	spec.ID = e.networkID(spec.Name)
 	spec.Labels = maps.Clone(spec.Labels)
 	if spec.Labels == nil {
 		spec.Labels = map[string]string{}

@@ -13,6 +13,7 @@ import (
 
 	"tutti/netdriver"
 	"tutti/scheduler/api"
+	"tutti/scheduler/container"
 )
 
 // networkNames are what docker takes for the name of a network.
@@ -31,7 +32,7 @@ func (e *Engine) CreateNetwork(ctx context.Context, c types.NetworkConfig) (netd
 	}
 	spec, err := networkSpec(c)
 	if err != nil {
-		return netdriver.Network{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return netdriver.Network{}, fmt.Errorf("%w: %w", ErrInvalid, withoutKey(err))
 	}
 	spec.Labels = c.Labels
 	unlock, err := e.networkLocks.lock(ctx, c.Name)
@@ -42,7 +43,19 @@ func (e *Engine) CreateNetwork(ctx context.Context, c types.NetworkConfig) (netd
 	if _, err := e.networkByName(c.Name); err == nil {
 		return netdriver.Network{}, fmt.Errorf("%w: network with name %s already exists", ErrConflict, c.Name)
 	}
-	return e.makeNetwork(ctx, spec)
+	made, err := e.makeNetwork(ctx, spec)
+	if errors.Is(err, netdriver.ErrInvalid) {
+		err = fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return made, err
+}
+
+// withoutKey is the error that says what is wrong with a key, where there is no file to look into.
+func withoutKey(err error) error {
+	if fault, ok := errors.AsType[*container.Fault](err); ok {
+		return fault.Err
+	}
+	return err
 }
 
 // PruneNetworks removes the networks that no container has, running or not; with a project's name in the labels, too: the

@@ -8,6 +8,7 @@ import (
 
 	"tutti/netdriver"
 	"tutti/scheduler/container"
+	"tutti/scheduler/netcheck"
 	"tutti/scheduler/plan"
 )
 
@@ -20,9 +21,14 @@ func (r *run) preflight(ctx context.Context, p *plan.Plan) error {
 			freed[op.ContainerID] = true
 		}
 	}
+	book, err := r.checkNetworks(p, freed)
+	if err != nil {
+		r.chronicle.fail("", err.Error())
+		return err
+	}
 	wanted := hostPorts{}
 	for _, op := range p.Ops {
-		if err := r.check(ctx, op, wanted, freed); err != nil {
+		if err := r.check(ctx, op, book, wanted, freed); err != nil {
 			r.chronicle.fail(op.Service, err.Error())
 			return err
 		}
@@ -31,11 +37,8 @@ func (r *run) preflight(ctx context.Context, p *plan.Plan) error {
 }
 
 // check is preflight for one operation.
-func (r *run) check(ctx context.Context, op plan.Op, wanted hostPorts, freed map[string]bool) error {
+func (r *run) check(ctx context.Context, op plan.Op, book *netcheck.Book, wanted hostPorts, freed map[string]bool) error {
 	switch op.Kind {
-	case plan.CreateNetwork:
-		_, err := networkSpec(r.project.Networks[op.Key])
-		return err
 	case plan.BuildImage:
 		return r.project.CheckBuild(op.Service)
 	case plan.CreateContainer:
@@ -55,14 +58,20 @@ func (r *run) check(ctx context.Context, op plan.Op, wanted hostPorts, freed map
 		if err := c.Check(); err != nil {
 			return r.at(err, op.Service)
 		}
+		if err := r.joins(book, op, &c); err != nil {
+			return err
+		}
 		return r.at(r.checkPorts(ctx, op.Container, c.Ports, wanted, freed), op.Service, "ports")
 	case plan.StartContainer:
 		u, err := r.unit(op)
 		if err != nil {
 			return nil //nolint:nilerr // made by this plan, checked above
 		}
+		if err := r.joins(book, op, &u.config); err != nil {
+			return err
+		}
 		return r.at(r.checkPorts(ctx, op.Container, u.config.Ports, wanted, freed), op.Service, "ports")
-	case plan.PullImage, plan.RemoveImage, plan.RemoveNetwork, plan.CreateVolume, plan.RemoveVolume,
+	case plan.PullImage, plan.RemoveImage, plan.CreateNetwork, plan.RemoveNetwork, plan.CreateVolume, plan.RemoveVolume,
 		plan.StopContainer, plan.RemoveContainer, plan.PreStart, plan.AwaitCondition, plan.AwaitHealthy:
 	}
 	return nil

@@ -38,7 +38,7 @@ func tools(t *testing.T) string {
 func fillShelf(t *testing.T, dir string) {
 	t.Helper()
 	for name, pkg := range map[string]string{
-		"cgroup.test": "tutti/runtime/cgroup", "runtime.test": "tutti/runtime", "samples.test": "tutti/samples",
+		"cgroup.test": "tutti/runtime/cgroup", "runtime.test": "tutti/runtime", "samples.test": "tutti/samples", "netdriver.test": "tutti/netdriver",
 	} {
 		build(t.Context(), t, pkg, filepath.Join(dir, name))
 	}
@@ -92,6 +92,7 @@ func TestHybrid(t *testing.T) {
 		t.Fatalf("the guest's mounts: %s", mounts)
 	}
 	t.Run("cgroup", func(t *testing.T) { m.in(t).tests(t, "/root/runtime/cgroup", "cgroup.test", "") })
+	t.Run("networks", func(t *testing.T) { networks(t, m.in(t)) })
 	t.Run("session", func(t *testing.T) { leavesSession(t, m.in(t)) })
 }
 
@@ -99,6 +100,11 @@ func TestHybrid(t *testing.T) {
 func (m *machine) in(t *testing.T) *machine {
 	m.t = t
 	return m
+}
+
+// networks runs the tests of the drivers that need modules of the kernel.
+func networks(t *testing.T, m *machine) {
+	m.tests(t, "/root/netdriver", "netdriver.test", "-test.run '^(TestIPvlanModes|TestVLAN|TestNoParent|TestMacvlanModes)$'")
 }
 
 // resources runs the tests of resource limits with the built binary.

@@ -351,7 +351,7 @@ func (r *report) of(name string) *bytes.Buffer {
 // build compiles a package's tests for the guest.
 func build(ctx context.Context, t *testing.T, pkg, to string) {
 	t.Helper()
-	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-trimpath", "-ldflags=-s -w", "-o", to, pkg)
+	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-trimpath", "-tags=modules", "-ldflags=-s -w", "-o", to, pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("compile the tests of %s: %v\n%s", pkg, err, out)

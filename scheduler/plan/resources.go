@@ -18,7 +18,7 @@ func (d *differ) networks() error {
 			if builtinNetwork(n.Name) {
 				continue
 			}
-			return fmt.Errorf("network %q: %w: %s; create it, or remove `external`", key, ErrNoExternal, n.Name)
+			return d.at(fmt.Errorf("network %q: %w: %s; create it, or remove `external`", key, ErrNoExternal, n.Name), "networks", key)
 		case bool(n.External):
 		case !exists:
 			d.networkOps[key] = d.build.add(Op{Kind: CreateNetwork, Resource: n.Name, Key: key, Cause: "missing"})
@@ -29,6 +29,15 @@ func (d *differ) networks() error {
 		}
 	}
 	return nil
+}
+
+// at says in which file and line what an error is about is written, where that is known.
+func (d *differ) at(err error, path ...string) error {
+	file, line := d.p.Position(path...)
+	if line == 0 {
+		return err
+	}
+	return fmt.Errorf("%s:%d: %w", file, line, err)
 }
 
 // builtinNetwork tells whether a name is one that every engine has.

@@ -1,0 +1,98 @@
+package scheduler
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"tutti/netdriver"
+	"tutti/scheduler/api"
+	"tutti/scheduler/container"
+	"tutti/scheduler/netcheck"
+	"tutti/scheduler/plan"
+)
+
+// checkNetworks finds whether the networks that a plan makes could be made, and returns who stays where.
+func (r *run) checkNetworks(p *plan.Plan, freed map[string]bool) (*netcheck.Book, error) {
+	var specs []netdriver.NetworkSpec
+	var keys, leaving []string
+	networks := map[string]netcheck.Network{}
+	for _, n := range r.e.Networks() {
+		networks[n.Name] = netcheck.Network{NetworkSpec: n.NetworkSpec}
+	}
+	for _, op := range p.Ops {
+		switch op.Kind { //nolint:exhaustive // the others are about no network
+		case plan.RemoveNetwork:
+			leaving = append(leaving, op.ResourceID)
+		case plan.CreateNetwork:
+			spec, err := networkSpec(r.project.Networks[op.Key])
+			if err != nil {
+				return nil, r.atNetwork(err, op.Key)
+			}
+			spec.ID = r.e.networkID(spec.Name)
+			specs, keys = append(specs, spec), append(keys, op.Key)
+			networks[spec.Name] = netcheck.Network{NetworkSpec: netdriver.WithGateways(spec), New: true}
+			for _, key := range netdriver.UnknownOptions(networks[spec.Name].Driver, spec.Options) {
+				w := container.At(fmt.Errorf("network %s: `%s` has no effect: the driver %s does not know it", spec.Name, key, networks[spec.Name].Driver), "driver_opts", key)
+				r.emit(api.Event{Kind: api.KindWarning, Text: r.atNetwork(w, op.Key).Error()})
+			}
+		}
+	}
+	if at, err := r.e.net.CheckNetworks(specs, leaving); err != nil {
+		return nil, r.atNetwork(networkFault(specs[at].Name, err), keys[at])
+	}
+	book := netcheck.New(networks)
+	for _, u := range r.e.selectUnits(func(*container.Config) bool { return true }) {
+		if freed[u.id] {
+			continue
+		}
+		for _, e := range u.snapshot().Endpoints {
+			if n := networks[e.Network]; !n.New && !slices.Contains(leaving, n.ID) {
+				book.Stays(u.config.Name, e.Network, address(e.IPv4), address(e.IPv6))
+			}
+		}
+	}
+	return book, nil
+}
+
+func address(p netip.Prefix) netip.Addr {
+	if !p.IsValid() {
+		return netip.Addr{}
+	}
+	return p.Addr()
+}
+
+// joins enters the networks of a container that is started, or says which of them it cannot be on.
+func (r *run) joins(book *netcheck.Book, op plan.Op, c *container.Config) error {
+	for _, a := range c.Networks {
+		err := book.Joins(op.Container, a)
+		if fault, ok := errors.AsType[*container.Fault](err); ok {
+			return r.at(&container.Fault{Key: append([]string{"networks", r.networkKey(a.Network)}, fault.Key[2:]...), Err: fault.Err}, op.Service)
+		}
+	}
+	return nil
+}
+
+// networkKey is what the project calls a network.
+func (r *run) networkKey(name string) string {
+	for key, n := range r.project.Networks {
+		if n.Name == name {
+			return key
+		}
+	}
+	return name
+}
+
+// atNetwork says in which file and line the network is, or the key of it that an error is about.
+func (r *run) atNetwork(err error, key string) error {
+	path := []string{"networks", key}
+	if fault, ok := errors.AsType[*container.Fault](err); ok {
+		path, err = append(path, fault.Key...), fault.Err
+	}
+	file, line := r.project.Position(path...)
+	if line == 0 {
+		return err
+	}
+	return fmt.Errorf("%s:%d: %w", file, line, err)
+}
