@@ -21,6 +21,7 @@ import (
 	"github.com/moby/buildkit/control"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	"github.com/moby/buildkit/worker/base"
+	"github.com/opencontainers/go-digest"
 
 	"tutti/runtime"
 	"tutti/runtime/image"
@@ -143,11 +144,11 @@ func (b *Builder) Build(ctx context.Context, r Request, status chan<- *client.So
 // record names the result. The exporter stored it without a name, because it names
 // before it unpacks.
 func (b *Builder) record(ctx context.Context, tags []string, answer map[string]string) (image.Image, error) {
-	id := answer[exptypes.ExporterImageConfigDigestKey]
-	if id == "" { // an index, which has attestations beside the image
-		id = b.backend.DanglingPrefix + "@" + answer[exptypes.ExporterImageDigestKey]
+	stored := digest.Digest(answer[exptypes.ExporterImageDigestKey])
+	built, err := b.store.Get(ctx, answer[exptypes.ExporterImageConfigDigestKey])
+	if err != nil || built.Digest != stored { // with attestations it is an index, which has no ID of its own
+		built, err = b.store.ByDigest(ctx, stored)
 	}
-	built, err := b.store.Get(ctx, id)
 	if err != nil {
 		return image.Image{}, fmt.Errorf("find the built image: %w", err)
 	}

@@ -83,9 +83,6 @@ func (b *Builder) exports(r Request) ([]client.ExportEntry, []*outputFile, error
 			if o.pushed() && len(r.names()) == 0 {
 				return nil, nil, errors.New("tag is needed when pushing to registry")
 			}
-			if !stored {
-				list = append(list, b.storeExport(r))
-			}
 			stored = true
 		case o.Type == "local":
 			entry, err := folderExport(o)
@@ -100,6 +97,9 @@ func (b *Builder) exports(r Request) ([]client.ExportEntry, []*outputFile, error
 			}
 			list, files = append(list, entry), append(files, file)
 		}
+	}
+	if stored { // the last one, for its answers count where several exporters have some
+		list = append(list, b.storeExport(r))
 	}
 	return list, files, nil
 }
