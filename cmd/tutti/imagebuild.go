@@ -264,7 +264,7 @@ func (a *app) locateBuild(b *imageBuildFlags, where string, q *api.ImageBuildReq
 }
 
 // maxInline bounds a Dockerfile from the standard input, as the engine does.
-const maxInline = 32 << 20
+const maxInline = 2 << 20
 
 func (a *app) readInline(q *api.ImageBuildRequest) error {
 	text, err := io.ReadAll(io.LimitReader(a.in, maxInline+1))

@@ -113,6 +113,9 @@ func (b *Builder) solveOptions(ctx context.Context, r Request) (_ client.SolveOp
 	if err := checkRequest(r); err != nil {
 		return solve, nil, err
 	}
+	if r, err = withoutCredentials(ctx, &solve, r); err != nil {
+		return solve, nil, err
+	}
 	setAttributes(solve.FrontendAttrs, r)
 	if err := setCaches(&solve, r); err != nil {
 		return solve, nil, err
@@ -120,8 +123,10 @@ func (b *Builder) solveOptions(ctx context.Context, r Request) (_ client.SolveOp
 	if solve.Exports, outputs, err = b.exports(r); err != nil {
 		return solve, nil, err
 	}
-	if solve.Session, err = attachables(r); err != nil {
+	providers, err := attachables(r)
+	if err != nil {
 		return solve, nil, err
 	}
+	solve.Session = append(solve.Session, providers...)
 	return solve, outputs, b.addContexts(ctx, &solve, r)
 }

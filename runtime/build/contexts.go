@@ -108,6 +108,9 @@ func addNamedContexts(solve *client.SolveOpt, contexts map[string]string) error 
 // addDockerfile offers the Dockerfile's folder, for its .dockerignore too, or the
 // inline text.
 func addDockerfile(solve *client.SolveOpt, inline, dir, file string) error {
+	if len(inline) > maxDockerfile {
+		return fmt.Errorf("the Dockerfile has %d bytes, more than %d", len(inline), maxDockerfile)
+	}
 	if inline != "" {
 		text := staticfs.NewFS()
 		text.Add(defaultDockerfile, &types.Stat{Path: defaultDockerfile, Mode: 0o600, Size: int64(len(inline))}, []byte(inline))
@@ -147,8 +150,10 @@ func findDockerfile(dir, file string) (string, error) {
 		}
 		info, err := os.Stat(path)
 		switch {
-		case err == nil && info.Mode().IsRegular():
+		case err == nil && info.Mode().IsRegular() && info.Size() <= maxDockerfile:
 			return path, nil
+		case err == nil && info.Mode().IsRegular():
+			return "", fmt.Errorf("dockerfile %s has %d bytes, more than %d", path, info.Size(), maxDockerfile)
 		case err == nil && info.IsDir():
 			return "", fmt.Errorf("dockerfile %s is a folder", path)
 		case err == nil:

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// maxDockerfile bounds a Dockerfile that is read from a stream: docker's frontend
-	// reads it into memory as a whole.
-	maxDockerfile = 32 << 20
+	// maxDockerfile bounds a Dockerfile: BuildKit's parser takes time with the square of
+	// a heredoc's length.
+	maxDockerfile = 2 << 20
 	archivePeek   = 1 << 10
 )
 
@@ -35,9 +35,7 @@ func addStdin(solve *client.SolveOpt, r Request) (dockerfile string, err error) 
 		return "", fmt.Errorf("build context -: %w", err)
 	}
 	if isArchive(head) {
-		up := uploadprovider.New()
-		solve.FrontendAttrs["context"] = up.Add(io.NopCloser(in))
-		solve.Session = append(solve.Session, up)
+		solve.FrontendAttrs["context"] = uploads(solve).Add(io.NopCloser(in))
 		return "", nil
 	}
 	if r.Dockerfile != "" {
@@ -64,4 +62,16 @@ func isArchive(head []byte) bool {
 	}
 	_, err := tar.NewReader(bytes.NewReader(head)).Next()
 	return err == nil
+}
+
+// uploads are the streams that the solver may ask for.
+func uploads(solve *client.SolveOpt) *uploadprovider.Uploader {
+	for _, a := range solve.Session {
+		if up, ok := a.(*uploadprovider.Uploader); ok {
+			return up
+		}
+	}
+	up := uploadprovider.New()
+	solve.Session = append(solve.Session, up)
+	return up
 }

@@ -23,7 +23,6 @@ import (
 	"github.com/moby/buildkit/solver"
 	"github.com/moby/buildkit/solver/bboltcachestorage"
 	"github.com/moby/buildkit/util/db/boltutil"
-	"github.com/moby/buildkit/util/grpcerrors"
 	"github.com/moby/buildkit/util/leaseutil"
 	"github.com/moby/buildkit/worker"
 	"github.com/moby/buildkit/worker/base"
@@ -132,10 +131,7 @@ type connection struct {
 const pipeSize = 256 << 10
 
 func connect(ctx context.Context, controller *control.Controller, sessions *session.Manager) (*connection, error) {
-	c := &connection{server: grpc.NewServer( // with the interceptors, errors keep their details
-		grpc.UnaryInterceptor(grpcerrors.UnaryServerInterceptor),
-		grpc.StreamInterceptor(grpcerrors.StreamServerInterceptor),
-	)}
+	c := &connection{server: grpc.NewServer(serverOptions()...)}
 	c.ctx, c.cancel = context.WithCancel(ctx)
 	controller.Register(c.server)
 	pipe := bufconn.Listen(pipeSize)
