@@ -208,7 +208,7 @@ func loadArchive(t *testing.T, path, id string) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	loaded, err := store.Load(t.Context(), archive, nil)
+	loaded, err := store.Load(t.Context(), archive, image.LoadOptions{})
 	if err != nil || len(loaded) != 1 {
 		t.Fatalf("%s: %v, %v", path, loaded, err)
 	}
