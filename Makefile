@@ -21,7 +21,8 @@ RUN_DEPS  := iptables=iptables ip=iproute2 /var/lib/dpkg/info/busybox-static.lis
 	/etc/ssl/certs/ca-certificates.crt=ca-certificates /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
 TEST_DEPS := gcc=gcc /usr/include/stdlib.h=libc6-dev chromium,chromium-browser,google-chrome=chromium docker-registry=docker-registry skopeo=skopeo pgrep=procps \
 	qemu-system-x86_64=qemu-system-x86 mke2fs=e2fsprogs losetup=mount dpkg-deb=dpkg \
-	rsyslogd=rsyslog /lib/systemd/systemd-journald=systemd podman=podman
+	rsyslogd=rsyslog /lib/systemd/systemd-journald=systemd podman=podman \
+	firewalld=firewalld dbus-daemon=dbus-daemon
 
 # Packages without the kernel in them are cheap to test with the race detector.
 PURE := ./dns ./netdriver/ipam ./project ./scheduler/plan ./scheduler/supervise ./runtime/keeper/wire ./runtime/statefile
@@ -48,9 +49,11 @@ deps: ## Install the system packages that are missing (Debian, Ubuntu)
 
 .PHONY: test-deps
 test-deps: deps
-	@# Debian starts a registry on port 5000 with the package, which nobody asked for.
-	@[ -e /var/lib/dpkg/info/docker-registry.list ] || [ ! -d /etc/systemd/system ] || \
-	  $(SUDO) ln -sfn /dev/null /etc/systemd/system/docker-registry.service
+	@# Debian starts a registry on port 5000, and a firewall, with the packages, which nobody asked for.
+	@for service in docker-registry firewalld; do \
+	  [ -e /var/lib/dpkg/info/$$service.list ] || [ ! -d /etc/systemd/system ] || \
+	    $(SUDO) ln -sfn /dev/null /etc/systemd/system/$$service.service; \
+	done
 	@.ci/deps $(TEST_DEPS)
 
 .PHONY: base-images

@@ -60,6 +60,8 @@ type Config struct {
 	// RelayProgram opens the program that relays connections which the firewall's rules do not take, see
 	// [tutti/netdriver/portmap/relay].
 	RelayProgram func() (*os.File, error)
+	// SystemBus is the D-Bus address where firewalld may be found. Empty: the system's.
+	SystemBus string
 	// Log gets notices and what fails in the background. Nil is slog's default.
 	Log *slog.Logger
 }
@@ -87,6 +89,8 @@ type Driver struct {
 
 	firewall *portmap.Firewall
 	relay    *portmap.Relay
+	zones    *portmap.Firewalld
+	guard    guard
 	rules    *syncer // brings what is wanted into the firewall
 	bin      *reaper
 
@@ -142,6 +146,7 @@ func New(ctx context.Context, c Config) (*Driver, error) {
 	d.host = &hostState{ns: c.Host, dir: c.HostDir}
 	d.firewall = portmap.NewFirewall(c.Host, c.Instance, c.Log)
 	d.relay = portmap.NewRelay(portmap.RelayConfig{Host: c.Host, Program: c.RelayProgram, Keep: d.keepRelay, Release: d.releaseRelay, Log: c.Log})
+	d.zones = portmap.NewFirewalld(c.SystemBus, c.Log, func() { d.rules.request() })
 	d.rules = startSyncer(d.life, func() { d.firewall.Available() }, d.applyRules)
 	if d.bin, err = startReaper(d.life, d); err != nil {
 		d.rules.stop()
@@ -163,6 +168,8 @@ func (d *Driver) Close(ctx context.Context) error {
 	d.rules.stop()
 	err = errors.Join(err, d.closePorts())
 	d.end()
+	d.guard.work.Wait()
+	d.zones.Close()
 	d.socket.Close()
 	d.route.Close()
 	return err

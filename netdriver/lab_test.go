@@ -45,7 +45,7 @@ func newLab(t testing.TB, rules string) *lab {
 	t.Helper()
 	l := &lab{t: t, host: bareNS(t), outside: bareNS(t), log: &bytes.Buffer{}, crashed: map[*Driver]bool{}}
 	l.config = Config{
-		StateDir: t.TempDir(), HostDir: t.TempDir(), Instance: "ab12", Host: l.host,
+		SystemBus: "unix:path=/nowhere", StateDir: t.TempDir(), HostDir: t.TempDir(), Instance: "ab12", Host: l.host,
 		Log: slog.New(slog.NewTextHandler(l.log, nil)), RelayProgram: func() (*os.File, error) { return os.Open("/proc/self/exe") },
 	}
 	for _, ns := range []*netns.NS{l.host, l.outside} { // link-local addresses at once or never

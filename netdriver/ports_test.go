@@ -268,7 +268,7 @@ func TestLoopbackOfTheHostIsClosed(t *testing.T) {
 		return setSysctl("ipv4/conf/eth0/route_localnet", "1")
 	}))
 	l.blocked("loopback", box.ns, "tcp", "127.0.0.2:99")
-	l.run("iptables -F TUTTI-AB12-INPUT")
+	l.run("iptables -I INPUT -j ACCEPT")
 	l.reaches("loopback without our rule, or this test proves nothing", box.ns, "tcp", "127.0.0.2:99", "host", "")
 }
 

@@ -91,7 +91,22 @@ func (d *Driver) applyRules(ctx context.Context) error {
 			return err
 		}
 	}
-	return d.firewall.Apply(ctx, want)
+	if len(want.Networks) > 0 {
+		d.watchRules()
+	}
+	restored := d.firewall.Restored()
+	if err := d.firewall.Apply(ctx, want); err != nil {
+		return err
+	}
+	if d.firewall.Restored() > restored {
+		d.guard.note(d.log)
+	}
+	var bridges []string
+	for _, n := range want.Networks {
+		bridges = append(bridges, n.Bridge)
+	}
+	d.zones.Apply(ctx, bridges)
+	return nil
 }
 
 // wantedRules returns what the firewall has to let through now.

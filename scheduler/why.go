@@ -39,7 +39,7 @@ func (e *Engine) Why(ctx context.Context, name string, services []string) (api.W
 	if len(services) == 0 {
 		services = known
 	}
-	report := api.Why{Project: name, At: w.now, Services: []api.ServiceWhy{}}
+	report := api.Why{Project: name, At: w.now, Services: []api.ServiceWhy{}, Notes: w.firewall(ctx)}
 	if !h.Last.Began.IsZero() {
 		report.Last = &h.Last
 	}
@@ -50,6 +50,18 @@ func (e *Engine) Why(ctx context.Context, name string, services []string) (api.W
 		report.Services = append(report.Services, w.service(ctx, s))
 	}
 	return report, nil
+}
+
+// firewall says when others had removed rules of ours, and puts back what is missing now.
+func (w *inquiry) firewall(ctx context.Context) (notes []string) {
+	incidents, err := w.e.net.CheckFirewall(ctx)
+	for _, i := range incidents {
+		notes = append(notes, i.String())
+	}
+	if err != nil {
+		notes = append(notes, "the firewall's rules cannot be set: "+err.Error())
+	}
+	return notes
 }
 
 // inquiry is one question why.

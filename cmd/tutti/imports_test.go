@@ -65,6 +65,7 @@ var mayImport = map[string][]string{
 var onlyIn = map[string][]string{
 	"github.com/vishvananda/netlink":     {"tutti/netdriver"},
 	"github.com/coreos/go-iptables":      {"tutti/netdriver/portmap"},
+	"github.com/godbus/dbus":             {"tutti/netdriver/portmap", "tutti/runtime/cgroup"},
 	"github.com/spf13/cobra":             {"tutti/cmd"},
 	"github.com/compose-spec/compose-go": {"tutti/project", "tutti/scheduler"},
 	"github.com/containerd/containerd":   {"tutti/runtime/image", "tutti/runtime/build"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,15 +25,18 @@ type Firewall struct {
 	instance string
 	log      *slog.Logger
 	notice   sync.Once
+	children children
+	restored atomic.Uint64 // batches that put back what others had removed
 	families [2]*tables4or6
 }
 
 // tables4or6 is the firewall of a family.
 type tables4or6 struct {
 	family
-	detect func() error // why there is none, asked once
-	noNAT  atomic.Bool  // the kernel has no nat table, as was found when rules were to be set
-	clean  bool         // nothing of ours is there, as far as is known
+	detect  func() error // why there is none, asked once
+	noNAT   atomic.Bool  // the kernel has no nat table, as was found when rules were to be set
+	clean   bool         // nothing of ours is there, as far as is known
+	applied []chain      // what was brought into force last
 }
 
 // NewFirewall returns the firewall of a host, in whose namespace it works.
@@ -65,6 +69,9 @@ func (f family) detect() error {
 // first rules are set.
 func (f *Firewall) Translates() bool { return f.Available() && !f.families[0].noNAT.Load() }
 
+// Restored counts the batches that put back rules which this firewall had set, and others had removed since.
+func (f *Firewall) Restored() uint64 { return f.restored.Load() }
+
 // Available tells whether the host has iptables.
 func (f *Firewall) Available() bool { return f.families[0].detect() == nil }
 
@@ -91,7 +98,7 @@ func (f *Firewall) Apply(ctx context.Context, r Rules) error {
 		}
 		wg.Go(func() {
 			if errs[i] = f.applyFamily(ctx, t, want); errs[i] == nil {
-				t.clean = len(want) == 0
+				t.clean, t.applied = len(want) == 0, want
 			}
 		})
 	}
@@ -115,6 +122,9 @@ func (f *Firewall) applyFamily(ctx context.Context, t *tables4or6, want []chain)
 	input := batch(t.family, f.instance, t.tables(), want, parse(saved))
 	if input == "" {
 		return nil
+	}
+	if t.applied != nil && slices.EqualFunc(t.applied, want, chain.equal) {
+		f.restored.Add(1)
 	}
 	_, err = f.run(ctx, input, t.name+"-restore", "--noflush", "-w", lockWait)
 	if err == nil || t.noNAT.Load() || !f.lacksNAT(ctx, t) {
@@ -153,7 +163,14 @@ func (f *Firewall) run(ctx context.Context, input, program string, args ...strin
 	cmd := exec.CommandContext(ctx, program, args...)
 	var out, complaint bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &complaint
-	if err := f.host.Do(cmd.Run); err != nil {
+	err := f.host.Do(func() error {
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		f.children.add(cmd.Process.Pid)
+		return cmd.Wait()
+	})
+	if err != nil {
 		return "", fmt.Errorf("%s: %w: %s", program, err, strings.TrimSpace(complaint.String()))
 	}
 	return out.String(), nil

@@ -117,6 +117,10 @@ type chain struct {
 	ordered     bool // or the order means nothing
 }
 
+func (c chain) equal(other chain) bool {
+	return c.table == other.table && c.name == other.name && slices.Equal(c.rules, other.rules)
+}
+
 // jump is a rule of a builtin chain that leads to one of ours.
 type jump struct {
 	table, builtin, rule string

@@ -21,6 +21,7 @@ type Why struct {
 	At       time.Time    `json:"at"`
 	Last     *Operation   `json:"last,omitempty"` // the last command that started something
 	Services []ServiceWhy `json:"services"`
+	Notes    []string     `json:"notes,omitempty"` // what happened to the host's firewall
 }
 
 // Operation is a command that was carried out.

@@ -30,6 +30,9 @@ func Print(out io.Writer, report api.Why, all bool) error {
 			p.service(s, well)
 		}
 	}
+	for _, note := range report.Notes {
+		fmt.Fprintf(&b, "firewall: %s\n", firstLine(note))
+	}
 	_, err := b.WriteTo(out)
 	return err
 }
