@@ -87,10 +87,11 @@ oci-validation: test-deps build ## Judge the OCI runtime by the specification's 
 	$(SUDO) $(GO) test -tags validation -count=1 -v -run TestValidationSuite ./cmd/tutti/oci $(if $(UPDATE),-args -update)
 
 .PHONY: bench
-bench: deps build ## Compare with docker compose, where dockerd is installed
+bench: deps build ## Compare with docker compose, where dockerd is installed (about 15 minutes)
+	@.ci/deps slirp4netns=slirp4netns docker-registry=docker-registry skopeo=skopeo
 	@images=$$($(SUDO) samples/base-images/base-images.sh bootstrap); \
 	$(GO) build -o bin/bench ./samples/bench; \
-	$(SUDO) unshare --net -- sh -c 'ip link set lo up && exec "$$@"' sh bin/bench -tutti $(TUTTI) -images $$images/busybox.tar
+	$(SUDO) samples/bench/netns.sh bin/bench -tutti $(TUTTI) -images $$images/busybox.tar -base $$images/base-images.tar
 
 .PHONY: lint
 lint: $(INIT) ## Run golangci-lint, which must be installed

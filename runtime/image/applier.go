@@ -54,7 +54,9 @@ func (a *applier) Apply(ctx context.Context, desc ocispec.Descriptor, mounts []m
 	defer plain.Close()
 
 	digester := digest.Canonical.Digester()
-	out := &counter{r: io.TeeReader(plain, digester.Hash())}
+	next := newAhead(io.TeeReader(plain, digester.Hash())) // one processor decompresses while another one writes files
+	defer next.Close()
+	out := &counter{r: next}
 	filter := layerFilter{budget: &budget{limits: *a.limits, root: a.root, size: blob.Size}}
 	_, err = archive.Apply(ctx, folder, out, append(options, archive.WithFilter(filter.accept))...)
 	if err == nil { // what follows the tar's end is part of what the digest is of, and may be without end

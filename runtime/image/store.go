@@ -96,7 +96,6 @@ type Store struct {
 // removes what a process that died has left mounted. The caller must Close it.
 func Open(ctx context.Context, root string) (*Store, error) {
 	routeLogs()
-	useFastGunzip()
 	root, err := makeRoot(root)
 	if err != nil {
 		return nil, fmt.Errorf("create image store: %w", err)

@@ -1,6 +1,6 @@
 // Command bench compares tutti with docker compose in the same conditions: 20 sleeping services up and
 // down, a single `run`, how soon a healthy service is seen, the memory of what runs beside the containers,
-// and a build of which everything is cached; and the bare runtime with runc and crun. It prints markdown
+// builds, and the pull of an image; and the bare runtime with runc and crun. It prints markdown
 // tables of medians.
 //
 // Both run in the network namespace that bench was started in: `make bench` gives it one of its own, so
@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -31,9 +32,12 @@ func main() {
 func run(ctx context.Context) error {
 	tutti := flag.String("tutti", "bin/tutti", "tutti's binary; empty to leave it out")
 	images := flag.String("images", "", "docker-archive with busybox:latest")
+	base := flag.String("base", "", "docker-archive with the base images of samples/mean; empty to leave pulls and builds out")
 	samples := flag.String("samples", "samples/bench", "folder with the compose files")
 	runs := flag.Int("runs", 7, "runs of each measurement")
+	parts := flag.String("parts", "containers,images,bare", "what to measure")
 	flag.Parse()
+	wanted := strings.Split(*parts, ",")
 	if *images == "" {
 		return errors.New("-images is missing")
 	}
@@ -67,13 +71,26 @@ func run(ctx context.Context) error {
 	}
 	var columns []column
 	for _, p := range peers {
-		c, err := measure(ctx, p, *samples, *runs)
-		if err != nil {
-			return fmt.Errorf("%s: %w", p.name, err)
+		c := column{name: p.name}
+		if slices.Contains(wanted, "containers") {
+			if c, err = measure(ctx, p, *samples, *runs); err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
 		}
 		columns = append(columns, c)
 	}
+	if *base != "" && slices.Contains(wanted, "images") {
+		if err := pulls(ctx, peers, columns, work, *base, *runs); err != nil {
+			return err
+		}
+		if err := builds(ctx, peers, columns, *samples, *base, *runs); err != nil {
+			return err
+		}
+	}
 	printTable(os.Stdout, columns)
+	if !slices.Contains(wanted, "bare") {
+		return nil
+	}
 	columns, err = bareRuntimes(ctx, *tutti, work, *runs)
 	if err != nil {
 		return err

@@ -127,12 +127,16 @@ const settle = 500 * time.Millisecond
 type timer struct{ err error }
 
 func (t *timer) time(ctx context.Context, p *peer, args ...string) time.Duration {
+	return t.command(ctx, p, append(slices.Clone(p.compose), args...))
+}
+
+func (t *timer) command(ctx context.Context, p *peer, command []string) time.Duration {
 	if t.err != nil {
 		return 0
 	}
 	time.Sleep(settle)
 	start := time.Now()
-	t.err = p.run(ctx, append(slices.Clone(p.compose), args...)...)
+	t.err = p.run(ctx, command...)
 	return time.Since(start)
 }
 

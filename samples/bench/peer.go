@@ -17,6 +17,8 @@ type peer struct {
 	name    string
 	compose []string // the command that takes compose's arguments
 	load    []string // the command that loads an image archive
+	pull    []string // ... that pulls an image
+	remove  []string // ... that removes an image
 	env     []string
 	owned   func(process) bool // the processes that run beside the containers
 	stop    func()
@@ -68,6 +70,8 @@ func startTutti(binary, work string) (*peer, error) {
 		name:    "tutti",
 		compose: []string{binary, "--root", root},
 		load:    []string{binary, "--root", root, "image", "load", "-i"},
+		pull:    []string{binary, "--root", root, "image", "pull", "-q"},
+		remove:  []string{binary, "--root", root, "image", "rm", "-f"},
 		owned: func(p process) bool {
 			return p.mentions(root) && (p.name == "tutti-keeper" || strings.Contains(p.cmdline, "engine"))
 		},
@@ -102,7 +106,10 @@ func startDocker(ctx context.Context, work string) (*peer, error) {
 		name:    "docker compose",
 		compose: compose,
 		load:    []string{"docker", "load", "-i"},
-		env:     []string{"DOCKER_HOST=" + socket},
+		pull:    []string{"docker", "pull", "-q"},
+		remove:  []string{"docker", "rmi", "-f"},
+		// Else buildx asks whether samples/mean may have its certificates.
+		env: []string{"DOCKER_HOST=" + socket, "BUILDX_BAKE_ENTITLEMENTS_FS=0"},
 		owned: func(p process) bool {
 			return p.pid == daemon.Process.Pid || p.mentions(dir) && strings.HasPrefix(p.name, "containerd") || p.name == "docker-proxy"
 		},
