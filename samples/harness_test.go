@@ -69,10 +69,12 @@ func (s *site) in(t testing.TB) *site {
 // clean removes all projects and ends the engine, which would be gone by itself a little later.
 func (s *site) clean() {
 	t := s.t
-	if t.Failed() {
-		log, _ := os.ReadFile(filepath.Join(s.root, "engine.log"))
-		t.Logf("engine.log:\n%s", log)
-	}
+	defer func() {
+		if t.Failed() {
+			log, _ := os.ReadFile(filepath.Join(s.root, "engine.log"))
+			t.Logf("engine.log:\n%s", log)
+		}
+	}()
 	for name := range strings.FieldsSeq(s.run("ls", "--all", "--quiet").stdout) {
 		if r := s.run("-p", name, "down", "--volumes", "--remove-orphans", "--timeout", "0"); r.code != 0 {
 			t.Errorf("cleaning up: %s", r)

@@ -168,7 +168,7 @@ func (e *Engine) takeOutput(rec container.Record) (pipes *logs.Pipes, console *o
 
 // restoreNetwork tells the driver which endpoints and ports are in use; it removes all others.
 func (e *Engine) restoreNetwork(ctx context.Context, alive []*unit, processes map[string]*runtime.Container) error {
-	e.rememberAddresses()
+	e.rememberAddresses(alive)
 	endpoints := map[string][]netdriver.Endpoint{}
 	ports := map[string][]netdriver.PortBinding{}
 	for _, u := range alive {

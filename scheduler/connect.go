@@ -276,11 +276,11 @@ func (e *Engine) finishChange(ctx context.Context, u *unit, p *runtime.Container
 }
 
 // rememberAddresses tells the driver which addresses those containers had that do not run.
-func (e *Engine) rememberAddresses() {
+func (e *Engine) rememberAddresses(alive []*unit) {
 	units := e.selectUnits(func(*container.Config) bool { return true })
 	slices.SortFunc(units, func(a, b *unit) int { return int(a.state.Seq) - int(b.state.Seq) }) //nolint:gosec // counts starts
 	for _, u := range units {
-		if u.state.Alive() {
+		if slices.Contains(alive, u) {
 			continue
 		}
 		var had []netdriver.Endpoint

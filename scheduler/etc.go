@@ -92,9 +92,9 @@ func (e *Engine) hosts(c *container.Config, endpoints []container.Endpoint) ([]b
 	for _, h := range c.ExtraHosts {
 		name, addr, _ := strings.Cut(h, "=")
 		if addr == "host-gateway" {
-			var err error
-			if addr, err = e.hostGateway(c, endpoints); err != nil {
-				return nil, fmt.Errorf("extra_hosts %s: %w", name, err)
+			if addr = e.hostGateway(c, endpoints); addr == "" {
+				e.log.Warn("host-gateway: the container is on no network where the host has an address", "container", c.Name, "name", name)
+				continue
 			}
 		}
 		if _, err := netip.ParseAddr(addr); err != nil {
@@ -114,24 +114,34 @@ func (e *Engine) hosts(c *container.Config, endpoints []container.Endpoint) ([]b
 	return []byte(b.String()), nil
 }
 
-// hostGateway is the address by which the container reaches the host.
-func (e *Engine) hostGateway(c *container.Config, endpoints []container.Endpoint) (string, error) {
+// hostGateway is the address by which the container reaches the host: on the bridge that its default route leads to, or
+// else on another one, an internal network's at last. "" when it is on none.
+func (e *Engine) hostGateway(c *container.Config, endpoints []container.Endpoint) string {
 	if !c.OwnNetwork() {
-		return "127.0.0.1", nil
+		return "127.0.0.1"
 	}
-	gateway := ""
+	gateway, best := "", 0
 	for _, p := range endpoints {
-		if n, err := e.networkByName(p.Network); err != nil || !n.Bridged() {
+		n, err := e.networkByName(p.Network)
+		if err != nil || !n.Bridged() {
 			continue // its gateway is another machine
 		}
-		if p.Gateway.IsValid() && (gateway == "" || p.DefaultRoute) {
-			gateway = p.Gateway.String()
+		preference := 1
+		if !n.Internal {
+			preference = 2
+		}
+		if p.DefaultRoute {
+			preference = 3
+		}
+		gw := n.Gateway(true)
+		if !gw.IsValid() {
+			gw = n.Gateway(false)
+		}
+		if gw.IsValid() && preference > best {
+			gateway, best = gw.String(), preference
 		}
 	}
-	if gateway != "" {
-		return gateway, nil
-	}
-	return "", errors.New("host-gateway needs a network that is not internal")
+	return gateway
 }
 
 // resolvConf is the container's /etc/resolv.conf.

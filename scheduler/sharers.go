@@ -20,7 +20,7 @@ func (e *Engine) sharers(u *unit) []*unit {
 	for grown := true; grown; {
 		grown = false
 		for _, v := range all {
-			if has[v] || v.running() == nil {
+			if has[v] || !v.snapshot().Alive() {
 				continue
 			}
 			if peer, err := e.peer(&v.config, v.config.NetworkMode); err == nil && has[peer] {

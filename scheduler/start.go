@@ -222,7 +222,7 @@ func (s *starter) process(ctx context.Context) error {
 
 // publish opens the container's ports on the host.
 func (s *starter) publish(ctx context.Context) error {
-	if len(s.u.config.Ports) == 0 || s.ns == nil {
+	if len(s.u.config.Ports) == 0 || len(s.endpoints) == 0 { // somebody may have disconnected it from all its networks
 		return nil
 	}
 	specs, err := portSpecs(s.u.config.Ports)
