@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"tutti/runtime/image/imagetest"
 	"tutti/runtime/image/registry"
 )
@@ -74,4 +76,15 @@ func configure(t testing.TB, s *Store, o registry.Options) {
 	t.Helper()
 	s.clients.Close()
 	s.clients = registry.New(o)
+}
+
+// attributesOf lists the extended attributes of a file.
+func attributesOf(t testing.TB, path string) []string {
+	t.Helper()
+	buffer := make([]byte, 4096)
+	n, err := unix.Llistxattr(path, buffer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.FieldsFunc(string(buffer[:n]), func(r rune) bool { return r == 0 })
 }
