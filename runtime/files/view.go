@@ -217,15 +217,24 @@ func source(m specs.Mount) (tree int, isDir bool, err error) {
 	if tree, err = unix.OpenTree(from, "", flags); err != nil {
 		return -1, false, err
 	}
-	if slices.Contains(m.Options, "ro") {
-		if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); errors.Is(err, unix.ENOSYS) { // before Linux 5.12
-			err = unix.Mount("", self(tree), "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, "")
-			if err != nil {
-				return -1, false, errors.Join(err, unix.Close(tree))
-			}
-		} else if err != nil {
-			return -1, false, errors.Join(err, unix.Close(tree))
-		}
+	if err := protect(tree, m.Options); err != nil {
+		return -1, false, errors.Join(err, unix.Close(tree))
 	}
 	return tree, st.Mode&unix.S_IFMT == unix.S_IFDIR, nil
+}
+
+// protect makes a tree read-only if its options say so.
+func protect(tree int, options []string) error {
+	flags := uint(unix.AT_EMPTY_PATH)
+	switch {
+	case slices.Contains(options, "rro"):
+		flags |= unix.AT_RECURSIVE
+	case !slices.Contains(options, "ro"):
+		return nil
+	}
+	err := unix.MountSetattr(tree, "", flags, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
+	if errors.Is(err, unix.ENOSYS) { // before Linux 5.12
+		return unix.Mount("", self(tree), "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, "")
+	}
+	return err
 }

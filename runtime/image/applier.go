@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -64,9 +65,27 @@ func (a *applier) Apply(ctx context.Context, desc ocispec.Descriptor, mounts []m
 		_, err = io.Copy(io.Discard, rest.reader(out))
 	}
 	if err != nil {
-		return ocispec.Descriptor{}, fmt.Errorf("unpack layer %s: %w", desc.Digest, err)
+		return ocispec.Descriptor{}, &layerError{desc.Digest, err}
 	}
 	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Size: out.n, Digest: digester.Digest()}, nil
+}
+
+// layerError is what is wrong with a layer.
+type layerError struct {
+	digest digest.Digest
+	err    error
+}
+
+func (l *layerError) Error() string { return fmt.Sprintf("unpack layer %s: %v", l.digest, l.err) }
+func (l *layerError) Unwrap() error { return l.err }
+
+// cause is what went wrong with a layer, without the names of folders and keys that the way through containerd has put in
+// front of it.
+func cause(err error) error {
+	if l, ok := errors.AsType[*layerError](err); ok {
+		return l
+	}
+	return err
 }
 
 // layerFolder is where the snapshotter wants a layer, and how whiteouts are written there: in the lowest layer, which comes

@@ -23,7 +23,7 @@ type limits struct {
 	ratio, floor   int64 // unpacked, a stream is not more than ratio times its size, or floor bytes
 }
 
-var defaultLimits = limits{archiveEntries: 20_000, layerEntries: 1_000_000, ratio: 100, floor: 16 << 30}
+var defaultLimits = limits{archiveEntries: 20_000, layerEntries: 500_000, ratio: 100, floor: 16 << 30}
 
 // budget counts what one stream unpacks to.
 type budget struct {

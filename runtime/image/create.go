@@ -57,7 +57,7 @@ func (s *Store) Create(ctx context.Context, n New, layer func(io.Writer) error) 
 		return Image{}, err
 	}
 	if err := s.unpackLayers(leased, target); err != nil {
-		return Image{}, err
+		return Image{}, cause(err)
 	}
 	if name == "" {
 		name = danglingName(target.Digest)

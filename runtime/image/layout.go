@@ -180,7 +180,8 @@ func readConfig(ctx context.Context, store content.Provider, desc ocispec.Descri
 	return config, nil
 }
 
-// dockerImages follows docker's manifest.json and makes a manifest for each image.
+// dockerImages follows docker's manifest.json and makes a manifest for each image, in OCI's words: so that what is saved is
+// an OCI layout in which others find it (skopeo looks for no other manifests).
 func (i *importer) dockerImages(ctx context.Context, store content.Store) ([]ocispec.Descriptor, error) {
 	var entries []struct {
 		Config   string
@@ -212,12 +213,12 @@ func (i *importer) dockerImage(ctx context.Context, store content.Store, configN
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	configDesc.MediaType = images.MediaTypeDockerSchema2Config
+	configDesc.MediaType = ocispec.MediaTypeImageConfig
 	config, err := readConfig(ctx, store, configDesc, len(layerNames))
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	manifest := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: images.MediaTypeDockerSchema2Manifest, Config: configDesc, Layers: []ocispec.Descriptor{}}
+	manifest := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: configDesc, Layers: []ocispec.Descriptor{}}
 	for _, name := range layerNames {
 		if i.visited++; i.visited > maxVisits {
 			return ocispec.Descriptor{}, fmt.Errorf("%w: it refers to more than %d layers", ErrTooLarge, maxVisits)
@@ -250,13 +251,13 @@ func (i *importer) layer(ctx context.Context, store content.Store, name string) 
 	if err != nil && !errors.Is(err, io.EOF) {
 		return desc, err
 	}
-	desc.MediaType = images.MediaTypeDockerSchema2Layer
+	desc.MediaType = ocispec.MediaTypeImageLayer
 	switch decompress.Sniff(head[:n]) {
 	case decompress.None:
 	case decompress.Gzip:
-		desc.MediaType = images.MediaTypeDockerSchema2LayerGzip
+		desc.MediaType = ocispec.MediaTypeImageLayerGzip
 	case decompress.Zstd:
-		desc.MediaType = images.MediaTypeDockerSchema2LayerZstd
+		desc.MediaType = ocispec.MediaTypeImageLayerZstd
 	case decompress.Bzip2, decompress.Xz:
 		plain, err := decompress.New(content.NewReader(blob))
 		if err != nil {
@@ -267,7 +268,7 @@ func (i *importer) layer(ctx context.Context, store content.Store, name string) 
 		if desc, err = i.store(ctx, store, b.reader(plain), 0); err != nil {
 			return desc, fmt.Errorf("layer %q: %w", shortened(name), err)
 		}
-		desc.MediaType = images.MediaTypeDockerSchema2Layer
+		desc.MediaType = ocispec.MediaTypeImageLayer
 	}
 	return desc, nil
 }

@@ -31,8 +31,12 @@ func (s *Store) Load(ctx context.Context, r io.Reader, o LoadOptions) ([]Image, 
 	defer s.Begin()()
 	target := &loadTarget{platforms: o.Platforms}
 	archive := &importer{r: r, root: s.root, limits: s.limits}
-	if err := s.transfer.Transfer(scope(ctx), archive, target); err != nil {
-		err = fmt.Errorf("load image archive: %w", err)
+	err := s.transfer.Transfer(scope(ctx), archive, target)
+	if errors.Is(err, images.ErrEmptyWalk) {
+		err = target.noPlatform()
+	}
+	if err != nil {
+		err = fmt.Errorf("load image archive: %w", cause(err))
 		return nil, errors.Join(err, s.GarbageCollect(context.WithoutCancel(ctx)))
 	}
 	if len(target.stored) == 0 {

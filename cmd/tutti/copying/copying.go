@@ -91,8 +91,11 @@ func checkOutput(path string) error {
 		}
 	}
 	st, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // it is to be made
+	}
 	if err != nil {
-		return nil //nolint:nilerr // it is to be made
+		return err
 	}
 	if !st.Mode().IsDir() && !st.Mode().IsRegular() {
 		return fmt.Errorf("invalid output path: %q must be a directory or a regular file", path)
