@@ -39,17 +39,18 @@ networks:
 `)
 	s.must("up", "-d")
 	get := func(from, address string) string {
-		r := s.run("exec", "-T", from, "wget", "-q", "-T", "5", "-O-", "http://"+address+"/")
+		r := s.run("exec", "-T", from, "timeout", "5", "wget", "-q", "-O", "-", "http://"+address)
 		return strings.TrimSpace(r.stdout + r.stderr)
 	}
 	for _, c := range [][3]string{
 		{"lan1", "lan2", "lan2"}, {"lan2", "lan1", "lan1"}, {"six2", "six1", "six1"}, {"many", "next", "next"}, {"next", "many", "many"},
 	} {
 		// A server that has just been started needs a moment before it listens.
-		for deadline := time.Now().Add(30 * time.Second); get(c[0], c[1]) != c[2] && time.Now().Before(deadline); {
+		got := get(c[0], c[1])
+		for deadline := time.Now().Add(10 * time.Second); got != c[2] && time.Now().Before(deadline); got = get(c[0], c[1]) {
 			time.Sleep(50 * time.Millisecond)
 		}
-		if got := get(c[0], c[1]); got != c[2] {
+		if got != c[2] {
 			t.Errorf("%s asks %s: %q", c[0], c[1], got)
 		}
 	}
