@@ -91,6 +91,15 @@ func (d *Driver) claim(containerID string, has Endpoint) error {
 
 // sweep hands links of this instance that nobody claims to the reaper.
 func (d *Driver) sweep() error {
+	left, err := d.unclaimed()
+	if err == nil && len(left) > 0 {
+		d.bin.put(waste{links: left})
+	}
+	return err
+}
+
+// unclaimed are the links of this instance that belong to no network and to no container.
+func (d *Driver) unclaimed() ([]string, error) {
 	claimed := map[string]bool{}
 	d.mu.Lock()
 	for _, n := range d.networks {
@@ -104,7 +113,7 @@ func (d *Driver) sweep() error {
 	d.mu.Unlock()
 	links, err := d.links()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var left []string
 	for _, l := range links {
@@ -112,8 +121,5 @@ func (d *Driver) sweep() error {
 			left = append(left, l.name)
 		}
 	}
-	if len(left) > 0 {
-		d.bin.put(waste{links: left})
-	}
-	return nil
+	return left, nil
 }

@@ -103,7 +103,7 @@ func (e *Engine) mountVolumes(ctx context.Context, c *container.Config, keep map
 				m.Source = newID()
 			}
 			spec.Name = m.Source
-			spec.Labels = map[string]string{"com.docker.volume.anonymous": ""}
+			spec.Labels = map[string]string{labelAnonymous: ""}
 		}
 		need.volume(spec.Name)
 		v, err := e.makeVolume(spec)

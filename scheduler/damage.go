@@ -5,13 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 
 	"tutti/runtime/image"
+	"tutti/scheduler/check"
 )
-
-// damagedSuffix is added to the folder of an image store that cannot be opened.
-const damagedSuffix = ".damaged"
 
 // openImages opens the image store. One whose databases are damaged is moved aside, so that the engine, which containers
 // need, still starts: layers that they have mounted stay, the images are to be pulled or built again.
@@ -20,12 +17,11 @@ func openImages(ctx context.Context, dir string, log *slog.Logger) (*image.Store
 	if !errors.Is(err, image.ErrDamaged) {
 		return store, err
 	}
-	aside := dir + damagedSuffix
-	if moveErr := errors.Join(os.RemoveAll(aside), os.Rename(dir, aside)); moveErr != nil {
+	if moveErr := check.SetAside(dir); moveErr != nil {
 		return nil, errors.Join(err, moveErr)
 	}
 	log.Error("the image store is damaged: it begins anew, pull and build images again, and delete what is left of the old one",
-		"old", aside, "error", err)
+		"old", dir+check.DamagedSuffix, "error", err)
 	if store, err = image.Open(ctx, dir); err != nil {
 		return nil, fmt.Errorf("begin a new image store: %w", err)
 	}

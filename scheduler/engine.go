@@ -125,6 +125,9 @@ func (e *Engine) open(ctx context.Context) (err error) {
 		return fmt.Errorf("adopt what is there: %w", err)
 	}
 	e.wg.Go(e.followRestarts)
+	if e.images.Unclean() {
+		e.Background("collect what an engine that died has left", func() error { return e.images.GarbageCollect(e.ctx) })
+	}
 	e.Background("empty the trash", func() error { return emptyFolder(e.paths.trash()) })
 	return nil
 }

@@ -118,6 +118,19 @@ func imageFilter(filters map[string][]string, now time.Time) (func(image.Image) 
 	}, nil
 }
 
+// ImagesFiltered lists images as docker's filters choose them, see image.Filter.
+func (e *Engine) ImagesFiltered(ctx context.Context, filters map[string][]string) ([]image.Image, error) {
+	until, err := untilFilter(filters, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	f, err := image.ParseFilter(filters, until)
+	if err != nil {
+		return nil, err
+	}
+	return e.images.ListFiltered(ctx, f)
+}
+
 // untilFilter reads docker's filter until, a time or an age; the zero time when there is none.
 func untilFilter(filters map[string][]string, now time.Time) (until time.Time, err error) {
 	if len(filters["until"]) > 1 {

@@ -18,15 +18,11 @@ func (s *Store) Usage(ctx context.Context, name string) (int64, error) {
 	if err != nil || !v.isPlain() {
 		return 0, err
 	}
-	dir, err := openDir(v.Path)
-	if err == nil {
-		defer dir.Close() //nolint:errcheck // read only
-		u := usage{links: map[inode]bool{}}
-		if err = u.add(ctx, dir, 0); err == nil {
-			return u.total, nil
-		}
+	total, err := TreeUsage(ctx, v.Path)
+	if err != nil {
+		return 0, fmt.Errorf("volume %q: %w", name, err)
 	}
-	return 0, fmt.Errorf("size of volume %q: %w", name, err)
+	return total, nil
 }
 
 type usage struct {
@@ -86,4 +82,22 @@ func (u *usage) enter(ctx context.Context, dir *os.File, name string, depth int)
 	}
 	defer sub.Close() //nolint:errcheck // read only
 	return u.add(ctx, sub, depth+1)
+}
+
+// TreeUsage is the sum of the sizes of all files below a folder, counted as [Store.Usage] counts. A folder that is gone
+// takes 0.
+func TreeUsage(ctx context.Context, path string) (int64, error) {
+	dir, err := openDir(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("size of %s: %w", path, err)
+	}
+	defer dir.Close() //nolint:errcheck // read only
+	u := usage{links: map[inode]bool{}}
+	if err := u.add(ctx, dir, 0); err != nil {
+		return 0, fmt.Errorf("size of %s: %w", path, err)
+	}
+	return u.total, nil
 }

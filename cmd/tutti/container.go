@@ -26,13 +26,13 @@ var containersNotYet = []notYet{
 	{"kill", "Kill one or more running containers"},
 	{"rm", "Remove one or more containers"},
 	{"run", "Create and run a new container from an image"},
-	{"prune", "Remove all stopped containers"},
 }
 
 // containerCommand holds docker's management commands of containers.
 func (a *app) containerCommand() *cobra.Command {
 	return objectCommand("container", "Manage containers", containersNotYet, a.containerListCommand(), a.containerCopyCommand(),
-		a.containerExportCommand(), a.containerCommitCommand(), a.containerDiffCommand())
+		a.containerExportCommand(), a.containerCommitCommand(), a.containerDiffCommand(),
+		a.pruneCommand(containerPruner, "Remove all stopped containers", nil))
 }
 
 // objectCommand is a parent of management commands.

@@ -19,7 +19,9 @@ import (
 // imageCommand holds docker's management commands of images.
 func (a *app) imageCommand() *cobra.Command {
 	return objectCommand("image", "Manage images", nil, a.imageBuildCommand(), a.imageListCommand(), a.imageImportCommand(), a.imageLoadCommand(), a.imagePullCommand(),
-		a.imagePushCommand(), a.imageSaveCommand(), a.imagePruneCommand(), a.imageHistoryCommand(),
+		a.imagePushCommand(), a.imageSaveCommand(), a.pruneCommand(imagePruner, "Remove unused images", func(cmd *cobra.Command, o *pruneOptions) {
+			cmd.Flags().BoolVarP(&o.all, "all", "a", false, "Remove all unused images, not just dangling ones")
+		}), a.imageHistoryCommand(),
 		a.imageRemoveCommand(), a.imageTagCommand(),
 		a.inspectCommand("image", "Display detailed information on one or more images", "/images/%s/json", func() any { return new(image.InspectResponse) }))
 }

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,7 +32,8 @@ var imageHeaders = listing.Headers{
 
 func (a *app) imageListCommand() *cobra.Command {
 	var format string
-	var all, quiet, digests, noTruncate bool
+	var filters []string
+	var all, quiet, digests, noTruncate, tree bool
 	cmd := &cobra.Command{
 		Use:         "ls [OPTIONS] [REPOSITORY[:TAG]]",
 		Short:       "List images",
@@ -37,20 +41,19 @@ func (a *app) imageListCommand() *cobra.Command {
 		Args:        cobra.MaximumNArgs(1),
 		Annotations: heeds(readsOnly),
 		RunE: a.run(func(ctx context.Context, _ *cobra.Command, args []string) error {
-			c, err := a.connect(ctx)
+			if err := treeAlone(tree, map[string]bool{"quiet": quiet, "no-trunc": noTruncate, "show-digest": digests, "format": format != ""}); err != nil {
+				return err
+			}
+			list, err := a.listImages(ctx, args, filters, all)
 			if err != nil {
 				return err
 			}
-			var list []image.Summary
-			if err := c.Call(ctx, http.MethodGet, "/images/json?all="+strconv.FormatBool(all), nil, &list); err != nil {
-				return err
+			if tree {
+				return a.printImageTree(list)
 			}
 			var rows []imageRow
 			for _, i := range list {
 				rows = append(rows, imageRows(i, noTruncate)...)
-			}
-			if len(args) > 0 {
-				rows = slices.DeleteFunc(rows, func(r imageRow) bool { return r.Repository != args[0] && r.Repository+":"+r.Tag != args[0] })
 			}
 			if quiet {
 				return a.printImageIDs(rows)
@@ -68,8 +71,71 @@ func (a *app) imageListCommand() *cobra.Command {
 	f.BoolVarP(&quiet, "quiet", "q", false, "Only show image IDs")
 	f.BoolVar(&digests, "digests", false, "Show digests")
 	f.BoolVar(&noTruncate, "no-trunc", false, "Don't truncate output")
-	refuse(cmd, refusal{name: "filter", short: "f"}, refusal{name: "tree", isBool: true})
+	f.StringArrayVarP(&filters, "filter", "f", nil, "Filter output based on conditions provided")
+	f.BoolVar(&tree, "tree", false, "List images as a tree: all names of one together (EXPERIMENTAL)")
 	return cmd
+}
+
+// listImages asks for the images that the filters let through, of which one more is the argument. Those without a name are
+// shown with --all, or when a filter asks for them.
+func (a *app) listImages(ctx context.Context, args, flags []string, all bool) ([]image.Summary, error) {
+	filters, err := pruneFilters(flags)
+	if err != nil {
+		return nil, err
+	}
+	if len(args) > 0 {
+		filters["reference"] = append(filters["reference"], args[0])
+	}
+	text, err := json.Marshal(filters)
+	if err != nil {
+		return nil, err
+	}
+	c, err := a.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var list []image.Summary
+	q := url.Values{"all": {strconv.FormatBool(all)}, "filters": {string(text)}}
+	if err := c.Call(ctx, http.MethodGet, "/images/json?"+q.Encode(), nil, &list); err != nil {
+		return nil, err
+	}
+	if _, asked := filters["dangling"]; !all && !asked {
+		list = slices.DeleteFunc(list, func(i image.Summary) bool { return len(i.RepoTags)+len(i.RepoDigests) == 0 })
+	}
+	return list, nil
+}
+
+// treeAlone refuses what does not go together with --tree, in docker's words.
+func treeAlone(tree bool, flags map[string]bool) error {
+	for _, name := range slices.Sorted(maps.Keys(flags)) {
+		if tree && flags[name] {
+			return fmt.Errorf("--%s is not yet supported with --tree", name)
+		}
+	}
+	return nil
+}
+
+// printImageTree shows the names of each image together.
+func (a *app) printImageTree(list []image.Summary) error {
+	rows := [][]string{{"IMAGE", "ID", "DISK USAGE", "IN USE"}}
+	for _, i := range list {
+		used := ""
+		if i.Containers > 0 {
+			used = "U"
+		}
+		names := slices.Sorted(slices.Values(i.RepoTags))
+		if len(names) == 0 {
+			names = []string{"<untagged>"}
+		}
+		for n, name := range names {
+			row := []string{name, "", "", ""}
+			if n == 0 {
+				row = []string{name, listing.ShortID(i.ID), listing.Size(i.Size), used}
+			}
+			rows = append(rows, row)
+		}
+	}
+	return listing.Columns(a.out, rows)
 }
 
 func (a *app) printImageIDs(rows []imageRow) error {

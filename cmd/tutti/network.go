@@ -21,7 +21,7 @@ import (
 // networkCommand holds docker's management commands of networks.
 func (a *app) networkCommand() *cobra.Command {
 	return objectCommand("network", "Manage networks", nil, a.networkCheckCommand(), a.networkConnectCommand(), a.networkCreateCommand(),
-		a.networkDisconnectCommand(), a.networkInspectCommand(), a.networkListCommand(), a.networkPruneCommand(),
+		a.networkDisconnectCommand(), a.networkInspectCommand(), a.networkListCommand(), a.pruneCommand(networkPruner, "Remove all unused networks", nil),
 		a.removeCommand("network", "Remove one or more networks", "/networks/%s"))
 }
 

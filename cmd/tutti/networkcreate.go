@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"strings"
 
 	"github.com/moby/moby/api/types/network"
@@ -142,46 +140,4 @@ func pairs(flags []string) map[string]string {
 		m[name] = value
 	}
 	return m
-}
-
-func (a *app) networkPruneCommand() *cobra.Command {
-	var force bool
-	var flags []string
-	cmd := &cobra.Command{
-		Use:   "prune [OPTIONS]",
-		Short: "Remove all unused networks",
-		Args:  noArgs,
-		RunE: a.run(func(ctx context.Context, _ *cobra.Command, _ []string) error {
-			filters, err := pruneFilters(flags)
-			if err != nil {
-				return err
-			}
-			if !force {
-				fmt.Fprintln(a.out, "WARNING! This will remove all networks not used by at least one container.")
-				if !a.confirm("Are you sure you want to continue?") {
-					return nil
-				}
-			}
-			text, err := json.Marshal(filters)
-			if err != nil {
-				return err
-			}
-			c, err := a.connect(ctx)
-			if err != nil {
-				return err
-			}
-			var report network.PruneReport
-			if err := c.Call(ctx, http.MethodPost, "/networks/prune?"+url.Values{"filters": {string(text)}}.Encode(), nil, &report); err != nil {
-				return err
-			}
-			if len(report.NetworksDeleted) > 0 {
-				fmt.Fprintln(a.out, "Deleted Networks:")
-				fmt.Fprintln(a.out, strings.Join(report.NetworksDeleted, "\n"))
-			}
-			return nil
-		}),
-	}
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "Do not prompt for confirmation")
-	cmd.Flags().StringArrayVar(&flags, "filter", nil, `Provide filter values (e.g. "until=<timestamp>")`)
-	return cmd
 }

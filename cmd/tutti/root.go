@@ -50,7 +50,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.killCommand(), a.versionCommand(), a.pauseCommand(), a.unpauseCommand(), a.createCommand(), a.scaleCommand(),
 		a.removeStoppedCommand(), a.waitCommand(), a.portCommand(), a.volumesCommand(), a.topCommand(), a.statsCommand(),
 		a.eventsCommand(), a.whyCommand(), a.copyCommand(), a.exportCommand(), a.commitCommand())
-	add(root, groupObject, a.imageCommand(), a.containerCommand(), a.networkCommand(), a.volumeCommand(), a.systemCommand(), a.loginCommand(),
+	add(root, groupObject, a.imageCommand(), a.containerCommand(), a.networkCommand(), a.volumeCommand(), a.systemCommand(), a.builderCommand(), a.loginCommand(),
 		a.logoutCommand(), ociCommand(), a.imageLoadCommand(), a.imageSaveCommand(), a.imageImportCommand())
 	add(root, groupNotYet, notYetCommands("tutti", commandsNotYet)...)
 	root.AddCommand(a.engineCommand())

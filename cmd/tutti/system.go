@@ -15,16 +15,13 @@ import (
 )
 
 var systemNotYet = []notYet{
-	{"df", "Show disk usage"},
 	{"events", "Get real time events from the engine"},
-	{"info", "Display system-wide information"},
-	{"prune", "Remove unused data"},
-	{"check", "Say what of this host keeps containers from working"},
 }
 
 // systemCommand holds docker's management commands of the engine, and what concerns the host.
 func (a *app) systemCommand() *cobra.Command {
-	cmd := objectCommand("system", "Manage the engine", systemNotYet, a.systemInstallCommand(), a.systemUninstallCommand())
+	cmd := objectCommand("system", "Manage the engine", systemNotYet, a.systemInstallCommand(), a.systemUninstallCommand(),
+		a.systemDiskUsageCommand(), a.systemPruneCommand(), a.systemInfoCommand(), a.systemCheckCommand())
 	cmd.AddCommand(a.systemBootCommand(), a.systemHaltCommand())
 	return cmd
 }

@@ -13,13 +13,16 @@ import (
 	"tutti/cmd/tutti/listing"
 )
 
-var volumesNotYet = []notYet{{"prune", "Remove unused local volumes"}, {"update", "Update a volume (cluster volumes only)"}}
+var volumesNotYet = []notYet{{"update", "Update a volume (cluster volumes only)"}}
 
 // volumeCommand holds docker's management commands of volumes.
 func (a *app) volumeCommand() *cobra.Command {
 	return objectCommand("volume", "Manage volumes", volumesNotYet, a.volumeListCommand(), a.volumeCreateCommand(),
 		a.inspectCommand("volume", "Display detailed information on one or more volumes", "/volumes/%s", func() any { return new(volume.Volume) }),
-		a.removeCommand("volume", "Remove one or more volumes", "/volumes/%s"))
+		a.removeCommand("volume", "Remove one or more volumes", "/volumes/%s"),
+		a.pruneCommand(volumePruner, "Remove unused local volumes", func(cmd *cobra.Command, o *pruneOptions) {
+			cmd.Flags().BoolVarP(&o.all, "all", "a", false, "Remove all unused volumes, not just anonymous ones")
+		}))
 }
 
 // volumeRow is a volume as `docker volume ls` shows it.

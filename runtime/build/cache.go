@@ -60,6 +60,7 @@ const (
 	keySnapshot = "cache.snapshot"
 	keyBlobOnly = "cache.blobonly"
 	keyDeleted  = "cache.deleted"
+	keyMutable  = "cache.equalMutable" // another record has the layer, and holds it
 )
 
 // Verify compares the records of the cache with what holds their layers in the image store. Records that are being made or
@@ -86,6 +87,8 @@ func (b *Builder) Verify(ctx context.Context) ([]Fault, error) {
 		problem := ""
 		switch snapshot := text(item, keySnapshot); {
 		case snapshot == "": // not a record of the cache manager's
+			continue
+		case text(item, keyMutable) != "":
 			continue
 		case !held[item.ID()]:
 			problem = "nothing holds its layer"

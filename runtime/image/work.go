@@ -24,6 +24,13 @@ type work struct {
 // was recorded since.
 func (s *Store) Begin() (end func()) { return s.work.begin() }
 
+// Busy tells whether an operation goes on that was begun.
+func (s *Store) Busy() bool {
+	s.work.mu.Lock()
+	defer s.work.mu.Unlock()
+	return len(s.work.begun) > 0
+}
+
 func (w *work) begin() (end func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

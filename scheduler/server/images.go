@@ -46,7 +46,12 @@ func imageVerb(verbs map[string]func(http.ResponseWriter, *http.Request, string)
 }
 
 func (s *server) listImages(w http.ResponseWriter, r *http.Request) {
-	l, err := s.e.Images(r.Context())
+	filters, err := journal.ParseFilters(r.URL.Query().Get("filters"), image.FilterKeys...)
+	if err != nil {
+		fail(w, http.StatusBadRequest, err)
+		return
+	}
+	l, err := s.e.ImagesFiltered(r.Context(), filters)
 	if err != nil {
 		failWith(w, err)
 		return
@@ -54,12 +59,38 @@ func (s *server) listImages(w http.ResponseWriter, r *http.Request) {
 	users := s.e.ImageUsers()
 	all := []apiimage.Summary{}
 	for _, i := range l {
-		all = append(all, apiimage.Summary{
-			ID: i.ID, RepoTags: orEmpty(i.Names), RepoDigests: orEmpty(i.RepoDigests), Created: i.Created.Unix(), Size: i.Size, SharedSize: -1,
-			Labels: i.Config.Labels, Containers: int64(users[i.ID]),
-		})
+		all = append(all, imageSummary(i, users[i.ID]))
+	}
+	if flag(r, "shared-size") {
+		if err := s.addShared(r, all); err != nil {
+			failWith(w, err)
+			return
+		}
 	}
 	answer(w, all)
+}
+
+func imageSummary(i image.Image, users int) apiimage.Summary {
+	return apiimage.Summary{
+		ID: i.ID, RepoTags: orEmpty(i.Names), RepoDigests: orEmpty(i.RepoDigests), Created: i.Created.Unix(), Size: i.Size, SharedSize: -1,
+		Labels: i.Config.Labels, Containers: int64(users),
+	}
+}
+
+// addShared adds what images share.
+func (s *server) addShared(r *http.Request, all []apiimage.Summary) error {
+	usage, err := s.e.ImageUsage(r.Context())
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		for _, u := range usage.Images {
+			if u.Image.ID == all[i].ID {
+				all[i].SharedSize = u.Shared
+			}
+		}
+	}
+	return nil
 }
 
 func (s *server) inspectImage(w http.ResponseWriter, r *http.Request, name string) {

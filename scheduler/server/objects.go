@@ -7,6 +7,7 @@ import (
 
 	apivolume "github.com/moby/moby/api/types/volume"
 
+	"tutti/scheduler/api"
 	"tutti/volumes"
 )
 
@@ -69,22 +70,26 @@ type healthSummary struct{ Status string }
 func (s *server) listContainers(w http.ResponseWriter, r *http.Request) {
 	all := []containerSummary{}
 	for _, c := range s.e.AllContainers() {
-		if c.State != "running" && c.State != "paused" && c.State != "restarting" && !flag(r, "all") {
+		if !isActive(c.State) && !flag(r, "all") {
 			continue
 		}
-		j := containerSummary{
-			ID: c.ID, Names: []string{"/" + c.Name}, Image: c.Image, ImageID: c.ImageID, Command: strings.Join(c.Command, " "),
-			Created: c.Created.Unix(), Labels: c.Labels, State: c.State, Status: c.Status, Ports: []portSummary{},
-		}
-		for _, p := range c.Publishers {
-			j.Ports = append(j.Ports, portSummary{IP: p.URL, PrivatePort: p.TargetPort, PublicPort: p.PublishedPort, Type: p.Protocol})
-		}
-		if c.Health != "" {
-			j.Health = &healthSummary{c.Health}
-		}
-		all = append(all, j)
+		all = append(all, summaryOf(c))
 	}
 	answer(w, all)
+}
+
+func summaryOf(c api.Container) containerSummary {
+	j := containerSummary{
+		ID: c.ID, Names: []string{"/" + c.Name}, Image: c.Image, ImageID: c.ImageID, Command: strings.Join(c.Command, " "),
+		Created: c.Created.Unix(), Labels: c.Labels, State: c.State, Status: c.Status, Ports: []portSummary{},
+	}
+	for _, p := range c.Publishers {
+		j.Ports = append(j.Ports, portSummary{IP: p.URL, PrivatePort: p.TargetPort, PublicPort: p.PublishedPort, Type: p.Protocol})
+	}
+	if c.Health != "" {
+		j.Health = &healthSummary{c.Health}
+	}
+	return j
 }
 
 func orEmpty(l []string) []string {

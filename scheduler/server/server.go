@@ -51,6 +51,7 @@ func New(e *scheduler.Engine, b Build) http.Handler {
 	s.objectRoutes(mux)
 	s.imageRoutes(mux)
 	s.buildRoutes(mux)
+	s.usageRoutes(mux)
 	s.networkRoutes(mux)
 	s.containerRoutes(mux)
 	s.archiveRoutes(mux)
@@ -123,7 +124,7 @@ func failWith(w http.ResponseWriter, err error) {
 		code = http.StatusNotFound
 	case errors.Is(err, scheduler.ErrConflict), errors.Is(err, image.ErrInUse):
 		code = http.StatusConflict
-	case errors.Is(err, scheduler.ErrInvalid), errors.Is(err, image.ErrTooLarge):
+	case errors.Is(err, scheduler.ErrInvalid), errors.Is(err, image.ErrTooLarge), errors.Is(err, image.ErrFilter):
 		code = http.StatusBadRequest
 	case errors.Is(err, scheduler.ErrForbidden):
 		code = http.StatusForbidden

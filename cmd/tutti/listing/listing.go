@@ -93,3 +93,14 @@ func JSON(w io.Writer, v any, indent string) error {
 	e.SetIndent("", indent)
 	return e.Encode(v)
 }
+
+// Columns prints rows of cells under one another.
+func Columns(w io.Writer, rows [][]string) error {
+	tw := clitabs.NewWriter(w, 0, 1, 3, ' ', 0)
+	for _, r := range rows {
+		if _, err := fmt.Fprintln(tw, strings.TrimRight(strings.Join(r, "\t"), "\t")); err != nil {
+			return err
+		}
+	}
+	return tw.Flush()
+}

@@ -2,90 +2,17 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
-	"github.com/docker/go-units"
 	"github.com/moby/moby/api/types/image"
 	"github.com/spf13/cobra"
 
 	"tutti/cmd/tutti/listing"
 )
-
-func (a *app) imagePruneCommand() *cobra.Command {
-	var all, force bool
-	var filters []string
-	cmd := &cobra.Command{
-		Use:   "prune [OPTIONS]",
-		Short: "Remove unused images",
-		Args:  noArgs,
-		RunE: a.run(func(ctx context.Context, _ *cobra.Command, _ []string) error {
-			f, err := pruneFilters(filters)
-			if err != nil {
-				return err
-			}
-			f["dangling"] = []string{fmt.Sprint(!all)}
-			warning := "WARNING! This will remove all dangling images."
-			if all {
-				warning = "WARNING! This will remove all images without at least one container associated to them."
-			}
-			if !force {
-				fmt.Fprintln(a.out, warning)
-				if !a.confirm("Are you sure you want to continue?") {
-					return nil
-				}
-			}
-			text, err := json.Marshal(f)
-			if err != nil {
-				return err
-			}
-			c, err := a.connect(ctx)
-			if err != nil {
-				return err
-			}
-			var report image.PruneReport
-			if err := c.Call(ctx, http.MethodPost, "/images/prune?"+url.Values{"filters": {string(text)}}.Encode(), nil, &report); err != nil {
-				return err
-			}
-			if len(report.ImagesDeleted) > 0 {
-				fmt.Fprintln(a.out, "Deleted Images:")
-			}
-			for _, d := range report.ImagesDeleted {
-				if d.Untagged != "" {
-					fmt.Fprintln(a.out, "untagged:", d.Untagged)
-				} else {
-					fmt.Fprintln(a.out, "deleted:", d.Deleted)
-				}
-			}
-			if len(report.ImagesDeleted) > 0 {
-				fmt.Fprintln(a.out)
-			}
-			fmt.Fprintln(a.out, "Total reclaimed space:", units.HumanSize(float64(report.SpaceReclaimed)))
-			return nil
-		}),
-	}
-	cmd.Flags().BoolVarP(&all, "all", "a", false, "Remove all unused images, not just dangling ones")
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "Do not prompt for confirmation")
-	cmd.Flags().StringArrayVar(&filters, "filter", nil, `Provide filter values (e.g. "until=<timestamp>")`)
-	return cmd
-}
-
-// pruneFilters reads --filter of the prune commands: NAME=VALUE, or NAME!=VALUE for what must not be.
-func pruneFilters(flags []string) (map[string][]string, error) {
-	filters := map[string][]string{}
-	for _, text := range flags {
-		name, value, ok := strings.Cut(text, "=")
-		if !ok || name == "" {
-			return nil, fmt.Errorf("invalid argument %q for \"--filter\" flag: give NAME=VALUE", text)
-		}
-		filters[name] = append(filters[name], value)
-	}
-	return filters, nil
-}
 
 // historyRow is a line of `image history`, with docker's field names.
 type historyRow struct {

@@ -1,0 +1,160 @@
+package scheduler
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+
+	"tutti/scheduler/check"
+	"tutti/scheduler/container"
+)
+
+// errBusy: what is left over cannot be told from what is being made.
+var errBusy = errors.New("other commands are at work: check again when they are done")
+
+// quiet tells whether the only request that is served is the one that asks.
+func (e *Engine) quiet() error {
+	if e.serving.Load() > 1 {
+		return errBusy
+	}
+	return nil
+}
+
+// whenQuiet is a repair that waits for nobody.
+func (e *Engine) whenQuiet(repair func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := e.quiet(); err != nil {
+			return err
+		}
+		return repair(ctx)
+	}
+}
+
+// lookAtFiles looks at the small state files, and for what runs that are over have left.
+func (e *Engine) lookAtFiles(context.Context) ([]check.Fault, int, error) {
+	var faults []check.Fault
+	looked := 0
+	for _, dir := range []string{e.paths.projects(), e.paths.histories(), filepath.Join(e.paths.Root, "networks")} {
+		files, err := filepath.Glob(filepath.Join(dir, "*.json"))
+		if err != nil {
+			return nil, looked, err
+		}
+		for _, file := range files {
+			looked++
+			data, err := os.ReadFile(file)
+			if errors.Is(err, os.ErrNotExist) || err == nil && json.Valid(data) {
+				continue
+			}
+			faults = append(faults, check.Fault{
+				Object: file, Problem: "state file is damaged", Remedy: "remove it", Fleeting: true, Hint: "`tutti up` of its project writes it again",
+				Repair: func(context.Context) error { return os.Remove(file) },
+			})
+		}
+	}
+	running := map[string]bool{}
+	for _, u := range e.selectUnits(func(*container.Config) bool { return true }) {
+		running[u.id] = u.snapshot().Alive() || u.running() != nil
+	}
+	for _, dir := range []string{e.paths.files(), e.paths.rootfs()} {
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, looked, err
+		}
+		for _, d := range entries {
+			path := filepath.Join(dir, d.Name())
+			if looked++; !running[d.Name()] {
+				faults = append(faults, check.Fault{
+					Object: path, Problem: "left by a run that is over", Remedy: "remove it", Fleeting: true,
+					Repair: e.whenQuiet(func(context.Context) error { return os.RemoveAll(path) }),
+				})
+			}
+		}
+	}
+	entries, err := os.ReadDir(e.paths.trash())
+	for _, d := range entries {
+		path := filepath.Join(e.paths.trash(), d.Name())
+		looked++
+		faults = append(faults, check.Fault{
+			Object: path, Problem: "what is left of a removed container", Remedy: "remove it", Fleeting: true,
+			Repair: func(context.Context) error { return os.RemoveAll(path) },
+		})
+	}
+	return faults, looked, err
+}
+
+// lookAtHost looks for processes, groups and mounts of this engine's that belong to nothing.
+func (e *Engine) lookAtHost(context.Context) ([]check.Fault, int, error) {
+	known, err := e.runtime.List() // build steps, too
+	if err != nil {
+		return nil, 0, err
+	}
+	orphans, err := e.runtime.Orphans(known)
+	if err != nil {
+		return nil, len(known), fmt.Errorf("list control groups: %w", err)
+	}
+	var faults []check.Fault
+	for _, name := range orphans {
+		faults = append(faults, check.Fault{
+			Object: name, Problem: "control group that belongs to no container", Remedy: "end the processes in it and remove it", Fleeting: true,
+			Repair: e.whenQuiet(func(ctx context.Context) error {
+				known, err := e.runtime.List()
+				if err != nil {
+					return err
+				}
+				return e.runtime.RemoveOrphans(ctx, known)
+			}),
+		})
+	}
+	for _, id := range known {
+		e.mu.Lock()
+		u := e.units[id]
+		e.mu.Unlock()
+		if u != nil && u.running() == nil && !u.snapshot().Alive() {
+			faults = append(faults, check.Fault{
+				Object: u.config.Name, Problem: "a process of a container that does not run", Remedy: "end it", Fleeting: true,
+				Repair: e.whenQuiet(func(ctx context.Context) error {
+					return e.runtime.RemoveOrphans(ctx, slices.DeleteFunc(slices.Clone(known), func(other string) bool { return other == id }))
+				}),
+			})
+		}
+	}
+	mounts, err := e.leftMounts()
+	return append(faults, mounts...), len(known) + len(mounts), err
+}
+
+// leftMounts finds mounts in the host's table below the engine's folders. Only builds and unpacking make some, and only
+// for as long as they last.
+func (e *Engine) leftMounts() ([]check.Fault, error) {
+	if e.images.Busy() {
+		return nil, nil
+	}
+	below := func(m *mountinfo.Info) (skip, stop bool) {
+		return !strings.HasPrefix(m.Mountpoint, e.paths.images()+"/") && !strings.HasPrefix(m.Mountpoint, e.paths.builder()+"/") &&
+			!strings.HasPrefix(m.Mountpoint, e.paths.rootfs()+"/"), false
+	}
+	mounts, err := mountinfo.GetMounts(below)
+	if err != nil {
+		return nil, fmt.Errorf("read the mount table: %w", err)
+	}
+	var faults []check.Fault
+	for _, m := range slices.Backward(mounts) {
+		faults = append(faults, check.Fault{
+			Object: m.Mountpoint, Problem: "mount that nobody needs", Remedy: "unmount it", Fleeting: true,
+			Repair: e.whenQuiet(func(context.Context) error {
+				if e.images.Busy() {
+					return errBusy
+				}
+				return os.NewSyscallError("umount", unix.Unmount(m.Mountpoint, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW))
+			}),
+		})
+	}
+	return faults, nil
+}
