@@ -189,10 +189,12 @@ func TestObjectLists(t *testing.T) {
 	c.run("image", "ls").expect(t, 0, `REPOSITORY   TAG       IMAGE ID       CREATED             SIZE
 me/app       2         0123456789ab   About an hour ago   5MB
 nginx        1         0123456789ab   About an hour ago   5MB
-<none>       <none>    ffff456789ab   About an hour ago   1B
 `, "")
-	c.run("image", "ls", "-q").expect(t, 0, "0123456789ab\nffff456789ab\n", "")
-	c.run("image", "ls", "-q", "nginx:1").expect(t, 0, "0123456789ab\n", "")
+	c.run("image", "ls", "-aq").expect(t, 0, "0123456789ab\nffff456789ab\n", "")
+	c.run("image", "ls", "-q").expect(t, 0, "0123456789ab\n", "")
+	c.run("image", "ls", "--tree").expect(t, 0, "IMAGE                ID             DISK USAGE   IN USE\ndocker.io/me/app:2   0123456789ab   5MB\nnginx:1\n", "")
+	c.run("image", "ls", "--tree", "-q").expect(t, 1, "", "--quiet is not yet supported with --tree\n")
+	c.run("image", "ls", "-f", "dangling").expect(t, 1, "", "invalid argument \"dangling\" for \"--filter\" flag: give NAME=VALUE\n")
 	c.run("container", "ls", "-a").expect(t, 0, `CONTAINER ID   IMAGE     COMMAND   CREATED             STATUS      PORTS                    NAMES
 0123456789ab   nginx:1   "nginx"   About an hour ago   Up 1 hour   127.0.0.1:8080->80/tcp   demo-web-1
 `, "")

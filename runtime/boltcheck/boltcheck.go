@@ -14,7 +14,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-// ErrDamaged: the file is not a database that was written whole.
+// ErrDamaged is the error of a file that is not a database that was written whole.
 var ErrDamaged = errors.New("database is damaged")
 
 // maxDepth bounds how deep buckets may lie in one another.

@@ -11,21 +11,51 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/moby/buildkit/cache/metadata"
 	"github.com/moby/buildkit/client"
+	"github.com/opencontainers/go-digest"
 )
 
-// Usage lists the records of the build cache, sizes in bytes. filter is in BuildKit's language, "type==regular".
+// Usage lists the records of the build cache, sizes in bytes. filter is in BuildKit's language, "type==regular". Shared are
+// those whose layer an image has, too; BuildKit also says so of layers that have the same content, but lie there twice.
 func (b *Builder) Usage(ctx context.Context, filter ...string) ([]*client.UsageInfo, error) {
 	list, err := b.conn.client.DiskUsage(ctx, client.WithFilter(filter))
 	if err != nil {
 		return nil, fmt.Errorf("usage of the build cache: %w", err)
 	}
+	layers, err := b.layers()
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range list {
+		u.Shared = u.Shared && isChain(layers[u.ID])
+	}
 	return list, nil
 }
 
-// Prune removes records of the build cache that no build needs, and returns them. Without All, those that images have, too,
+// layers are the keys of the records' layers.
+func (b *Builder) layers() (map[string]string, error) {
+	items, err := b.records.All()
+	if err != nil {
+		return nil, fmt.Errorf("read the build cache: %w", err)
+	}
+	layers := map[string]string{}
+	for _, i := range items {
+		layers[i.ID()] = text(i, keySnapshot)
+	}
+	return layers, nil
+}
+
+// isChain tells whether a key is that of an image's layers, the digest of their chain, and not one of the builder's own.
+func isChain(key string) bool { return digest.Digest(key).Validate() == nil }
+
+// Prune removes records of the build cache that no build needs, and returns them; Shared are those whose layer stays, since
+// an image has it. Without All, those that images have, too,
 // stay. While a build runs, everything that builds have used since the last collection stays.
 func (b *Builder) Prune(ctx context.Context, what client.PruneInfo) ([]client.UsageInfo, error) {
 	if err := b.gc.letGo(ctx); err != nil {
+		return nil, err
+	}
+	layers, err := b.layers()
+	if err != nil {
 		return nil, err
 	}
 	var all []client.UsageInfo
@@ -40,11 +70,15 @@ func (b *Builder) Prune(ctx context.Context, what client.PruneInfo) ([]client.Us
 	if what.All {
 		options = append(options, client.PruneAll)
 	}
-	err := b.conn.client.Prune(ctx, removed, options...)
+	err = b.conn.client.Prune(ctx, removed, options...)
 	close(removed)
 	drained.Wait()
 	if err != nil {
 		return all, fmt.Errorf("prune the build cache: %w", err)
+	}
+	for i := range all {
+		_, err := b.backend.Snapshotter.Stat(namespaces.WithNamespace(ctx, b.backend.Namespace), layers[all[i].ID])
+		all[i].Shared = err == nil
 	}
 	return all, nil
 }
@@ -58,6 +92,7 @@ type Fault struct {
 // names of what BuildKit keeps about a record, cache/metadata.go.
 const (
 	keySnapshot = "cache.snapshot"
+	keyBlob     = "cache.blob"
 	keyBlobOnly = "cache.blobonly"
 	keyDeleted  = "cache.deleted"
 	keyMutable  = "cache.equalMutable" // another record has the layer, and holds it
@@ -81,32 +116,43 @@ func (b *Builder) Verify(ctx context.Context) ([]Fault, error) {
 	}
 	var faults []Fault
 	for _, item := range items {
-		if isSet(item, keyDeleted) {
-			continue
+		if isSet(item, keyDeleted) || text(item, keySnapshot) == "" || text(item, keyMutable) != "" {
+			continue // on its way out, not the cache manager's, or held by the other
 		}
-		problem := ""
-		switch snapshot := text(item, keySnapshot); {
-		case snapshot == "": // not a record of the cache manager's
-			continue
-		case text(item, keyMutable) != "":
-			continue
-		case !held[item.ID()]:
-			problem = "nothing holds its layer"
-		case !isSet(item, keyBlobOnly):
-			_, err := b.backend.Snapshotter.Stat(ctx, snapshot)
-			if err == nil {
-				continue
+		problem := "nothing holds its layer"
+		if held[item.ID()] {
+			if problem, err = b.lacks(ctx, item); err != nil {
+				return nil, err
 			}
-			if !errdefs.IsNotFound(err) {
-				return nil, fmt.Errorf("look up layer %s: %w", snapshot, err)
-			}
-			problem = "its layer " + snapshot + " is missing"
 		}
 		if problem != "" && b.still(item.ID()) {
 			faults = append(faults, Fault{item.ID(), problem})
 		}
 	}
 	return faults, nil
+}
+
+// lacks says what a record stands on that is not there, or nothing. A record that is known by its compressed layer alone
+// lacks nothing: it is fetched when it is needed.
+func (b *Builder) lacks(ctx context.Context, item *metadata.StorageItem) (string, error) {
+	if isSet(item, keyBlobOnly) {
+		return "", nil
+	}
+	layer, blob := text(item, keySnapshot), text(item, keyBlob)
+	if _, err := b.backend.Snapshotter.Stat(ctx, layer); errdefs.IsNotFound(err) {
+		return "its layer " + layer + " is missing", nil
+	} else if err != nil {
+		return "", fmt.Errorf("look up layer %s: %w", layer, err)
+	}
+	if blob == "" {
+		return "", nil
+	}
+	if _, err := b.backend.Content.Info(ctx, digest.Digest(blob)); errdefs.IsNotFound(err) {
+		return "its compressed layer " + blob + " is missing", nil
+	} else if err != nil {
+		return "", fmt.Errorf("look up content %s: %w", blob, err)
+	}
+	return "", nil
 }
 
 // still tells whether a record is there now.
@@ -127,13 +173,21 @@ func isSet(item *metadata.StorageItem, key string) (set bool) {
 	return v != nil && v.Unmarshal(&set) == nil && set
 }
 
-// Forget removes records that Verify has found, and those made from them.
+// Forget removes records that Verify has found. Where others were made from them, the whole cache goes.
 func (b *Builder) Forget(ctx context.Context, records []string) error {
-	var errs []error
 	for _, id := range records {
 		if _, err := b.Prune(ctx, client.PruneInfo{All: true, Filter: []string{"id==" + id}}); err != nil {
-			errs = append(errs, err)
+			return err
 		}
 	}
-	return errors.Join(errs...)
+	if !slices.ContainsFunc(records, b.still) {
+		return nil
+	}
+	if _, err := b.Prune(ctx, client.PruneInfo{All: true}); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(records, b.still) {
+		return errors.New("a build uses it: try again when it has ended")
+	}
+	return nil
 }

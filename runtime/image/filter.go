@@ -12,7 +12,7 @@ import (
 	"github.com/distribution/reference"
 )
 
-// ErrFilter: a filter's value cannot be read.
+// ErrFilter is the error of a filter whose value cannot be read.
 var ErrFilter = errors.New("invalid filter")
 
 // Filter chooses images as the filters of docker's `image ls` do. The zero value lets all through.

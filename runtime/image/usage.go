@@ -56,14 +56,14 @@ func (s *Store) DiskUsage(ctx context.Context) (int64, error) {
 // Usage is what images take on the disk: unpacked layers, and layers, configurations and manifests as they came from a
 // registry or a build. What several images have counts once in the whole.
 type Usage struct {
-	Images []ImageUsage // as List orders them
+	Images []Footprint // as List orders them
 	Total  int64        // bytes
 
 	parts map[string]part
 }
 
-// ImageUsage is one image's part in it.
-type ImageUsage struct {
+// Footprint is one image's part in the usage.
+type Footprint struct {
 	Image  Image
 	Size   int64 // bytes of all that the image has
 	Shared int64 // of these, what other images have, too
@@ -103,9 +103,9 @@ func (s *Store) Usage(ctx context.Context) (Usage, error) {
 			p.size, p.users = size, append(p.users, image.ID)
 			u.parts[key] = p
 		}
-		u.Images = append(u.Images, ImageUsage{Image: image})
+		u.Images = append(u.Images, Footprint{Image: image})
 	}
-	sums := map[string]*ImageUsage{}
+	sums := map[string]*Footprint{}
 	for i := range u.Images {
 		sums[u.Images[i].Image.ID] = &u.Images[i]
 	}
