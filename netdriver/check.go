@@ -32,23 +32,23 @@ func (d *Driver) Check(ctx context.Context) ([]Fault, error) {
 			return d.bin.deleteLinks([]string{name})
 		}})
 	}
-	names, _, err := d.linkNames()
+	links, err := d.links()
 	if err != nil {
 		return nil, err
 	}
 	d.mu.Lock()
 	networks := make([]*network, 0, len(d.networks))
 	for _, n := range d.networks {
-		if n.gone == nil && n.Bridge != "" && !slices.Contains(names, n.Bridge) {
+		if n.gone == nil && n.Bridge != "" && !slices.ContainsFunc(links, func(l hostLink) bool { return l.name == n.Bridge }) {
 			networks = append(networks, n)
 		}
 	}
 	d.mu.Unlock()
 	for _, n := range networks {
 		faults = append(faults, Fault{
-			Object: n.Bridge, Problem: "bridge of network " + n.Name + " is missing", Remedy: "make it again",
+			Object: n.Bridge, Problem: "interface of network " + n.Name + " is missing", Remedy: "make it again",
 			Hint:   "restart the containers of network " + n.Name,
-			Repair: func(context.Context) error { return d.ensureBridge(n) },
+			Repair: func(context.Context) error { return d.ensureInterface(n) },
 		})
 	}
 	return d.checkRules(ctx, faults)

@@ -20,7 +20,7 @@ func (f *Firewall) Differs(ctx context.Context, r Rules) ([]string, error) {
 			}
 			return nil, err
 		}
-		for line := range strings.Lines(batch(t.family, f.instance, want, parse(saved))) {
+		for line := range strings.Lines(batch(t.family, f.instance, t.tables(), want, parse(saved))) {
 			if line = strings.TrimSpace(line); line != "" && line != "COMMIT" {
 				lines = append(lines, t.name+": "+line)
 			}
