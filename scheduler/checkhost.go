@@ -13,7 +13,7 @@ import (
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
-	"tutti/scheduler/check"
+	"tutti/scheduler/checkup"
 	"tutti/scheduler/container"
 )
 
@@ -39,8 +39,8 @@ func (e *Engine) whenQuiet(repair func(context.Context) error) func(context.Cont
 }
 
 // lookAtFiles looks at the small state files, and for what runs that are over have left.
-func (e *Engine) lookAtFiles(context.Context) ([]check.Fault, int, error) {
-	var faults []check.Fault
+func (e *Engine) lookAtFiles(context.Context) ([]checkup.Fault, int, error) {
+	var faults []checkup.Fault
 	looked := 0
 	for _, dir := range []string{e.paths.projects(), e.paths.histories(), filepath.Join(e.paths.Root, "networks")} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.json"))
@@ -53,7 +53,7 @@ func (e *Engine) lookAtFiles(context.Context) ([]check.Fault, int, error) {
 			if errors.Is(err, os.ErrNotExist) || err == nil && json.Valid(data) {
 				continue
 			}
-			faults = append(faults, check.Fault{
+			faults = append(faults, checkup.Fault{
 				Object: file, Problem: "state file is damaged", Remedy: "remove it", Fleeting: true, Hint: "`tutti up` of its project writes it again",
 				Repair: func(context.Context) error { return os.Remove(file) },
 			})
@@ -71,7 +71,7 @@ func (e *Engine) lookAtFiles(context.Context) ([]check.Fault, int, error) {
 		for _, d := range entries {
 			path := filepath.Join(dir, d.Name())
 			if looked++; !running[d.Name()] {
-				faults = append(faults, check.Fault{
+				faults = append(faults, checkup.Fault{
 					Object: path, Problem: "left by a run that is over", Remedy: "remove it", Fleeting: true,
 					Repair: e.whenQuiet(func(context.Context) error { return os.RemoveAll(path) }),
 				})
@@ -82,7 +82,7 @@ func (e *Engine) lookAtFiles(context.Context) ([]check.Fault, int, error) {
 	for _, d := range entries {
 		path := filepath.Join(e.paths.trash(), d.Name())
 		looked++
-		faults = append(faults, check.Fault{
+		faults = append(faults, checkup.Fault{
 			Object: path, Problem: "what is left of a removed container", Remedy: "remove it", Fleeting: true,
 			Repair: func(context.Context) error { return os.RemoveAll(path) },
 		})
@@ -91,7 +91,7 @@ func (e *Engine) lookAtFiles(context.Context) ([]check.Fault, int, error) {
 }
 
 // lookAtHost looks for processes, groups and mounts of this engine's that belong to nothing.
-func (e *Engine) lookAtHost(context.Context) ([]check.Fault, int, error) {
+func (e *Engine) lookAtHost(context.Context) ([]checkup.Fault, int, error) {
 	known, err := e.runtime.List() // build steps, too
 	if err != nil {
 		return nil, 0, err
@@ -100,9 +100,9 @@ func (e *Engine) lookAtHost(context.Context) ([]check.Fault, int, error) {
 	if err != nil {
 		return nil, len(known), fmt.Errorf("list control groups: %w", err)
 	}
-	var faults []check.Fault
+	var faults []checkup.Fault
 	for _, name := range orphans {
-		faults = append(faults, check.Fault{
+		faults = append(faults, checkup.Fault{
 			Object: name, Problem: "control group that belongs to no container", Remedy: "end the processes in it and remove it", Fleeting: true,
 			Repair: e.whenQuiet(func(ctx context.Context) error {
 				known, err := e.runtime.List()
@@ -118,7 +118,7 @@ func (e *Engine) lookAtHost(context.Context) ([]check.Fault, int, error) {
 		u := e.units[id]
 		e.mu.Unlock()
 		if u != nil && u.running() == nil && !u.snapshot().Alive() {
-			faults = append(faults, check.Fault{
+			faults = append(faults, checkup.Fault{
 				Object: u.config.Name, Problem: "a process of a container that does not run", Remedy: "end it", Fleeting: true,
 				Repair: e.whenQuiet(func(ctx context.Context) error {
 					return e.runtime.RemoveOrphans(ctx, slices.DeleteFunc(slices.Clone(known), func(other string) bool { return other == id }))
@@ -132,7 +132,7 @@ func (e *Engine) lookAtHost(context.Context) ([]check.Fault, int, error) {
 
 // leftMounts finds mounts in the host's table below the engine's folders. Only builds and unpacking make some, and only
 // for as long as they last.
-func (e *Engine) leftMounts() ([]check.Fault, error) {
+func (e *Engine) leftMounts() ([]checkup.Fault, error) {
 	if e.images.Busy() {
 		return nil, nil
 	}
@@ -144,9 +144,9 @@ func (e *Engine) leftMounts() ([]check.Fault, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the mount table: %w", err)
 	}
-	var faults []check.Fault
+	var faults []checkup.Fault
 	for _, m := range slices.Backward(mounts) {
-		faults = append(faults, check.Fault{
+		faults = append(faults, checkup.Fault{
 			Object: m.Mountpoint, Problem: "mount that nobody needs", Remedy: "unmount it", Fleeting: true,
 			Repair: e.whenQuiet(func(context.Context) error {
 				if e.images.Busy() {

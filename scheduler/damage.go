@@ -7,7 +7,7 @@ import (
 	"log/slog"
 
 	"tutti/runtime/image"
-	"tutti/scheduler/check"
+	"tutti/scheduler/checkup"
 )
 
 // openImages opens the image store. One whose databases are damaged is moved aside, so that the engine, which containers
@@ -17,11 +17,11 @@ func openImages(ctx context.Context, dir string, log *slog.Logger) (*image.Store
 	if !errors.Is(err, image.ErrDamaged) {
 		return store, err
 	}
-	if moveErr := check.SetAside(dir); moveErr != nil {
+	if moveErr := checkup.SetAside(dir); moveErr != nil {
 		return nil, errors.Join(err, moveErr)
 	}
 	log.Error("the image store is damaged: it begins anew, pull and build images again, and delete what is left of the old one",
-		"old", dir+check.DamagedSuffix, "error", err)
+		"old", dir+checkup.DamagedSuffix, "error", err)
 	if store, err = image.Open(ctx, dir); err != nil {
 		return nil, fmt.Errorf("begin a new image store: %w", err)
 	}

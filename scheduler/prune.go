@@ -23,7 +23,7 @@ func (e *Engine) PruneContainers(ctx context.Context, filters map[string][]strin
 		return nil, 0, err
 	}
 	removed, freed := []string{}, int64(0)
-	for _, u := range e.selectUnits(func(c *container.Config) bool { return labelled(c.Labels, filters) }) {
+	for _, u := range e.selectUnits(func(c *container.Config) bool { return Labelled(c.Labels, filters) }) {
 		if !until.IsZero() && !u.config.Created.Before(until) || !e.isLeft(u) {
 			continue
 		}
@@ -75,7 +75,7 @@ func (e *Engine) PruneVolumes(ctx context.Context, filters map[string][]string) 
 	}
 	removed, freed := []string{}, int64(0)
 	for _, v := range list {
-		if _, anonymous := v.Labels[labelAnonymous]; !anonymous && !all || !labelled(v.Labels, filters) || len(e.volumeUsers(v.Name)) > 0 {
+		if _, anonymous := v.Labels[labelAnonymous]; !anonymous && !all || !Labelled(v.Labels, filters) || len(e.volumeUsers(v.Name)) > 0 {
 			continue
 		}
 		size, err := e.volumes.Usage(ctx, v.Name)

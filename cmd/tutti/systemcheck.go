@@ -15,7 +15,7 @@ import (
 	"tutti/cmd/tutti/listing"
 	"tutti/scheduler"
 	"tutti/scheduler/api"
-	"tutti/scheduler/check"
+	"tutti/scheduler/checkup"
 )
 
 // exitUnsound is the exit code of a check that has found something which is not repaired.
@@ -94,7 +94,7 @@ func (a *app) check(ctx context.Context, repair bool) (api.CheckReport, error) {
 // printCheck shows each finding, and a line that sums up.
 func (a *app) printCheck(r api.CheckReport) error {
 	for _, f := range r.Findings {
-		fmt.Fprintln(a.out, check.Text(f))
+		fmt.Fprintln(a.out, checkup.Text(f))
 	}
 	var looked []string
 	for _, area := range slices.Sorted(maps.Keys(r.Checked)) {

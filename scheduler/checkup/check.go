@@ -1,7 +1,7 @@
-// Package check runs what compares the engine's state with itself and with the kernel, and repairs what it finds. What
+// Package checkup runs what compares the engine's state with itself and with the kernel, and repairs what it finds. What
 // there is to compare is the engine's to know; here is how findings are gathered, confirmed, repaired and told, and how
 // databases are looked at that no engine can open.
-package check
+package checkup
 
 import (
 	"cmp"

@@ -15,7 +15,7 @@ import (
 	"tutti/runtime/image"
 	"tutti/runtime/statefile"
 	"tutti/scheduler/api"
-	"tutti/scheduler/check"
+	"tutti/scheduler/checkup"
 	"tutti/scheduler/container"
 	"tutti/volumes"
 )
@@ -23,7 +23,7 @@ import (
 // Check compares everything that the engine keeps with everything else and with the kernel; with repair it mends what it
 // can. Data of users, such as volumes, is never removed.
 func (e *Engine) Check(ctx context.Context, q api.CheckRequest) (api.CheckReport, error) {
-	return check.Run(ctx, []check.Area{
+	return checkup.Run(ctx, []checkup.Area{
 		{Name: "images", Look: e.lookAtImages},
 		{Name: "build cache", Look: e.lookAtBuildCache},
 		{Name: "containers", Look: e.lookAtContainers},
@@ -45,42 +45,42 @@ func CheckDatabases(ctx context.Context, paths Paths, repair bool) (api.CheckRep
 		return api.CheckReport{}, err
 	}
 	defer unlock()
-	return check.Run(ctx, []check.Area{check.Databases(paths.images(), image.Databases(paths.images()))}, repair)
+	return checkup.Run(ctx, []checkup.Area{checkup.Databases(paths.images(), image.Databases(paths.images()))}, repair)
 }
 
-func (e *Engine) lookAtImages(ctx context.Context) ([]check.Fault, int, error) {
+func (e *Engine) lookAtImages(ctx context.Context) ([]checkup.Fault, int, error) {
 	list, err := e.images.List(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
 	found, err := e.images.Verify(ctx, func(id string) bool { _, used := e.imageUser(id); return used })
-	var faults []check.Fault
+	var faults []checkup.Fault
 	for _, f := range found {
-		faults = append(faults, check.Fault{Object: f.Object, Problem: f.Problem, Remedy: f.Remedy, Hint: f.Hint, Repair: f.Repair})
+		faults = append(faults, checkup.Fault{Object: f.Object, Problem: f.Problem, Remedy: f.Remedy, Hint: f.Hint, Repair: f.Repair})
 	}
-	if aside := e.paths.images() + check.DamagedSuffix; err == nil {
+	if aside := e.paths.images() + checkup.DamagedSuffix; err == nil {
 		faults = append(faults, e.setAside(aside)...)
 	}
 	return faults, len(list), err
 }
 
 // setAside finds the image store that an engine, or a repair, has set aside.
-func (e *Engine) setAside(aside string) []check.Fault {
+func (e *Engine) setAside(aside string) []checkup.Fault {
 	if _, err := os.Lstat(aside); err != nil {
 		return nil
 	}
-	f := check.Fault{Object: aside, Problem: "an image store that was damaged is set aside"}
+	f := checkup.Fault{Object: aside, Problem: "an image store that was damaged is set aside"}
 	for _, u := range e.selectUnits(func(*container.Config) bool { return true }) {
 		table, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", u.snapshot().Pid))
 		// The layers are mounted by the name that the folder had: those that no store has now.
 		if s := u.snapshot(); s.Alive() && (err != nil || strings.Contains(string(table), e.paths.images()+"/snapshots/")) && s.Started.Before(modTime(aside)) {
 			f.Hint = "stop container " + u.config.Name + ", which runs from it, and check again"
-			return []check.Fault{f}
+			return []checkup.Fault{f}
 		}
 	}
 	f.Remedy = "remove it"
 	f.Repair = func(context.Context) error { return os.RemoveAll(aside) }
-	return []check.Fault{f}
+	return []checkup.Fault{f}
 }
 
 // modTime is when a folder was last changed, now when that is not known.
@@ -92,12 +92,12 @@ func modTime(path string) time.Time {
 	return st.ModTime()
 }
 
-func (e *Engine) lookAtBuildCache(ctx context.Context) ([]check.Fault, int, error) {
+func (e *Engine) lookAtBuildCache(ctx context.Context) ([]checkup.Fault, int, error) {
 	if b := e.openedBuilder(); b == nil {
 		for _, path := range build.Databases(e.paths.builder()) {
 			err := boltcheck.Check(path, time.Second)
 			if errors.Is(err, boltcheck.ErrDamaged) {
-				return []check.Fault{{Object: path, Problem: err.Error(), Remedy: "throw the build cache away", Repair: func(context.Context) error {
+				return []checkup.Fault{{Object: path, Problem: err.Error(), Remedy: "throw the build cache away", Repair: func(context.Context) error {
 					_, err := e.openBuilder() // it throws away what it cannot read
 					return err
 				}}}, 0, nil
@@ -113,9 +113,9 @@ func (e *Engine) lookAtBuildCache(ctx context.Context) ([]check.Fault, int, erro
 		return nil, 0, err
 	}
 	found, err := b.Verify(ctx)
-	var faults []check.Fault
+	var faults []checkup.Fault
 	for _, f := range found {
-		faults = append(faults, check.Fault{Object: f.Record, Problem: f.Problem, Remedy: "forget the record, builds make it anew", Fleeting: true, Repair: func(ctx context.Context) error {
+		faults = append(faults, checkup.Fault{Object: f.Record, Problem: f.Problem, Remedy: "forget the record, builds make it anew", Fleeting: true, Repair: func(ctx context.Context) error {
 			return b.Forget(ctx, []string{f.Record})
 		}})
 	}
@@ -129,19 +129,19 @@ func (e *Engine) openedBuilder() *build.Builder {
 	return e.builder
 }
 
-func (e *Engine) lookAtContainers(ctx context.Context) ([]check.Fault, int, error) {
+func (e *Engine) lookAtContainers(ctx context.Context) ([]checkup.Fault, int, error) {
 	entries, err := os.ReadDir(e.paths.containers())
 	if err != nil {
 		return nil, 0, err
 	}
-	var faults []check.Fault
+	var faults []checkup.Fault
 	for _, d := range entries {
 		dir := e.paths.container(d.Name())
 		e.mu.Lock()
 		u := e.units[d.Name()]
 		e.mu.Unlock()
 		if u == nil {
-			faults = append(faults, check.Fault{Object: dir, Problem: "folder of a container that nobody knows", Remedy: "remove it", Fleeting: true, Repair: func(context.Context) error {
+			faults = append(faults, checkup.Fault{Object: dir, Problem: "folder of a container that nobody knows", Remedy: "remove it", Fleeting: true, Repair: func(context.Context) error {
 				return e.discard(dir)
 			}})
 			continue
@@ -151,7 +151,7 @@ func (e *Engine) lookAtContainers(ctx context.Context) ([]check.Fault, int, erro
 	all := e.selectUnits(func(*container.Config) bool { return true })
 	for _, u := range all {
 		if !slices.ContainsFunc(entries, func(d os.DirEntry) bool { return d.Name() == u.id }) {
-			faults = append(faults, check.Fault{
+			faults = append(faults, checkup.Fault{
 				Object: u.config.Name, Problem: "the container's folder " + u.dir + " is missing", Fleeting: true,
 				Hint: "remove the container: tutti rm, or docker rm -f " + u.config.Name,
 			})
@@ -161,13 +161,13 @@ func (e *Engine) lookAtContainers(ctx context.Context) ([]check.Fault, int, erro
 }
 
 // lookAtContainer looks at the record, the folders and the image of a container.
-func (e *Engine) lookAtContainer(ctx context.Context, u *unit) (faults []check.Fault) {
-	add := func(f check.Fault) {
+func (e *Engine) lookAtContainer(ctx context.Context, u *unit) (faults []checkup.Fault) {
+	add := func(f checkup.Fault) {
 		f.Object, f.Fleeting = u.config.Name, true
 		faults = append(faults, f)
 	}
 	if _, damage, err := readRecord(u.dir); damage != nil || err != nil {
-		add(check.Fault{Problem: "the container's record is damaged: " + errors.Join(damage, err).Error(), Remedy: "write it again", Repair: func(context.Context) error {
+		add(checkup.Fault{Problem: "the container's record is damaged: " + errors.Join(damage, err).Error(), Remedy: "write it again", Repair: func(context.Context) error {
 			u.mu.Lock()
 			defer u.mu.Unlock()
 			return u.write(u.state)
@@ -175,7 +175,7 @@ func (e *Engine) lookAtContainer(ctx context.Context, u *unit) (faults []check.F
 	}
 	for _, dir := range []string{u.upper(), u.work()} {
 		if st, err := os.Lstat(dir); err != nil || !st.IsDir() {
-			add(check.Fault{
+			add(checkup.Fault{
 				Problem: "the container's folder " + dir + " is missing: what the container had written is lost", Remedy: "make an empty one",
 				Repair: func(context.Context) error { return makeLayerFolder(u, dir) },
 			})
@@ -185,7 +185,7 @@ func (e *Engine) lookAtContainer(ctx context.Context, u *unit) (faults []check.F
 		return faults
 	}
 	if _, err := e.images.Get(ctx, u.config.ImageID); errors.Is(err, image.ErrNotFound) {
-		add(check.Fault{Problem: fmt.Sprintf("the container's image %s (%s) is gone: it cannot be started again", u.config.Image, u.config.ImageID), Hint: "pull, load or build " + u.config.Image + " again"})
+		add(checkup.Fault{Problem: fmt.Sprintf("the container's image %s (%s) is gone: it cannot be started again", u.config.Image, u.config.ImageID), Hint: "pull, load or build " + u.config.Image + " again"})
 	}
 	return faults
 }
@@ -202,15 +202,15 @@ func makeLayerFolder(u *unit, dir string) error {
 }
 
 // lookAtVolumes never removes anything: data is the users'.
-func (e *Engine) lookAtVolumes(context.Context) ([]check.Fault, int, error) {
+func (e *Engine) lookAtVolumes(context.Context) ([]checkup.Fault, int, error) {
 	list, err := e.volumes.List()
 	if err != nil {
 		return nil, 0, err
 	}
-	var faults []check.Fault
+	var faults []checkup.Fault
 	for _, v := range list {
 		if v.Damaged {
-			faults = append(faults, check.Fault{
+			faults = append(faults, checkup.Fault{
 				Object: v.Name, Problem: "what the volume was made from is not known any more; its data is there", Remedy: "write down that it is a volume without options",
 				Hint: "if it had driver_opts, `tutti up` with the compose file says them again", Repair: func(context.Context) error {
 					_, err := e.makeVolume(volumes.Spec{Name: v.Name})
@@ -219,7 +219,7 @@ func (e *Engine) lookAtVolumes(context.Context) ([]check.Fault, int, error) {
 			})
 		}
 		if st, err := os.Lstat(v.Path); err != nil || !st.IsDir() {
-			faults = append(faults, check.Fault{
+			faults = append(faults, checkup.Fault{
 				Object: v.Name, Problem: "the volume's data " + v.Path + " is missing", Remedy: "make an empty folder", Fleeting: true,
 				Repair: func(context.Context) error { return os.Mkdir(v.Path, 0o755) }, //nolint:gosec // as volumes are made
 			})
@@ -232,7 +232,7 @@ func (e *Engine) lookAtVolumes(context.Context) ([]check.Fault, int, error) {
 	for _, d := range entries {
 		known := strings.HasPrefix(d.Name(), ".") || slices.ContainsFunc(list, func(v volumes.Volume) bool { return v.Name == d.Name() })
 		if !known && d.IsDir() {
-			faults = append(faults, check.Fault{
+			faults = append(faults, checkup.Fault{
 				Object: filepath.Join(e.paths.volumes(), d.Name()), Problem: "folder without the file that makes it a volume; it may hold data", Fleeting: true,
 				Remedy: "make it a volume again", Repair: func(context.Context) error { return e.adoptVolume(d.Name()) },
 			})
@@ -250,11 +250,11 @@ func (e *Engine) adoptVolume(name string) error {
 	return statefile.WriteSync(filepath.Join(dir, "volume.json"), volumes.Volume{Spec: volumes.Spec{Name: name, Driver: volumes.DriverLocal}, CreatedAt: time.Now().UTC()})
 }
 
-func (e *Engine) lookAtNetworks(ctx context.Context) ([]check.Fault, int, error) {
+func (e *Engine) lookAtNetworks(ctx context.Context) ([]checkup.Fault, int, error) {
 	found, err := e.net.Check(ctx)
-	var faults []check.Fault
+	var faults []checkup.Fault
 	for _, f := range found {
-		faults = append(faults, check.Fault{Object: f.Object, Problem: f.Problem, Remedy: f.Remedy, Hint: f.Hint, Fleeting: true, Repair: func(ctx context.Context) error {
+		faults = append(faults, checkup.Fault{Object: f.Object, Problem: f.Problem, Remedy: f.Remedy, Hint: f.Hint, Fleeting: true, Repair: func(ctx context.Context) error {
 			if err := e.quiet(); err != nil {
 				return err
 			}
