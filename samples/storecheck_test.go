@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 )
 
 // check runs `system check` and returns its report. The exit code must fit it.
-func (s *site) check(args ...string) api.CheckReport {
+func (s *site) soundness(args ...string) api.CheckReport {
 	s.t.Helper()
 	r := s.run(append([]string{"system", "check", "--format", "json"}, args...)...)
 	var report api.CheckReport
@@ -30,7 +31,7 @@ func (s *site) check(args ...string) api.CheckReport {
 // mustBeSound fails the test when a check finds anything.
 func (s *site) mustBeSound(when string) {
 	s.t.Helper()
-	for _, f := range s.check().Findings {
+	for _, f := range s.soundness().Findings {
 		s.t.Errorf("%s: %s: %s: %s", when, f.Area, f.Object, f.Problem)
 	}
 }
@@ -101,7 +102,7 @@ volumes: {data: {driver_opts: {type: tmpfs, device: tmpfs}}}
 			t.Fatalf("%s: %v", c.name, err)
 		}
 		for _, args := range [][]string{nil, {"--repair"}} {
-			report := s.check(args...)
+			report := s.soundness(args...)
 			found := false
 			for _, f := range report.Findings {
 				found = found || f.Area == c.area && strings.Contains(f.Problem, c.text)
@@ -143,10 +144,10 @@ func (s *site) damagedBlob() {
 	if err := errors.Join(os.Chmod(largest, 0o600), os.Truncate(largest, size/2)); err != nil {
 		t.Fatal(err)
 	}
-	if report := s.check(); report.Open() == 0 || !strings.Contains(report.Findings[0].Hint, "busybox:latest again") {
+	if report := s.soundness(); report.Open() == 0 || !strings.Contains(report.Findings[0].Hint, "busybox:latest again") {
 		t.Errorf("half a layer: %+v", report)
 	}
-	s.check("--repair")
+	s.soundness("--repair")
 	s.mustBeSound("after the repair of a layer")
 	s.load("busybox")
 	s.mustBeSound("after it was loaded again")
@@ -164,7 +165,7 @@ func (s *site) damagedDatabases() {
 	if err := os.Truncate(meta, 20<<10); err != nil {
 		t.Fatal(err)
 	}
-	report := s.check()
+	report := s.soundness()
 	if len(report.Findings) != 1 || report.Findings[0].Area != "databases" || report.Findings[0].Object != meta {
 		t.Errorf("a database that was cut: %+v", report)
 	}
@@ -174,7 +175,7 @@ func (s *site) damagedDatabases() {
 	if out := s.run("system", "check").stdout; !strings.Contains(out, "--repair would set") || !strings.Contains(out, "the rest can be checked") {
 		t.Errorf("what it says of it:\n%s", out)
 	}
-	report = s.check("--repair")
+	report = s.soundness("--repair")
 	lacks := false
 	for _, f := range report.Findings {
 		lacks = lacks || f.Area == "containers" && strings.Contains(f.Problem, "image busybox:latest") && strings.Contains(f.Hint, "again")
@@ -186,6 +187,22 @@ func (s *site) damagedDatabases() {
 	s.mustBeSound("with the image loaded again")
 	s.must("start")
 	s.must("down", "-t", "0")
+}
+
+// endEngine ends the engine, and the keeper with it. Nothing may run.
+func (s *site) endEngine() {
+	s.t.Helper()
+	for _, p := range s.processes() {
+		if s.isEngine(p) {
+			_ = syscall.Kill(p.pid, syscall.SIGTERM) // gone meanwhile: as well
+		}
+	}
+	eventually(s.t, 30*time.Second, func() error {
+		if left := s.processes(); len(left) > 0 {
+			return errNotGone(left)
+		}
+		return nil
+	})
 }
 
 // old makes a file that is not new.

@@ -106,7 +106,10 @@ func (e *Engine) mountVolumes(ctx context.Context, c *container.Config, keep map
 			spec.Labels = map[string]string{labelAnonymous: ""}
 		}
 		need.volume(spec.Name)
-		v, err := e.makeVolume(spec)
+		v, err := e.volumes.Get(spec.Name)
+		if errors.Is(err, volumes.ErrNotFound) {
+			v, err = e.makeVolume(spec)
+		}
 		if err != nil {
 			return err
 		}
