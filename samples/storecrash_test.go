@@ -161,7 +161,9 @@ func TestPruneTakesNothingInUse(t *testing.T) {
 		{"run", func(i int) [][]string {
 			return [][]string{{"run", "--rm", "-T", "--name", fmt.Sprintf("one-%d", i), "ended", "sh", "-c", "cat /etc/passwd > /dev/null"}}
 		}},
-		{"exec", func(int) [][]string { return [][]string{{"exec", "-T", "web", "sh", "-c", "ls / && touch /anonymous/x"}} }},
+		{"exec", func(int) [][]string {
+			return [][]string{{"exec", "-T", "web", "sh", "-c", "ls / && touch /anonymous/x"}}
+		}},
 		{"start a container that has stopped", func(int) [][]string { return [][]string{{"start", "ended"}} }},
 		{"commit", func(i int) [][]string { return [][]string{{"commit", "web", fmt.Sprintf("committed:%d", i)}} }},
 	} {

@@ -24,7 +24,7 @@ import (
 // can. Data of users, such as volumes, is never removed.
 func (e *Engine) Check(ctx context.Context, q api.CheckRequest) (api.CheckReport, error) {
 	return checkup.Run(ctx, []checkup.Area{
-		{Name: "images", Look: e.lookAtImages},
+		{Name: "images", Look: func(ctx context.Context) ([]checkup.Fault, int, error) { return e.lookAtImages(ctx, q.KeepAside) }},
 		{Name: "build cache", Look: e.lookAtBuildCache},
 		{Name: "containers", Look: e.lookAtContainers},
 		{Name: "volumes", Look: e.lookAtVolumes},
@@ -48,7 +48,7 @@ func CheckDatabases(ctx context.Context, paths Paths, repair bool) (api.CheckRep
 	return checkup.Run(ctx, []checkup.Area{checkup.Databases(paths.images(), image.Databases(paths.images()))}, repair)
 }
 
-func (e *Engine) lookAtImages(ctx context.Context) ([]checkup.Fault, int, error) {
+func (e *Engine) lookAtImages(ctx context.Context, keepAside bool) ([]checkup.Fault, int, error) {
 	list, err := e.images.List(ctx)
 	if err != nil {
 		return nil, 0, err
@@ -58,7 +58,7 @@ func (e *Engine) lookAtImages(ctx context.Context) ([]checkup.Fault, int, error)
 	for _, f := range found {
 		faults = append(faults, checkup.Fault{Object: f.Object, Problem: f.Problem, Remedy: f.Remedy, Hint: f.Hint, Repair: f.Repair})
 	}
-	if aside := e.paths.images() + checkup.DamagedSuffix; err == nil {
+	if aside := e.paths.images() + checkup.DamagedSuffix; err == nil && !keepAside {
 		faults = append(faults, e.setAside(aside)...)
 	}
 	return faults, len(list), err

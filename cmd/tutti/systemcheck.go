@@ -83,7 +83,7 @@ func (a *app) check(ctx context.Context, repair bool) (api.CheckReport, error) {
 		return report, err
 	}
 	var rest api.CheckReport
-	if err := c.Call(ctx, http.MethodPost, api.Prefix+"/check", api.CheckRequest{Repair: repair}, &rest); err != nil {
+	if err := c.Call(ctx, http.MethodPost, api.Prefix+"/check", api.CheckRequest{Repair: repair, KeepAside: len(report.Findings) > 0}, &rest); err != nil {
 		return report, err
 	}
 	maps.Copy(report.Checked, rest.Checked)

@@ -3,6 +3,8 @@ package api
 // CheckRequest asks for POST /check: everything that the engine keeps is compared with everything else.
 type CheckRequest struct {
 	Repair bool `json:"repair,omitempty"`
+	// KeepAside leaves alone, and unsaid, an image store that was set aside: it has just been, by who asks.
+	KeepAside bool `json:"keepAside,omitempty"`
 }
 
 // CheckReport is what a check has found.
