@@ -27,20 +27,6 @@ func storeRounds(t *testing.T) int {
 	return n
 }
 
-// openRegistry starts a registry on the site's machine that wants no login, and returns its address.
-func (s *site) openRegistry() string {
-	s.t.Helper()
-	const address = "127.0.0.1:5556"
-	dir := filepath.Join(s.dir, "registry")
-	s.write("registry/config.yml", "version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: "+dir+"/data}}\nhttp: {addr: '"+address+"'}\n")
-	s.daemon("docker-registry", "serve", filepath.Join(dir, "config.yml"))
-	eventually(s.t, 20*time.Second, func() error {
-		_, err := s.host.get(s.host.pid, address)
-		return err
-	})
-	return address
-}
-
 // pushed builds an image of several layers and pushes it.
 func (s *site) pushed(address string) string {
 	s.t.Helper()
