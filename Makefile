@@ -24,6 +24,8 @@ TEST_DEPS := gcc=gcc /usr/include/stdlib.h=libc6-dev chromium,chromium-browser,g
 	rsyslogd=rsyslog /lib/systemd/systemd-journald=systemd podman=podman \
 	firewalld=firewalld dbus-daemon=dbus-daemon
 
+BENCH_DEPS := slirp4netns=slirp4netns docker-registry=docker-registry skopeo=skopeo iperf3=iperf3 dnsperf=dnsperf nsenter=util-linux
+
 # Packages without the kernel in them are cheap to test with the race detector.
 PURE := ./dns ./netdriver/ipam ./project ./scheduler/plan ./scheduler/supervise ./runtime/keeper/wire ./runtime/statefile
 
@@ -86,12 +88,14 @@ crash: test-deps build ## Kill engine and keeper 200 times, damage every file, m
 oci-validation: test-deps build ## Judge the OCI runtime by the specification's validation suite
 	$(SUDO) $(GO) test -tags validation -count=1 -v -run TestValidationSuite ./cmd/tutti/oci $(if $(UPDATE),-args -update)
 
+# PARTS=network measures that alone; there are containers, images, bare and network.
 .PHONY: bench
-bench: deps build ## Compare with docker compose, where dockerd is installed (about 15 minutes)
-	@.ci/deps slirp4netns=slirp4netns docker-registry=docker-registry skopeo=skopeo
+bench: deps build ## Compare with docker compose, where dockerd is installed (about 20 minutes)
+	@.ci/deps $(BENCH_DEPS)
 	@images=$$($(SUDO) samples/base-images/base-images.sh bootstrap); \
 	$(GO) build -o bin/bench ./samples/bench; \
-	$(SUDO) samples/bench/netns.sh bin/bench -tutti $(TUTTI) -images $$images/busybox.tar -base $$images/base-images.tar
+	$(SUDO) samples/bench/netns.sh bin/bench -tutti $(TUTTI) -images $$images/busybox.tar -base $$images/base-images.tar \
+	  $(if $(PARTS),-parts $(PARTS)) $(if $(RUNS),-runs $(RUNS))
 
 .PHONY: lint
 lint: $(INIT) ## Run golangci-lint, which must be installed

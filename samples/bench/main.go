@@ -1,7 +1,7 @@
 // Command bench compares tutti with docker compose in the same conditions: 20 sleeping services up and
 // down, a single `run`, how soon a healthy service is seen, the memory of what runs beside the containers,
-// builds, and the pull of an image; and the bare runtime with runc and crun. It prints markdown
-// tables of medians.
+// builds, and the pull of an image; the bare runtime with runc and crun; and what networks and the resolver
+// carry with a direct cable (iperf3, dnsperf). It prints markdown tables of medians.
 //
 // Both run in the network namespace that bench was started in: `make bench` gives it one of its own, so
 // that a dockerd started for the comparison leaves nothing behind on the host.
@@ -35,10 +35,17 @@ func run(ctx context.Context) error {
 	base := flag.String("base", "", "docker-archive with the base images of samples/mean; empty to leave pulls and builds out")
 	samples := flag.String("samples", "samples/bench", "folder with the compose files")
 	runs := flag.Int("runs", 7, "runs of each measurement")
-	parts := flag.String("parts", "containers,images,bare", "what to measure")
+	parts := flag.String("parts", "containers,images,bare,network", "what to measure")
+	pongOn := flag.String("pong", "", "only send back what comes in on this port")
+	pingAt := flag.String("ping", "", "only print how long a byte takes to this address and back")
 	flag.Parse()
 	wanted := strings.Split(*parts, ",")
-	if *images == "" {
+	switch {
+	case *pongOn != "":
+		return pong(*pongOn)
+	case *pingAt != "":
+		return ping(*pingAt)
+	case *images == "":
 		return errors.New("-images is missing")
 	}
 
@@ -69,33 +76,55 @@ func run(ctx context.Context) error {
 			return err
 		}
 	}
+	for _, part := range []struct {
+		names   []string
+		measure func() error
+	}{
+		{[]string{"containers", "images"}, func() error { return commands(ctx, peers, wanted, work, *base, *samples, *runs) }},
+		{[]string{"bare"}, func() error { return runtimes(ctx, *tutti, work, *runs) }},
+		{[]string{"network"}, func() error { return network(ctx, os.Stdout, peers, *samples, work, *runs) }},
+	} {
+		if !slices.ContainsFunc(part.names, func(name string) bool { return slices.Contains(wanted, name) }) {
+			continue
+		}
+		if err := part.measure(); err != nil {
+			return err
+		}
+		fmt.Println()
+	}
+	return nil
+}
+
+// commands prints how long commands take with each peer.
+func commands(ctx context.Context, peers []*peer, wanted []string, work, base, samples string, runs int) (err error) {
 	var columns []column
 	for _, p := range peers {
 		c := column{name: p.name}
 		if slices.Contains(wanted, "containers") {
-			if c, err = measure(ctx, p, *samples, *runs); err != nil {
+			if c, err = measure(ctx, p, samples, runs); err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
 		}
 		columns = append(columns, c)
 	}
-	if *base != "" && slices.Contains(wanted, "images") {
-		if err := pulls(ctx, peers, columns, work, *base, *runs); err != nil {
+	if base != "" && slices.Contains(wanted, "images") {
+		if err := pulls(ctx, peers, columns, work, base, runs); err != nil {
 			return err
 		}
-		if err := builds(ctx, peers, columns, *samples, *base, *runs); err != nil {
+		if err := builds(ctx, peers, columns, samples, base, runs); err != nil {
 			return err
 		}
 	}
 	printTable(os.Stdout, columns)
-	if !slices.Contains(wanted, "bare") {
-		return nil
-	}
-	columns, err = bareRuntimes(ctx, *tutti, work, *runs)
+	return nil
+}
+
+// runtimes prints how long the bare runtimes take.
+func runtimes(ctx context.Context, tutti, work string, runs int) error {
+	columns, err := bareRuntimes(ctx, tutti, work, runs)
 	if err != nil {
 		return err
 	}
-	fmt.Println()
 	printTable(os.Stdout, columns)
 	return nil
 }

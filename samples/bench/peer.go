@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,6 +21,7 @@ type peer struct {
 	load    []string // the command that loads an image archive
 	pull    []string // ... that pulls an image
 	remove  []string // ... that removes an image
+	socket  string   // of docker's API
 	env     []string
 	owned   func(process) bool // the processes that run beside the containers
 	stop    func()
@@ -72,11 +75,18 @@ func startTutti(binary, work string) (*peer, error) {
 		load:    []string{binary, "--root", root, "image", "load", "-i"},
 		pull:    []string{binary, "--root", root, "image", "pull", "-q"},
 		remove:  []string{binary, "--root", root, "image", "rm", "-f"},
+		socket:  "/run/tutti-" + instance(root) + "/tutti.sock",
 		owned: func(p process) bool {
 			return p.mentions(root) && (p.name == "tutti-keeper" || strings.Contains(p.cmdline, "engine"))
 		},
 		stop: func() {}, // the engine ends by itself
 	}, nil
+}
+
+// instance is how tutti names what belongs to a state folder.
+func instance(root string) string {
+	sum := sha256.Sum256([]byte(root))
+	return hex.EncodeToString(sum[:2])
 }
 
 // startDocker starts a dockerd of its own where one is installed, together with docker compose.
@@ -110,6 +120,7 @@ func startDocker(ctx context.Context, work string) (*peer, error) {
 		remove:  []string{"docker", "rmi", "-f"},
 		// Else buildx asks whether samples/mean may have its certificates.
 		env: []string{"DOCKER_HOST=" + socket, "BUILDX_BAKE_ENTITLEMENTS_FS=0"},
+		socket:  dir + "/docker.sock",
 		owned: func(p process) bool {
 			return p.pid == daemon.Process.Pid || p.mentions(dir) && strings.HasPrefix(p.name, "containerd") || p.name == "docker-proxy"
 		},

@@ -1,0 +1,323 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"tutti/netdriver/netns"
+	"tutti/netdriver/probe"
+)
+
+// Ports of the servers wherever they run, and how long a measurement takes.
+const (
+	streamPort = 5201 // iperf3's own
+	pongPort   = 5202
+	seconds    = "2"
+)
+
+// way is one way to a server: from a namespace to an address and its ports.
+type way struct {
+	name         string // of the peer, or "direct veth"
+	from         string // path of the namespace
+	address      string
+	stream, pong int
+}
+
+// network compares the way of packets: what goes from one container to another, and through a published port, with what
+// goes over a cable of its own (a veth pair between two namespaces); and the resolver. All take turns in each round, so that
+// whatever else the machine does meets all of them; the ratios are medians of the rounds' ratios.
+func network(ctx context.Context, out io.Writer, peers []*peer, samples, work string, rounds int) (err error) {
+	b := &netBench{ctx: ctx, file: filepath.Join(samples, "net", "compose.yaml"), work: work}
+	defer func() { err = errors.Join(err, b.end()) }()
+	direct, err := b.cable()
+	if err != nil {
+		return err
+	}
+	outside, err := b.outside()
+	if err != nil {
+		return err
+	}
+	rows := []*netRow{
+		{what: "container to container", unit: "Gbit/s", ways: []way{direct}, measure: b.stream},
+		{what: "published port, from outside", unit: "Gbit/s", ways: []way{direct}, measure: b.stream},
+		{what: "published port, from localhost", unit: "Gbit/s", ways: []way{direct}, measure: b.stream},
+		{what: "round trip, container to container", unit: "µs", ways: []way{direct}, measure: b.roundTrip},
+		{what: "round trip, published port, from outside", unit: "µs", ways: []way{direct}, measure: b.roundTrip},
+		{what: "round trip, published port, from localhost", unit: "µs", ways: []way{direct}, measure: b.roundTrip},
+		{what: "DNS from inside a container", unit: "queries/s", measure: b.queries},
+	}
+	for i, p := range peers {
+		near, far, err := b.up(p, i)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+		inside := way{p.name, near.path, far.address, streamPort, pongPort}
+		published := way{p.name, outside, hostSide, 20000 + i, 21000 + i}
+		local := published
+		local.from, local.address = "/proc/self/ns/net", "127.0.0.1"
+		for r, w := range []way{inside, published, local, inside, published, local, inside} {
+			rows[r].ways = append(rows[r].ways, w)
+		}
+	}
+	for n := range rounds {
+		for _, r := range rows {
+			if err := r.round(); err != nil {
+				return fmt.Errorf("%s: %w", r.what, err)
+			}
+			fmt.Fprintf(os.Stderr, "round %d of %d, %s: %v %s\n", n+1, rounds, r.what, r.values[n], r.unit)
+		}
+	}
+	return printNetwork(out, rows, peers)
+}
+
+// netRow is one measurement of all ways.
+type netRow struct {
+	what, unit string
+	ways       []way
+	measure    func(way) (float64, error)
+	values     [][]float64 // by round and way
+}
+
+// round measures all ways once, beginning with another one each time.
+func (r *netRow) round() error {
+	values := make([]float64, len(r.ways))
+	for i := range r.ways {
+		at := (i + len(r.values)) % len(r.ways)
+		v, err := r.measure(r.ways[at])
+		if err != nil {
+			return fmt.Errorf("%s: %w", r.ways[at].name, err)
+		}
+		values[at] = v
+	}
+	r.values = append(r.values, values)
+	return nil
+}
+
+// median of the rounds of one way, or of its ratio to another one.
+func (r *netRow) median(i, to int) float64 {
+	var all []float64
+	for _, v := range r.values {
+		if to < 0 {
+			all = append(all, v[i])
+		} else {
+			all = append(all, v[i]/v[to])
+		}
+	}
+	slices.Sort(all)
+	return all[len(all)/2]
+}
+
+func printNetwork(out io.Writer, rows []*netRow, peers []*peer) error {
+	head, line := []string{"", "direct veth"}, []string{"---", "---:"}
+	for _, p := range peers {
+		head, line = append(head, p.name, "of direct"), append(line, "---:", "---:")
+	}
+	if len(peers) > 1 {
+		head, line = append(head, peers[0].name+" / "+peers[1].name), append(line, "---:")
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "| %s |\n| %s |\n", strings.Join(head, " | "), strings.Join(line, " | "))
+	for _, r := range rows {
+		cells := []string{r.what}
+		first := 0
+		if len(r.ways) > len(peers) {
+			first = 1
+			cells = append(cells, fmt.Sprintf("%.3g %s", r.median(0, -1), r.unit))
+		} else {
+			cells = append(cells, "")
+		}
+		for i := first; i < len(r.ways); i++ {
+			cells = append(cells, fmt.Sprintf("%.3g %s", r.median(i, -1), r.unit))
+			if first == 1 {
+				cells = append(cells, fmt.Sprintf("%.2f", r.median(i, 0)))
+			} else {
+				cells = append(cells, "")
+			}
+		}
+		if len(peers) > 1 {
+			cells = append(cells, fmt.Sprintf("%.2f", r.median(first, first+1)))
+		}
+		fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | "))
+	}
+	_, err := b.WriteTo(out)
+	return err
+}
+
+// netBench has what has to be ended afterwards.
+type netBench struct {
+	ctx        context.Context //nolint:containedctx // of all commands of one comparison
+	file, work string
+	ends       []func() error
+}
+
+func (b *netBench) end() error {
+	var err error
+	for _, end := range slices.Backward(b.ends) {
+		err = errors.Join(err, end())
+	}
+	return err
+}
+
+// run runs a command in a namespace and returns what it prints.
+func (b *netBench) run(ns string, command ...string) (string, error) {
+	cmd := exec.CommandContext(b.ctx, "nsenter", append([]string{"--net=" + ns, "--"}, command...)...)
+	var out, complaint bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &complaint
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("%s: %w: %s%s", strings.Join(command, " "), err, complaint.String(), out.String())
+	}
+	return out.String(), nil
+}
+
+// hostSide is the host's address towards the outside.
+const hostSide = "198.51.100.1"
+
+func (b *netBench) namespace() (string, error) {
+	ns, err := netns.NewBare()
+	if err != nil {
+		return "", err
+	}
+	b.ends = append(b.ends, func() error { ns.Close(); return nil })
+	_, err = b.run(ns.Path(), "ip", "link", "set", "lo", "up")
+	return ns.Path(), err
+}
+
+// join lays a cable between two namespaces.
+func (b *netBench) join(one, oneAddr, other, otherAddr, name string) error {
+	script := fmt.Sprintf("ip link add %[1]s type veth peer name %[1]s netns %[2]s && ip addr add %[3]s/24 dev %[1]s && ip link set %[1]s up", name, other, oneAddr)
+	if _, err := b.run(one, "sh", "-ec", script); err != nil {
+		return err
+	}
+	_, err := b.run(other, "sh", "-ec", fmt.Sprintf("ip addr add %s/24 dev %s && ip link set %[2]s up", otherAddr, name))
+	return err
+}
+
+// cable is what everything is compared with.
+func (b *netBench) cable() (way, error) {
+	near, err := b.namespace()
+	if err != nil {
+		return way{}, err
+	}
+	far, err := b.namespace()
+	if err != nil {
+		return way{}, err
+	}
+	w := way{"direct veth", near, "198.51.101.2", streamPort, pongPort}
+	return w, errors.Join(b.join(near, "198.51.101.1", far, w.address, "cable"), b.serve(far))
+}
+
+// outside is another machine.
+func (b *netBench) outside() (string, error) {
+	ns, err := b.namespace()
+	if err != nil {
+		return "", err
+	}
+	own := fmt.Sprintf("/proc/%d/ns/net", os.Getpid())
+	return ns, b.join(own, hostSide, ns, "198.51.100.2", "tobench")
+}
+
+// place is a container's network.
+type place struct{ path, address string }
+
+// up brings a peer's containers up, with servers in one of them.
+func (b *netBench) up(p *peer, i int) (near, far place, err error) {
+	env := []string{fmt.Sprintf("STREAM=%d", 20000+i), fmt.Sprintf("PONG=%d", 21000+i)}
+	compose := func(args ...string) error {
+		q := *p
+		q.env = append(slices.Clone(p.env), env...)
+		return q.run(b.ctx, append(slices.Clone(p.compose), append([]string{"-f", b.file, "-p", "benchnet"}, args...)...)...)
+	}
+	b.ends = append(b.ends, func() error { return compose("down", "-t", "0") })
+	if err := compose("up", "-d"); err != nil {
+		return near, far, err
+	}
+	if near, err = b.place(p, "benchnet-near-1"); err != nil {
+		return near, far, err
+	}
+	if far, err = b.place(p, "benchnet-far-1"); err != nil {
+		return near, far, err
+	}
+	return near, far, b.serve(far.path)
+}
+
+// place finds a container's namespace and address, by docker's API.
+func (b *netBench) place(p *peer, name string) (place, error) {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", p.socket)
+	}}}
+	request, err := http.NewRequestWithContext(b.ctx, http.MethodGet, "http://peer/containers/"+name+"/json", nil)
+	if err != nil {
+		return place{}, err
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return place{}, err
+	}
+	defer answer.Body.Close()
+	var found struct {
+		State           struct{ Pid int }
+		NetworkSettings struct {
+			Networks map[string]struct{ IPAddress string }
+		}
+	}
+	if err := json.NewDecoder(answer.Body).Decode(&found); err != nil {
+		return place{}, fmt.Errorf("inspect %s: %w", name, err)
+	}
+	for _, n := range found.NetworkSettings.Networks {
+		return place{fmt.Sprintf("/proc/%d/ns/net", found.State.Pid), n.IPAddress}, nil
+	}
+	return place{}, fmt.Errorf("%s is on no network: %s", name, answer.Status)
+}
+
+// serve starts the servers in a namespace and returns when they listen.
+func (b *netBench) serve(path string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	for _, server := range [][]string{{"iperf3", "-s", "-p", strconv.Itoa(streamPort)}, {self, "-pong", strconv.Itoa(pongPort)}} {
+		cmd := exec.CommandContext(b.ctx, "nsenter", append([]string{"--net=" + path, "--"}, server...)...)
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		b.ends = append(b.ends, func() error {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait() // it was killed
+			return nil
+		})
+	}
+	ns, err := netns.Open(path)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		sockets, err := probe.Sockets(ns)
+		if err != nil {
+			return err
+		}
+		if listens(sockets, streamPort) && listens(sockets, pongPort) {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("iperf3 and its like do not listen: %v", sockets)
+		}
+	}
+}
+
+func listens(sockets []probe.Bound, port uint16) bool {
+	return slices.ContainsFunc(sockets, func(s probe.Bound) bool { return s.Proto == "tcp" && s.Addr.Port() == port })
+}
