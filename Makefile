@@ -88,6 +88,11 @@ crash: test-deps build ## Kill engine and keeper 200 times, damage every file, m
 oci-validation: test-deps build ## Judge the OCI runtime by the specification's validation suite
 	$(SUDO) $(GO) test -tags validation -count=1 -v -run TestValidationSuite ./cmd/tutti/oci $(if $(UPDATE),-args -update)
 
+# FUZZTIME=10m looks for longer.
+.PHONY: fuzz
+fuzz: ## Send the resolver what nobody should
+	for target in FuzzRespond FuzzUpstreamAnswer; do $(GO) test ./dns -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(FUZZTIME),3m); done
+
 # PARTS=network measures that alone; there are containers, images, bare and network.
 .PHONY: bench
 bench: deps build ## Compare with docker compose, where dockerd is installed (about 20 minutes)

@@ -119,8 +119,8 @@ func startDocker(ctx context.Context, work string) (*peer, error) {
 		pull:    []string{"docker", "pull", "-q"},
 		remove:  []string{"docker", "rmi", "-f"},
 		// Else buildx asks whether samples/mean may have its certificates.
-		env: []string{"DOCKER_HOST=" + socket, "BUILDX_BAKE_ENTITLEMENTS_FS=0"},
-		socket:  dir + "/docker.sock",
+		env:    []string{"DOCKER_HOST=" + socket, "BUILDX_BAKE_ENTITLEMENTS_FS=0"},
+		socket: dir + "/docker.sock",
 		owned: func(p process) bool {
 			return p.pid == daemon.Process.Pid || p.mentions(dir) && strings.HasPrefix(p.name, "containerd") || p.name == "docker-proxy"
 		},
