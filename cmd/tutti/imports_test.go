@@ -58,7 +58,7 @@ var mayImport = map[string][]string{
 	"tutti/volumes":             {},
 	"tutti/runtime":             {},
 	// The tests of the whole enter machines of their own, make images, and look into what a killed engine has left.
-	"tutti/samples": {"tutti/netdriver/netns", "tutti/runtime/image/imagetest", "tutti/runtime/statefile", "tutti/scheduler/container", "tutti/scheduler/api"},
+	"tutti/samples": {"tutti/netdriver/netns", "tutti/netdriver/probe", "tutti/runtime/image/imagetest", "tutti/runtime/statefile", "tutti/scheduler/container", "tutti/scheduler/api"},
 }
 
 // onlyIn names the only places where a module may be imported.

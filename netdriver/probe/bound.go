@@ -34,26 +34,12 @@ func (b Bound) Takes(proto string, to netip.AddrPort) bool {
 func Sockets(ns *netns.NS) ([]Bound, error) {
 	var all []Bound
 	err := ns.Do(func() error {
-		for _, proto := range []string{"tcp", "udp"} {
-			for _, version := range []string{"", "6"} {
-				f, err := os.Open(filepath.Join("/proc/thread-self/net", proto+version))
-				if errors.Is(err, fs.ErrNotExist) {
-					continue // a kernel without IPv6
-				}
-				if err != nil {
-					return err
-				}
-				lines := bufio.NewScanner(f)
-				for lines.Scan() {
-					if b, ok := readBound(proto, lines.Text()); ok {
-						all = append(all, b)
-					}
-				}
-				_ = f.Close()
-				if err := lines.Err(); err != nil {
-					return err
-				}
+		for _, table := range []string{"tcp", "tcp6", "udp", "udp6"} {
+			more, err := readTable(table)
+			if err != nil {
+				return err
 			}
+			all = append(all, more...)
 		}
 		return nil
 	})
@@ -61,6 +47,25 @@ func Sockets(ns *netns.NS) ([]Bound, error) {
 		return nil, fmt.Errorf("list the sockets of a network namespace: %w", err)
 	}
 	return all, nil
+}
+
+// readTable reads one of the tables of the thread's namespace; that of a kernel without IPv6 is empty.
+func readTable(table string) (all []Bound, err error) {
+	f, err := os.Open(filepath.Join("/proc/thread-self/net", table))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if b, ok := readBound(strings.TrimSuffix(table, "6"), lines.Text()); ok {
+			all = append(all, b)
+		}
+	}
+	return all, lines.Err()
 }
 
 // readBound reads a line of /proc/net/tcp or udp, see proc_net(5). Other lines, the first among them, are not ok.

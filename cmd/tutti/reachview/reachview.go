@@ -28,11 +28,13 @@ func Matrix(out io.Writer, report api.Reach) error {
 	}
 	var b bytes.Buffer
 	for _, r := range rows {
-		line := ""
 		for i, cell := range r {
-			line += fmt.Sprintf("%-*s  ", widths[i], cell)
+			if i < len(r)-1 {
+				cell = fmt.Sprintf("%-*s  ", widths[i], cell)
+			}
+			b.WriteString(cell)
 		}
-		b.WriteString(strings.TrimRight(line, " ") + "\n")
+		b.WriteString("\n")
 	}
 	first := true
 	for _, c := range report.Checks {
