@@ -41,7 +41,10 @@ func TestSharedNetworks(t *testing.T) {
 `
 	const networks = "networks: {ours: {name: meeting}, outer: {external: true, name: handmade}}\n"
 	north := s.project("north", "services:"+fmt.Sprintf(service, "api")+networks)
-	south := s.project("south", "services:"+fmt.Sprintf(service, "web")+networks)
+	south := s.project("south", "services:"+fmt.Sprintf(service, "web")+`
+  lone: {image: "busybox:latest", command: sleep 1000, init: true, stop_grace_period: 0s, network_mode: bridge}
+`+networks)
+	s.host.serve(80)
 	north.must("up", "-d")
 	south.must("up", "-d")
 	if got := south.must("exec", "-T", "web", "wget", "-qO-", "http://api/"); got != "api\n" {
@@ -54,11 +57,14 @@ func TestSharedNetworks(t *testing.T) {
 		t.Errorf("network inspect: %q", got)
 	}
 	for filter, want := range map[string]string{
-		"name=^meet": "meeting", "label=team": "handmade", "driver=macvlan": "", "dangling=true": "", "dangling=false": "handmade meeting", "type=custom": "handmade meeting", "scope=swarm": "",
+		"name=^meet": "meeting", "label=team": "handmade", "driver=macvlan": "", "dangling=true": "", "dangling=false": "bridge handmade meeting", "type=custom": "handmade meeting", "type=builtin": "bridge", "scope=swarm": "",
 	} {
 		if got := strings.Fields(s.must("network", "ls", "--filter", filter, "--format", "{{.Name}}")); strings.Join(got, " ") != want {
 			t.Errorf("network ls --filter %s: %q, want %q", filter, got, want)
 		}
+	}
+	if got := south.must("exec", "-T", "lone", "wget", "-qO-", "http://"+neighbourAddress+"/"); got != hostAddress+"\n" {
+		t.Errorf("with network_mode: bridge the outside sees %q", got)
 	}
 	if r := north.run("down", "-t", "0"); r.code != 0 || !strings.Contains(r.stderr, "Network meeting  Resource is still in use") {
 		t.Errorf("down of the project that made the network: %s", r)

@@ -70,14 +70,7 @@ func (e *Engine) adopt(ctx context.Context) error {
 	if err := e.removeBuildNetwork(ctx); err != nil {
 		return fmt.Errorf("remove the network of an interrupted build: %w", err)
 	}
-	// All names are known before anybody is answered: a lookup that waited for this engine must not be told otherwise.
-	entries := map[string]nameEntry{}
-	for _, u := range alive {
-		if u.config.OwnNetwork() {
-			entries[u.id] = e.nameEntry(u.now(), u.state.Endpoints)
-		}
-	}
-	e.names.setAll(entries)
+	e.knowNames(alive)
 	for _, u := range alive {
 		if err := e.resume(u, processes[u.id], outputs[u.id]); err != nil {
 			e.log.Error("take over the container", "container", u.config.Name, "error", err)
@@ -92,6 +85,18 @@ func (e *Engine) adopt(ctx context.Context) error {
 		e.log.Error("remove the files of runs that are over", "error", err)
 	}
 	return e.recover(processes)
+}
+
+// knowNames tells the resolver of the containers that run. All names are known before anybody is answered: a lookup that
+// waited for this engine must not be told otherwise.
+func (e *Engine) knowNames(alive []*unit) {
+	entries := map[string]nameEntry{}
+	for _, u := range alive {
+		if u.config.OwnNetwork() {
+			entries[u.id] = e.nameEntry(u.now(), u.snapshot().Endpoints)
+		}
+	}
+	e.names.setAll(entries)
 }
 
 // sweep removes what an engine that was killed while it wrote has left in a folder. The image store's lock is held: nobody

@@ -24,6 +24,9 @@ func newID() string {
 // create makes a container: its folder, its anonymous volumes, its record. Nothing runs yet. keep holds the anonymous
 // volumes of a predecessor by mount target.
 func (e *Engine) create(ctx context.Context, c container.Config, keep map[string]string) (_ *unit, err error) {
+	if err := e.ensureDefaultBridge(ctx, c); err != nil {
+		return nil, err
+	}
 	release, err := e.claimName(c.Name)
 	if err != nil {
 		return nil, err

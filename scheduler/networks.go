@@ -16,6 +16,7 @@ import (
 	"tutti/netdriver"
 	"tutti/scheduler/api"
 	"tutti/scheduler/container"
+	"tutti/scheduler/plan"
 )
 
 // labelCreated on a network is when it was made, RFC 3339.
@@ -73,6 +74,23 @@ func (e *Engine) makeNetwork(ctx context.Context, spec netdriver.NetworkSpec) (n
 	e.mu.Unlock()
 	e.networkEvent(made, events.ActionCreate, "")
 	return made, nil
+}
+
+// ensureDefaultBridge makes the network of containers with `network_mode: bridge`, if c is one and it is not there.
+func (e *Engine) ensureDefaultBridge(ctx context.Context, c container.Config) error {
+	if _, on := c.On(plan.DefaultBridge); !on {
+		return nil
+	}
+	unlock, err := e.networkLocks.lock(ctx, plan.DefaultBridge)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, err := e.networkByName(plan.DefaultBridge); err == nil {
+		return nil
+	}
+	_, err = e.makeNetwork(ctx, netdriver.NetworkSpec{Name: plan.DefaultBridge, Driver: "bridge"})
+	return err
 }
 
 // networkUsers are the names of the containers on each network, of those that match selects, sorted.

@@ -14,6 +14,7 @@ import (
 
 	"tutti/netdriver"
 	"tutti/project"
+	"tutti/scheduler/plan"
 	"tutti/scheduler/supervise"
 	"tutti/volumes"
 )
@@ -205,7 +206,10 @@ func (c *Config) network(p *project.Project, s types.ServiceConfig) error {
 		c.Links = append(c.Links, Link{Container: name, Alias: alias})
 	}
 	switch mode := s.NetworkMode; {
-	case mode == "", mode == "bridge", mode == "default":
+	case mode == "bridge", mode == "default" && len(s.Networks) == 0:
+		c.Networks = []Attachment{{Network: plan.DefaultBridge, MAC: s.MacAddress}}
+		return nil
+	case mode == "", mode == "default":
 	case mode == "host", mode == "none", strings.HasPrefix(mode, "service:"), strings.HasPrefix(mode, "container:"):
 		c.NetworkMode = mode
 		return nil

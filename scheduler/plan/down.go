@@ -159,8 +159,12 @@ func (d *downer) networks() {
 }
 
 // owns tells whether a network goes with the project: one that was made for it, or for
-// another project that names the same network as its own and may have gone before.
+// another project that names the same network as its own and may have gone before; and
+// the default bridge, if it is on that.
 func (d *downer) owns(n Network) bool {
+	if n.Name == DefaultBridge && n.Project == "" {
+		return slices.ContainsFunc(d.s.Containers, func(c Container) bool { return slices.Contains(c.Networks, n.Name) })
+	}
 	if n.Project == d.name || n.Project == "" || d.p == nil {
 		return n.Project == d.name
 	}

@@ -95,6 +95,10 @@ type Container struct {
 	Seq, Again uint64
 }
 
+// DefaultBridge is docker's name for the network of containers with `network_mode: bridge`, of all projects. It is there
+// while there are such containers.
+const DefaultBridge = "bridge"
+
 // Network is a network that exists.
 type Network struct {
 	ID   string

@@ -12,6 +12,7 @@ import (
 	"tutti/netdriver"
 	"tutti/scheduler"
 	"tutti/scheduler/journal"
+	"tutti/scheduler/plan"
 )
 
 // networkFilterKeys are docker's for GET /networks.
@@ -56,7 +57,7 @@ func networkFilter(filters map[string][]string, users map[string][]string) (func
 	return func(n netdriver.Network) bool {
 		return is(filters["driver"], n.Driver) && is(filters["scope"], "local") && matches(filters["id"], n.ID) && matches(filters["name"], n.Name) &&
 			scheduler.Labelled(n.Labels, filters) &&
-			(dangling == nil || dangling[len(users[n.Name]) == 0]) && (custom == nil || custom[true])
+			(dangling == nil || dangling[len(users[n.Name]) == 0]) && (custom == nil || custom[n.Name != plan.DefaultBridge])
 	}, nil
 }
 
