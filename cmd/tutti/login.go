@@ -103,9 +103,6 @@ func (a *app) login(ctx context.Context, server string, f *loginFlags) error {
 	if err := keepCredentials(config, credentials); err != nil {
 		return err
 	}
-	if config.CredentialsStore == "" && config.CredentialHelpers[server] == "" {
-		a.warn(fmt.Sprintf("Your credentials are stored unencrypted in '%s'. Configure a credential helper to remove this warning.", config.Filename))
-	}
 	fmt.Fprintln(a.out, "Login Succeeded")
 	return nil
 }

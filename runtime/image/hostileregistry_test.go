@@ -280,7 +280,7 @@ var hostileRegistries = map[string]hostileCase{
 	"forbidden": {handler: onAll(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusForbidden)
 		_, _ = w.Write([]byte(`{"errors":[{"code":"DENIED","message":"\u001b[31mno \n entry` + strings.Repeat("!", 5000) + `"}]}`))
-	}), want: "needs a login (tutti login"},
+	}), want: "to log in: tutti login 127.0.0.1:"},
 }
 
 // hostileStall is how long these tests wait for a registry.

@@ -57,7 +57,7 @@ func hint(err error, host string) string {
 		return fmt.Sprintf("to use plain HTTP, write server = %q into %s", "http://"+host, filepath.Join(dir, "hosts.toml"))
 	case errors.Is(err, docker.ErrInvalidAuthorization),
 		errors.As(err, &status) && (status.StatusCode == http.StatusUnauthorized || status.StatusCode == http.StatusForbidden):
-		return "the repository does not exist, or needs a login (tutti login " + host + ") with more rights"
+		return "to log in: tutti login " + host
 	}
 	return ""
 }
