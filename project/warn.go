@@ -27,6 +27,10 @@ const notYet = "not implemented yet"
 var Limitations = []Limitation{
 	{Path: "jobs", Reason: notYet},
 	{Path: "models", Reason: notYet},
+	{Path: "services.*.build.isolation", Only: isNot("default"), Reason: "Windows only"},
+	{Path: "services.*.build.secrets.[].gid", Reason: "write it into the Dockerfile: RUN --mount=type=secret,gid=..."},
+	{Path: "services.*.build.secrets.[].mode", Reason: "write it into the Dockerfile: RUN --mount=type=secret,mode=..."},
+	{Path: "services.*.build.secrets.[].uid", Reason: "write it into the Dockerfile: RUN --mount=type=secret,uid=..."},
 	{Path: "services.*.cpu_count", Reason: "Windows only, use cpus"},
 	{Path: "services.*.cpu_percent", Reason: "Windows only, use cpus"},
 	{Path: "services.*.credential_spec", Reason: "Windows only"},

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strings"
 	"time"
 
 	"tutti/netdriver/netns"
@@ -97,7 +96,7 @@ func (e *Engine) probe(ctx context.Context, u *unit, p *runtime.Container) super
 		return probe.TCP(ctx, dial, h.TCP)
 	}
 	r := supervise.ProbeResult{Start: time.Now().UTC(), Code: -1}
-	out, code, err := e.execCaptured(ctx, u, p, probeCommand(h.Test))
+	out, code, err := e.execCaptured(ctx, u, p, h.Command())
 	r.End, r.Output = time.Now().UTC(), out
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
@@ -136,18 +135,6 @@ func dialContainer(ctx context.Context, u *unit, p *runtime.Container, port uint
 		}
 	}
 	return nil, first
-}
-
-// probeCommand is the argument vector of a health check's test.
-func probeCommand(test []string) []string {
-	switch test[0] {
-	case "CMD":
-		return test[1:]
-	case "CMD-SHELL":
-		return []string{"/bin/sh", "-c", strings.Join(test[1:], " ")}
-	default:
-		return test
-	}
 }
 
 // execCaptured runs a command in the container as its own user and returns the first 4 KiB of what it prints.

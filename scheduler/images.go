@@ -20,7 +20,7 @@ func imageDefaults(img image.Image) container.Image {
 	c := img.Config
 	d := container.Image{
 		ID: img.ID, Entrypoint: c.Entrypoint, Cmd: c.Cmd, Env: c.Env, WorkingDir: c.WorkingDir, User: c.User,
-		StopSignal: c.StopSignal, Labels: c.Labels,
+		StopSignal: c.StopSignal, Labels: c.Labels, Shell: c.Shell,
 	}
 	for v := range c.Volumes {
 		d.Volumes = append(d.Volumes, v)

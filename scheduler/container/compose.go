@@ -32,6 +32,7 @@ type Image struct {
 	Volumes      []string // paths, sorted
 	ExposedPorts []string // "80/tcp"
 	Health       *supervise.HealthCheck
+	Shell        []string // of SHELL, for a health check that is a line of it; empty: /bin/sh -c
 }
 
 const defaultGrace = 10 * time.Second
@@ -179,6 +180,7 @@ func healthCheck(s types.ServiceConfig, img Image, x project.HealthExtensions) *
 			h.Retries = int(*c.Retries) //nolint:gosec // a number of retries
 		}
 	}
+	h.Shell = img.Shell
 	h.TCP, h.RestartUnhealthy = x.TCP, x.RestartUnhealthy
 	if x.HTTP != nil {
 		h.HTTP = &supervise.HTTPProbe{URL: x.HTTP.URL, Method: x.HTTP.Method, Headers: x.HTTP.Headers, Status: x.HTTP.Status, Insecure: x.HTTP.Insecure}

@@ -3,6 +3,7 @@ package supervise
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -41,6 +42,7 @@ const (
 // is the check instead. Zero durations and retries mean docker's defaults.
 type HealthCheck struct {
 	Test          []string      `json:"test,omitempty"`
+	Shell         []string      `json:"shell,omitempty"` // runs the line of CMD-SHELL; empty: /bin/sh -c
 	HTTP          *HTTPProbe    `json:"http,omitempty"` // healthcheck.x-http
 	TCP           uint16        `json:"tcp,omitempty"`  // healthcheck.x-tcp: a port
 	Interval      time.Duration `json:"interval,omitempty"`
@@ -50,6 +52,22 @@ type HealthCheck struct {
 	Retries       int           `json:"retries,omitempty"`
 	// RestartUnhealthy restarts the container when it is unhealthy (healthcheck.x-on-unhealthy: restart).
 	RestartUnhealthy bool `json:"restartUnhealthy,omitempty"`
+}
+
+// Command is the program that the test is, with its arguments. A line is given to the image's shell, as docker does it.
+func (h *HealthCheck) Command() []string {
+	switch h.Test[0] {
+	case "CMD":
+		return h.Test[1:]
+	case "CMD-SHELL":
+		shell := h.Shell
+		if len(shell) == 0 {
+			shell = []string{"/bin/sh", "-c"}
+		}
+		return append(slices.Clone(shell), strings.Join(h.Test[1:], " "))
+	default:
+		return h.Test
+	}
 }
 
 // HTTPProbe is a request to the container itself, sent from inside its network namespace. It succeeds when the answer's

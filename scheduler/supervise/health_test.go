@@ -3,6 +3,7 @@ package supervise
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -154,5 +155,22 @@ func TestWatchFindsReadiness(t *testing.T) {
 				t.Errorf("%d probes, at most %d expected", probes, tt.probes)
 			}
 		})
+	}
+}
+
+func TestHealthCheckCommand(t *testing.T) {
+	for _, c := range []struct {
+		check HealthCheck
+		want  []string
+	}{
+		{HealthCheck{Test: []string{"CMD", "a", "b c"}}, []string{"a", "b c"}},
+		{HealthCheck{Test: []string{"CMD-SHELL", "a b"}}, []string{"/bin/sh", "-c", "a b"}},
+		{HealthCheck{Test: []string{"CMD-SHELL", "a b"}, Shell: []string{"/bin/bash", "-ec"}}, []string{"/bin/bash", "-ec", "a b"}},
+		{HealthCheck{Test: []string{"CMD", "a"}, Shell: []string{"/bin/bash"}}, []string{"a"}},
+		{HealthCheck{Test: []string{"a", "b"}}, []string{"a", "b"}},
+	} {
+		if got := c.check.Command(); !slices.Equal(got, c.want) {
+			t.Errorf("%+v: %q, want %q", c.check, got, c.want)
+		}
 	}
 }
