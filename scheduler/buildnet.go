@@ -15,16 +15,19 @@ import (
 // and goes with the last build.
 type buildNetwork struct {
 	mu     sync.Mutex
-	builds int
+	builds int    // and their steps
 	id     string // "" while there is none
 }
 
-// use counts a build; the returned function counts it off.
+// use counts a build, or one of its steps: when the user interrupts a build it ends before the step that is being killed.
+// The returned function counts it off.
 func (b *buildNetwork) use(e *Engine) (end func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.builds++
+	idle := e.busy.begin()
 	return func() {
+		defer idle()
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		if b.builds--; b.builds > 0 || b.id == "" {
@@ -60,16 +63,20 @@ const buildNetworkName = "-build"
 // namespace returns what the builder calls for every RUN step.
 func (b *buildNetwork) namespace(e *Engine) func(context.Context) (string, func(), error) {
 	return func(ctx context.Context) (string, func(), error) {
+		end := b.use(e)
 		network, err := b.networkID(ctx, e)
 		if err != nil {
+			end()
 			return "", nil, err
 		}
 		ns, err := netns.New()
 		if err != nil {
+			end()
 			return "", nil, err
 		}
 		id := "build-" + newID()
 		release := func() {
+			defer end()
 			ns.Close()
 			if err := e.net.Detach(context.WithoutCancel(e.ctx), id); err != nil {
 				e.log.Error("detach a build step", "error", err)

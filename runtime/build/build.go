@@ -49,6 +49,7 @@ type Builder struct {
 	gc         *collector
 	records    *metadata.Store // of the cache; closed by the worker
 	leases     *buildLeases
+	steps      *steps
 }
 
 // New opens the builder in Config.Root, which is made when it is missing, and
@@ -88,14 +89,16 @@ func New(ctx context.Context, c Config) (*Builder, error) {
 	}
 	return &Builder{
 		root: c.Root, store: c.Store, backend: backend, worker: worker, controller: controller, conn: conn,
-		gc: startCollector(ctx, worker, held), records: records, leases: held,
+		gc: startCollector(ctx, worker, held), records: records, leases: held, steps: steps,
 	}, nil
 }
 
-// Close ends the builder. Builds that still run fail.
+// Close ends the builder. Builds that still run fail; it returns when nothing of their steps is left.
 func (b *Builder) Close() error {
 	b.gc.stop()
-	return errors.Join(b.conn.close(), b.controller.Close(), endUnsynced(b.root))
+	err := b.conn.close()
+	b.steps.all.Wait()
+	return errors.Join(err, b.controller.Close(), endUnsynced(b.root))
 }
 
 // Result is what a build has made.

@@ -30,6 +30,10 @@ type steps struct {
 
 	mu      sync.Mutex
 	running map[string]*step // by BuildKit's ID
+
+	// all are the steps that run. A build that is cancelled ends before its step does,
+	// which is killed and has things to undo.
+	all sync.WaitGroup
 }
 
 // step is a running container of a build.
@@ -60,6 +64,8 @@ func (s *steps) Run(ctx context.Context, id string, root executor.Mount, mounts 
 	if err := executor.ValidContainerID(id); err != nil {
 		return nil, err
 	}
+	s.all.Add(1)
+	defer s.all.Done()
 	st := &step{started: make(chan struct{}), ended: make(chan struct{})}
 	s.mu.Lock()
 	s.running[id] = st

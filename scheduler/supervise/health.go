@@ -43,8 +43,8 @@ const (
 type HealthCheck struct {
 	Test          []string      `json:"test,omitempty"`
 	Shell         []string      `json:"shell,omitempty"` // runs the line of CMD-SHELL; empty: /bin/sh -c
-	HTTP          *HTTPProbe    `json:"http,omitempty"` // healthcheck.x-http
-	TCP           uint16        `json:"tcp,omitempty"`  // healthcheck.x-tcp: a port
+	HTTP          *HTTPProbe    `json:"http,omitempty"`  // healthcheck.x-http
+	TCP           uint16        `json:"tcp,omitempty"`   // healthcheck.x-tcp: a port
 	Interval      time.Duration `json:"interval,omitempty"`
 	Timeout       time.Duration `json:"timeout,omitempty"`
 	StartPeriod   time.Duration `json:"startPeriod,omitempty"`
