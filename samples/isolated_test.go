@@ -30,6 +30,7 @@ func TestIsolatedNetworks(t *testing.T) {
 	t.Run("names", func(t *testing.T) { isolatedNames(s.in(t), file) })
 	t.Run("addresses", func(t *testing.T) { isolatedAddresses(s.in(t), file) })
 	t.Run("published", func(t *testing.T) { isolatedPublished(s.in(t)) })
+	t.Run("matrix", func(t *testing.T) { isolationMatrix(s.in(t), file) })
 	t.Run("outside", func(t *testing.T) { isolatedOutside(s.in(t), file) })
 	t.Run("table", func(t *testing.T) {
 		readmeHas(t, "isolated-networks/README.md", s.in(t).must("-f", file, "network", "check", "--format", "markdown", "--timeout", "4s"))

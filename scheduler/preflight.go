@@ -111,10 +111,18 @@ func (r *run) checkPorts(ctx context.Context, name string, ports []container.Por
 			return err
 		}
 		if !freed[owner.id] {
-			return fmt.Errorf("port %d/%s of the host is taken by container %s: stop that one or choose another port", s.HostPort, s.Proto, owner.config.Name)
+			return fmt.Errorf("port %d/%s of the host is taken by %s: stop that one or choose another port", s.HostPort, s.Proto, describeOwner(&owner.config))
 		}
 	}
 	return nil
+}
+
+// describeOwner names a container that has a port by what its user knows.
+func describeOwner(c *container.Config) string {
+	if c.Service == "" {
+		return "container " + c.Name
+	}
+	return fmt.Sprintf("service %q of project %q (container %s)", c.Service, c.Project, c.Name)
 }
 
 // portOwner is our container that has a port of the host, or nil.

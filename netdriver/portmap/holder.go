@@ -86,7 +86,21 @@ func process(links map[string]bool) string {
 		}
 		dir := filepath.Dir(filepath.Dir(fd))
 		comm, _ := os.ReadFile(filepath.Join(dir, "comm"))
-		return fmt.Sprintf("%s (%s)", filepath.Base(dir), strings.TrimSpace(string(comm)))
+		cmdline, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+		return fmt.Sprintf("%s (%s)%s", filepath.Base(dir), strings.TrimSpace(string(comm)), onBehalf(strings.Split(string(cmdline), "\x00")))
 	}
-	return "another program"
+	return "the kernel, or a program that cannot be seen from here"
+}
+
+// onBehalf says for whom a process holds a port, if its arguments tell.
+func onBehalf(args []string) string {
+	if filepath.Base(args[0]) == "docker-proxy" {
+		if i := slices.Index(args, "-container-ip"); i >= 0 && i+1 < len(args) {
+			return " for docker's container " + args[i+1]
+		}
+	}
+	if i := slices.Index(args, "--root"); i >= 0 && i+1 < len(args) && slices.Contains(args, "engine") {
+		return " for a container of the engine with --root " + args[i+1]
+	}
+	return ""
 }

@@ -1,0 +1,115 @@
+package samples
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// serveOnHost answers HTTP requests to a port of the machine itself.
+func (m *machine) serveOnHost(port string) {
+	m.t.Helper()
+	var listener net.Listener
+	err := m.in(m.pid, func() (err error) {
+		listener, err = net.Listen("tcp4", ":"+port)
+		return err
+	})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "host")
+	})}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(listener)
+	}()
+	m.t.Cleanup(func() {
+		_ = server.Close()
+		<-done
+	})
+}
+
+// isolationMatrix prints who reaches whom, by real requests, and compares that with the second table in the sample's README;
+// with -update it writes the table there.
+func isolationMatrix(s *site, file string) {
+	const hostPort = "99"
+	s.host.serveOnHost(hostPort)
+	services := []string{"web", "api", "db"}
+	addresses, gateways := map[string][]string{}, map[string][]string{}
+	for _, name := range services {
+		for line := range strings.Lines(s.must("-f", file, "exec", "-T", name, "ip", "-4", "-o", "addr", "show", "scope", "global")) {
+			address, _, _ := strings.Cut(strings.Fields(line)[3], "/")
+			addresses[name] = append(addresses[name], address)
+			gateways[name] = append(gateways[name], address[:strings.LastIndexByte(address, '.')]+".1")
+			s.host.sh(s.host.neighbour, "ip route replace "+address+" via "+hostAddress) // a neighbour that knows the way
+		}
+	}
+	askers := map[string]func(address string) string{
+		"the host": func(a string) string { got, _ := s.host.get(s.host.pid, a); return got },
+		"outside":  func(a string) string { got, _ := s.host.get(s.host.neighbour, a); return got },
+	}
+	for _, name := range services {
+		askers[name] = func(a string) string { return ask(s, file, name, a) }
+	}
+	any := func(asker string, want string, targets ...string) string {
+		for _, target := range targets {
+			if askers[asker](target) == want {
+				return "yes"
+			}
+		}
+		return "no"
+	}
+	var table strings.Builder
+	table.WriteString("| asks \\ server | web | api | db  | the host | outside | port 8080 of the host |\n|---------------|-----|-----|-----|----------|---------|-----------------------|\n")
+	for _, from := range append(services, "the host", "outside") {
+		fmt.Fprintf(&table, "| %-13s |", from)
+		for _, to := range services {
+			targets := addresses[to]
+			if addresses[from] != nil {
+				targets = append([]string{to}, targets...) // by name, too
+			}
+			fmt.Fprintf(&table, " %-3s |", any(from, to, targets...))
+		}
+		host, outside := []string{hostAddress + ":" + hostPort}, "-"
+		for _, g := range gateways[from] {
+			host = append(host, g+":"+hostPort)
+		}
+		if from != "outside" {
+			outside = "no"
+			if got := askers[from](neighbourAddress); got == hostAddress {
+				outside = "yes"
+			}
+		}
+		fmt.Fprintf(&table, " %-8s | %-7s | %-21s |\n", any(from, "host", host...), outside, any(from, "web", hostAddress+":8080"))
+	}
+	compareTable(s.t, "isolated-networks/README.md", table.String())
+}
+
+// compareTable compares the table of a page that begins with "asks", or with -update puts this one in its place.
+func compareTable(t testing.TB, path, table string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(b)
+	start := strings.Index(page, "| asks")
+	if start < 0 {
+		t.Fatalf("%s has no table of who asks whom", path)
+	}
+	end := start + strings.Index(page[start:], "\n\n") + 1
+	switch {
+	case *update:
+		if err := os.WriteFile(path, []byte(page[:start]+table+page[end:]), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	case page[start:end] != table:
+		t.Errorf("%s says\n%s\nbut it is so\n%s\n(go test ./samples -run IsolatedNetworks -update writes it anew)", path, page[start:end], table)
+	}
+}
