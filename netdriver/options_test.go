@@ -75,12 +75,21 @@ func TestGatewayModes(t *testing.T) {
 		port     string
 		reached  bool
 	}{
-		{"outside", "nat", false, "80", false}, {"outside", "nat", true, "80", false},
-		{"outside", "open", false, "80", true}, {"outside", "open", false, "81", true}, {"outside", "open", true, "81", true},
-		{"outside", "routed", false, "80", true}, {"outside", "routed", false, "81", false},
-		{"outside", "routed", true, "80", true}, {"outside", "routed", true, "81", false},
-		{"outside", "mixed", false, "80", false}, {"outside", "mixed", true, "80", true}, {"outside", "mixed", true, "81", false},
-		{"nat", "open", false, "80", false}, {"nat", "routed", false, "80", true}, {"nat", "routed", false, "81", false},
+		{"outside", "nat", false, "80", false},
+		{"outside", "nat", true, "80", false},
+		{"outside", "open", false, "80", true},
+		{"outside", "open", false, "81", true},
+		{"outside", "open", true, "81", true},
+		{"outside", "routed", false, "80", true},
+		{"outside", "routed", false, "81", false},
+		{"outside", "routed", true, "80", true},
+		{"outside", "routed", true, "81", false},
+		{"outside", "mixed", false, "80", false},
+		{"outside", "mixed", true, "80", true},
+		{"outside", "mixed", true, "81", false},
+		{"nat", "open", false, "80", false},
+		{"nat", "routed", false, "80", true},
+		{"nat", "routed", false, "81", false},
 		{"routed", "nat", false, "80", false},
 	} {
 		from := l.outside

@@ -166,3 +166,37 @@ services:
 	s.environ = []string{"PORT=8002"}
 	s.must("-p", "two", "down")
 }
+
+// A server has port 53 of a network that it shares, though the one whose network it is knows nothing of it: the
+// resolver goes on beside it, also after the owner was started anew in the namespace where the server went on.
+func TestPort53OfASharedNetwork(t *testing.T) {
+	t.Parallel()
+	s := newBusyboxSite(t)
+	s.write("compose.yaml", `
+x-base: &base {image: 'busybox:latest', init: true, stop_grace_period: 0s}
+services:
+  app:
+    <<: *base
+    command: sleep 1000
+  dns:
+    <<: *base
+    network_mode: service:app
+    command: nc -ll -p 53 -e echo own
+`)
+	s.must("-p", "shared", "up", "-d")
+	for _, when := range []string{"at first", "after a restart"} {
+		for name, script := range map[string]string{
+			"the server":   "echo | nc 127.0.0.1 53 | grep own",
+			"the resolver": "nslookup app 127.0.0.11 | grep -A1 Name: | grep Address",
+		} {
+			eventually(t, 20*time.Second, func() error {
+				if r := s.run("-p", "shared", "exec", "-T", "dns", "sh", "-c", script); r.code != 0 {
+					return fmt.Errorf("%s, %s: %s", name, when, r)
+				}
+				return nil
+			})
+		}
+		s.must("-p", "shared", "restart", "--no-deps", "app")
+	}
+	s.must("-p", "shared", "down")
+}

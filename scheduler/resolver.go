@@ -8,6 +8,9 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"tutti/dns"
 	"tutti/netdriver/netns"
@@ -26,10 +29,19 @@ func servesDNS(c *container.Config) bool {
 }
 
 // listenDNS opens the resolver's sockets inside a container's namespace. Where the container is a DNS server itself they
-// leave the port to it: on another one, to which the resolver's address is redirected.
+// leave the port to it: on another one, to which the resolver's address is redirected; also where somebody has the port
+// already, who shares the namespace and was there before a restart.
 func (e *Engine) listenDNS(ctx context.Context, ns *netns.NS, c *container.Config) (*net.UDPConn, *net.TCPListener, error) {
-	at := dns.Listen
 	redirected := servesDNS(c)
+	udp, tcp, err := listenDNSAt(ctx, ns, redirected)
+	if errors.Is(err, unix.EADDRINUSE) && !redirected {
+		return listenDNSAt(ctx, ns, true)
+	}
+	return udp, tcp, err
+}
+
+func listenDNSAt(ctx context.Context, ns *netns.NS, redirected bool) (*net.UDPConn, *net.TCPListener, error) {
+	at := dns.Listen
 	if redirected {
 		at = netip.AddrPortFrom(at.Addr(), 0)
 	}
@@ -43,6 +55,61 @@ func (e *Engine) listenDNS(ctx context.Context, ns *netns.NS, c *container.Confi
 		}
 	}
 	return udp, tcp, nil
+}
+
+// moved tells whether the resolver of a running container listens elsewhere than on port 53.
+func (e *Engine) moved(u *unit) bool {
+	held, err := e.keeper.Take(dnsHolder(u.id))
+	if err != nil {
+		return false
+	}
+	moved := false
+	for _, f := range held {
+		if c, err := net.FilePacketConn(f); err == nil {
+			moved = addrPort(c.LocalAddr()).Port() != dns.Listen.Port()
+			_ = c.Close()
+		}
+		_ = f.Close()
+	}
+	return moved
+}
+
+// yieldDNS makes room on port 53 for a container that shares the network namespace of another: whether it wants it nobody
+// knows, for such a container exposes nothing. The resolver there moves away; what is asked meanwhile finds one or the other.
+func (e *Engine) yieldDNS(ctx context.Context, c *container.Config) error {
+	owner := c // of the namespace
+	var u *unit
+	for strings.Contains(owner.NetworkMode, ":") {
+		next, err := e.peer(owner, owner.NetworkMode)
+		if err != nil {
+			return err
+		}
+		u, owner = next, &next.config
+	}
+	if u == nil || servesDNS(owner) || len(u.snapshot().Endpoints) == 0 {
+		return nil // it moved away at the start, or there is none
+	}
+	p := u.running()
+	if p == nil || e.moved(u) {
+		return nil
+	}
+	ns, err := netns.Open(p.NetNS())
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	udp, tcp, err := listenDNSAt(ctx, ns, true)
+	if err != nil && !servesDNS(c) {
+		return nil //nolint:nilerr // without iptables the resolver stays where it is
+	}
+	if err == nil {
+		err = e.holdDNS(u.id, udp, tcp)
+	}
+	if err != nil {
+		return fmt.Errorf("leave port 53 of %s to %s: %w", owner.Name, c.Name, err)
+	}
+	e.dns.Serve(u.id, udp, tcp)
+	return nil
 }
 
 func addrPort(a net.Addr) netip.AddrPort {

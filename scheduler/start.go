@@ -121,7 +121,7 @@ func (s *starter) namespace(ctx context.Context) error {
 		}
 		s.path = p.NetNS()
 		s.hostname, s.domainname = peer.names()
-		return nil
+		return s.e.yieldDNS(ctx, &s.u.config)
 	}
 	ns, err := s.e.sharedNamespace(ctx, s.u)
 	if ns == nil && err == nil {
