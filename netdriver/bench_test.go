@@ -2,9 +2,11 @@ package netdriver
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"tutti/netdriver/netns"
@@ -83,4 +85,49 @@ func BenchmarkPublish(b *testing.B) {
 		l.must(d.Flush(b.Context()))
 		b.StartTimer()
 	}
+}
+
+// BenchmarkFloor100 makes what 100 containers need of the kernel, and nothing else: for each its pair of links, one end in a
+// bridge, an address, a default route, both loopback and the link up. The same requests as [BenchmarkAttach100] sends, as
+// fast as they can be sent, with sockets that are open already: what the kernel itself takes for them.
+func BenchmarkFloor100(b *testing.B) {
+	l := newLab(b, "")
+	d := l.driver()
+	n := d.lookup(l.network(d, "net", nil).ID)
+	var used time.Duration
+	for b.Loop() {
+		b.StopTimer()
+		ends := make([]*endpoint, 100)
+		spaces := make([]*inside, 100)
+		for i := range spaces {
+			ns, err := netns.New()
+			l.must(err)
+			route, socket, err := openRoute(ns)
+			l.must(err)
+			spaces[i] = &inside{ns, route, socket}
+			ip := netip.PrefixFrom(netip.AddrFrom4([4]byte{172, 18, 1, byte(i + 1)}), 16)
+			ends[i] = &endpoint{network: n, Endpoint: Endpoint{
+				Interface: "eth0", HostInterface: fmt.Sprintf("tvab12%08x", i), IPv4: ip, MAC: macOf(ip.Addr()), Gateway: n.Gateway(true), DefaultRoute: true,
+			}}
+		}
+		before := cpu(b)
+		b.StartTimer()
+		for i, in := range spaces {
+			l.must(in.route.LinkSetUp(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: loopbackIndex}}))
+			l.must(d.addVeth(ends[i], int(n.index.Load()), in.ns))
+			l.must(in.configure(ends[i]))
+		}
+		b.StopTimer()
+		used += cpu(b) - before
+		var names []string
+		for i, in := range spaces {
+			in.close()
+			in.ns.Close()
+			names = append(names, ends[i].HostInterface)
+		}
+		d.bin.put(waste{links: names})
+		l.must(d.Flush(b.Context()))
+		b.StartTimer()
+	}
+	b.ReportMetric(used.Seconds()*1000/float64(b.N), "cpu-ms/op")
 }

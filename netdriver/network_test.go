@@ -272,7 +272,12 @@ func TestNetworkFull(t *testing.T) {
 		l.must(err)
 	}
 	t.Logf("%d attached in %s", maxPorts, time.Since(start))
+	links := func() int { return strings.Count(l.run("ip -br link"), "\n") }
+	before := links()
 	_, err = d.Attach(t.Context(), "last", ns, []EndpointSpec{{NetworkID: net.ID, Interface: "last"}})
+	if now := links(); now != before {
+		t.Errorf("%d links before one too many, %d after", before, now)
+	}
 	if !errors.Is(err, ErrNetworkFull) || !strings.Contains(err.Error(), "second network") {
 		t.Errorf("one too many: %v", err)
 	}
