@@ -84,6 +84,10 @@ crash: test-deps build ## Kill engine and keeper 200 times, damage every file, m
 	@$(SUDO) env TUTTI_CRASH_ROUNDS=$(or $(ROUNDS),200) TUTTI_CRASH_STRICT=1 \
 	  $(GO) test ./samples -run '^(TestCrash|TestOutage|TestDamagedState|TestFullDisk|TestUpgrade)$$' -parallel 1 -count 1 -v -timeout 60m
 
+.PHONY: scale
+scale: test-deps build ## Bring up 500 services on one network (SERVICES=N for another number)
+	@$(SUDO) env TUTTI_SCALE=$(or $(SERVICES),500) $(GO) test ./samples -run '^TestScale$$' -count 1 -v -timeout 30m
+
 .PHONY: oci-validation
 oci-validation: test-deps build ## Judge the OCI runtime by the specification's validation suite
 	$(SUDO) $(GO) test -tags validation -count=1 -v -run TestValidationSuite ./cmd/tutti/oci $(if $(UPDATE),-args -update)
