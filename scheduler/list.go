@@ -66,7 +66,11 @@ func (e *Engine) describe(u *unit, now time.Time) api.Container {
 	bound := map[string]bool{}
 	for _, b := range s.Bindings {
 		bound[fmt.Sprint(b.ContainerPort, b.Proto)] = true
-		d.Publishers = append(d.Publishers, api.Publisher{URL: b.HostIP.String(), TargetPort: int(b.ContainerPort), PublishedPort: int(b.HostPort), Protocol: b.Proto})
+		p := api.Publisher{TargetPort: int(b.ContainerPort), PublishedPort: int(b.HostPort), Protocol: b.Proto}
+		if b.HostPort != 0 { // else it is reached at the container's own address
+			p.URL = b.HostIP.String()
+		}
+		d.Publishers = append(d.Publishers, p)
 	}
 	if s.Alive() {
 		for _, p := range c.Exposed {

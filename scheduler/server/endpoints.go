@@ -150,7 +150,11 @@ func portMap(c *container.Config, st container.State) apinetwork.PortMap {
 	}
 	for _, b := range st.Bindings {
 		if key, ok := apinetwork.PortFrom(b.ContainerPort, apinetwork.IPProtocol(b.Proto)); ok {
-			m[key] = append(m[key], apinetwork.PortBinding{HostIP: b.HostIP, HostPort: fmt.Sprint(b.HostPort)})
+			at := apinetwork.PortBinding{HostIP: b.HostIP}
+			if b.HostPort != 0 { // else it is reached at the container's own address, for which docker has no port
+				at.HostPort = fmt.Sprint(b.HostPort)
+			}
+			m[key] = append(m[key], at)
 		}
 	}
 	return m
