@@ -34,6 +34,7 @@ type way struct {
 	from         string // path of the namespace
 	address      string
 	stream, pong int
+	peer         *peer // nil for a cable
 }
 
 // network compares the way of packets: what goes from one container to another, and through a published port, with what
@@ -58,17 +59,18 @@ func network(ctx context.Context, out io.Writer, peers []*peer, samples, work st
 		{what: "round trip, published port, from outside", unit: "µs", ways: []way{direct}, measure: b.roundTrip},
 		{what: "round trip, published port, from localhost", unit: "µs", ways: []way{direct}, measure: b.roundTrip},
 		{what: "DNS from inside a container", unit: "queries/s", measure: b.queries},
+		{what: "DNS, processor time of the resolver per query", unit: "µs", measure: b.resolverTime},
 	}
 	for i, p := range peers {
 		near, far, err := b.up(p, i)
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
-		inside := way{p.name, near.path, far.address, streamPort, pongPort}
-		published := way{p.name, outside, hostSide, 20000 + i, 21000 + i}
+		inside := way{p.name, near.path, far.address, streamPort, pongPort, p}
+		published := way{p.name, outside, hostSide, 20000 + i, 21000 + i, p}
 		local := published
 		local.from, local.address = "/proc/self/ns/net", "127.0.0.1"
-		for r, w := range []way{inside, published, local, inside, published, local, inside} {
+		for r, w := range []way{inside, published, local, inside, published, local, inside, inside} {
 			rows[r].ways = append(rows[r].ways, w)
 		}
 	}
@@ -215,7 +217,7 @@ func (b *netBench) cable() (way, error) {
 	if err != nil {
 		return way{}, err
 	}
-	w := way{"direct veth", near, "198.51.101.2", streamPort, pongPort}
+	w := way{name: "direct veth", from: near, address: "198.51.101.2", stream: streamPort, pong: pongPort}
 	return w, errors.Join(b.join(near, "198.51.101.1", far, w.address, "cable"), b.serve(far))
 }
 

@@ -60,6 +60,26 @@ func (p *peer) memory() (int64, error) {
 	return sum, nil
 }
 
+// processorTime is what everything that runs beside the containers has had of the processors so far.
+func (p *peer) processorTime() (time.Duration, error) {
+	all, err := processes()
+	if err != nil {
+		return 0, err
+	}
+	var sum time.Duration
+	for _, proc := range all {
+		if !p.owned(proc) {
+			continue
+		}
+		t, err := proc.processorTime()
+		if err != nil {
+			return 0, err
+		}
+		sum += t
+	}
+	return sum, nil
+}
+
 func startTutti(binary, work string) (*peer, error) {
 	if binary == "" {
 		return nil, nil

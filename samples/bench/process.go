@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // process is a running process as /proc shows it.
@@ -55,4 +56,27 @@ func (p process) pss() (int64, error) {
 		}
 	}
 	return 0, fmt.Errorf("no Pss in smaps_rollup of process %d", p.pid)
+}
+
+// processorTime is what the process has had of the processors, in user and kernel mode (proc_pid_stat(5)), in units of
+// 10 ms (USER_HZ is 100 everywhere).
+func (p process) processorTime() (time.Duration, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid))
+	if err != nil {
+		return 0, err
+	}
+	const user, kernel = 11, 12 // behind the name, which may hold blanks
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	if len(fields) <= kernel {
+		return 0, fmt.Errorf("stat of process %d: %s", p.pid, stat)
+	}
+	var ticks int64
+	for _, f := range []string{fields[user], fields[kernel]} {
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("stat of process %d: %w", p.pid, err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond, nil
 }
