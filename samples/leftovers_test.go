@@ -154,7 +154,7 @@ func (m *machine) snapshot() string {
 	slices.Sort(inside)
 	// What passes by itself: comments with the time, counters, life times of addresses; and what others mount for their
 	// builds on the mount table that this machine's is a copy of, where it goes with its folder. Mounts of a test's own are found by leftovers.
-	for _, volatile := range []string{`(?m)^#.*\n`, `(?m)^.* /var/tmp/tutti-.*\n`, `(?m)^.* /tmp/containerd-mount.*\n`, `\[\d+:\d+\]`, `(?m)^\s+valid_lft.*\n`, `stable_secret.*\n`} {
+	for _, volatile := range []string{`(?m)^#.*\n`, `(?m)^\d+ \d+ \d+:\d+ \S+ (/var)?/tmp/.*\n`, `\[\d+:\d+\]`, `(?m)^\s+valid_lft.*\n`, `stable_secret.*\n`} {
 		state = regexp.MustCompile(volatile).ReplaceAllString(state, "")
 	}
 	return state + strings.Join(inside, "")
