@@ -127,6 +127,8 @@ func dial(ctx context.Context, address string) (*dbus.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	late := time.AfterFunc(firewalldWait, func() { _ = conn.Close() }) // a bus that does not answer
+	defer late.Stop()
 	if err = conn.Auth(nil); err == nil {
 		err = conn.Hello()
 	}

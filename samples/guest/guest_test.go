@@ -104,7 +104,8 @@ func (m *machine) in(t *testing.T) *machine {
 
 // networks runs the tests of the drivers that need modules of the kernel.
 func networks(t *testing.T, m *machine) {
-	m.tests(t, "/root/netdriver", "netdriver.test", "-test.run '^(TestIPvlanModes|TestVLAN|TestNoParent)$'")
+	m.must("modprobe sctp")
+	m.tests(t, "/root/netdriver", "netdriver.test", "-test.run '^(TestIPvlanModes|TestVLAN|TestNoParent|TestSCTP)$'")
 }
 
 // resources runs the tests of resource limits with the built binary.
