@@ -17,11 +17,9 @@ import (
 	"tutti/cmd/tutti/listing"
 )
 
-var builderNotYet = []notYet{{"build", "Build an image from a Dockerfile"}}
-
 // builderCommand holds docker's management commands of the build cache, and buildx's du.
 func (a *app) builderCommand() *cobra.Command {
-	return objectCommand("builder", "Manage builds", builderNotYet, a.builderUsageCommand(),
+	return objectCommand("builder", "Manage builds", nil, a.imageBuildCommand(), a.builderUsageCommand(),
 		a.pruneCommand(buildCachePruner, "Remove build cache", func(cmd *cobra.Command, o *pruneOptions) {
 			cmd.Flags().BoolVarP(&o.all, "all", "a", false, "Remove all unused build cache, not just dangling ones")
 			cmd.Flags().StringVar(&o.keep, "keep-storage", "", "Amount of disk space to keep for cache")

@@ -41,7 +41,10 @@ func objectCommand(name, short string, missing []notYet, commands ...*cobra.Comm
 		Use: name, Short: short, Args: noArgs, Annotations: heeds(readsOnly),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	parent.AddGroup(&cobra.Group{ID: groupObject, Title: "Commands:"}, &cobra.Group{ID: groupNotYet, Title: "Not yet:"})
+	parent.AddGroup(&cobra.Group{ID: groupObject, Title: "Commands:"})
+	if len(missing) > 0 {
+		parent.AddGroup(&cobra.Group{ID: groupNotYet, Title: "Not yet:"})
+	}
 	add(parent, groupObject, commands...)
 	add(parent, groupNotYet, notYetCommands("tutti "+name, missing)...)
 	return parent

@@ -157,8 +157,11 @@ func TestOutputs(t *testing.T) {
 	dir := t.TempDir()
 	var stream strings.Builder
 	r := Request{Context: dir, DockerfileInline: "FROM busybox\nRUN echo output > /file\nFROM scratch\nCOPY --from=0 /file /file", Tags: []string{"out:1"}, Outputs: []Output{
-		{Type: "local", Dest: filepath.Join(dir, "folder")}, {Type: "tar", To: &stream}, {Type: "docker", Dest: filepath.Join(dir, "docker.tar")},
-		{Type: "oci", Dest: filepath.Join(dir, "oci.tar")}, {Type: "image", Attrs: map[string]string{"name": "second:2"}},
+		{Type: "local", Dest: filepath.Join(dir, "folder")},
+		{Type: "tar", To: &stream},
+		{Type: "docker", Dest: filepath.Join(dir, "docker.tar")},
+		{Type: "oci", Dest: filepath.Join(dir, "oci.tar")},
+		{Type: "image", Attrs: map[string]string{"name": "second:2"}},
 	}}
 	result, err := b.Build(t.Context(), r, nil)
 	if err != nil {

@@ -43,14 +43,22 @@ func TestContexts(t *testing.T) {
 		"stream of a tar":          {Request{Context: "-", Stdin: strings.NewReader(tarball)}, "file", "of the tar"},
 		"stream, other Dockerfile": {Request{Context: "-", Stdin: strings.NewReader(tarball), Dockerfile: "Other"}, "other", "of the tar"},
 		"stream of a Dockerfile":   {Request{Context: "-", Stdin: strings.NewReader("FROM busybox\nRUN echo alone > /file")}, "file", "alone\n"},
-		"additional git": {Request{Context: local, DockerfileInline: "FROM scratch\nCOPY --from=g file /file",
-			AdditionalContexts: map[string]string{"g": git + "#v1"}}, "file", "one\n"},
-		"additional file": {Request{Context: local, DockerfileInline: "FROM scratch\nCOPY --from=g context /file",
-			AdditionalContexts: map[string]string{"g": web + "/Dockerfile"}}, "file", "FROM busybox\nRUN echo alone > /file"},
-		"additional in place of an image": {Request{Context: local, DockerfileInline: "FROM no.such.registry.example/base\nCOPY Dockerfile /x",
-			AdditionalContexts: map[string]string{"no.such.registry.example/base": "docker-image://busybox"}}, "x", "FROM scratch\nCOPY file /local\n"},
-		"additional context context": {Request{Context: local, DockerfileInline: "FROM scratch\nCOPY --from=context Dockerfile /x",
-			AdditionalContexts: map[string]string{"context": local}}, "x", "FROM scratch\nCOPY file /local\n"},
+		"additional git": {Request{
+			Context: local, DockerfileInline: "FROM scratch\nCOPY --from=g file /file",
+			AdditionalContexts: map[string]string{"g": git + "#v1"},
+		}, "file", "one\n"},
+		"additional file": {Request{
+			Context: local, DockerfileInline: "FROM scratch\nCOPY --from=g context /file",
+			AdditionalContexts: map[string]string{"g": web + "/Dockerfile"},
+		}, "file", "FROM busybox\nRUN echo alone > /file"},
+		"additional in place of an image": {Request{
+			Context: local, DockerfileInline: "FROM no.such.registry.example/base\nCOPY Dockerfile /x",
+			AdditionalContexts: map[string]string{"no.such.registry.example/base": "docker-image://busybox"},
+		}, "x", "FROM scratch\nCOPY file /local\n"},
+		"additional context context": {Request{
+			Context: local, DockerfileInline: "FROM scratch\nCOPY --from=context Dockerfile /x",
+			AdditionalContexts: map[string]string{"context": local},
+		}, "x", "FROM scratch\nCOPY file /local\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

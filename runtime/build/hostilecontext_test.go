@@ -189,7 +189,7 @@ func TestHugeDockerfile(t *testing.T) {
 func TestContextOfManyFiles(t *testing.T) {
 	t.Parallel()
 	b := openBuilder(t)
-	count := 5000
+	count := 1000
 	if n, err := strconv.Atoi(os.Getenv("TUTTI_CONTEXT_FILES")); err == nil {
 		count = n
 	}
