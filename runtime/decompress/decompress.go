@@ -74,13 +74,17 @@ func (r *Reader) Close() error {
 // Read adds the format to an error of the decompressor's, so that it says what is wrong with the stream.
 func (r *Reader) Read(p []byte) (int, error) {
 	n, err := r.Reader.Read(p)
-	switch {
-	case err == nil, r.Format == None, errors.Is(err, io.EOF):
+	if err == nil || r.Format == None || errors.Is(err, io.EOF) {
 		return n, err
-	case errors.Is(err, xz.ErrMemlimit), errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
-		return n, fmt.Errorf("decompress %s: it needs more than %d MiB of memory: compress it with a smaller window: %w", r.Format, maxWindow>>20, err)
 	}
-	return n, fmt.Errorf("decompress %s: %w", r.Format, err)
+	return n, r.Format.explain(err)
+}
+
+func (f Format) explain(err error) error {
+	if errors.Is(err, xz.ErrMemlimit) || errors.Is(err, zstd.ErrWindowSizeExceeded) || errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+		return fmt.Errorf("decompress %s: it needs more than %d MiB of memory: compress it with a smaller window: %w", f, maxWindow>>20, err)
+	}
+	return fmt.Errorf("decompress %s: %w", f, err)
 }
 
 // New reads from r, decompressed if it is compressed.
@@ -108,7 +112,7 @@ func New(r io.Reader) (*Reader, error) {
 		d.Reader, err = in, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("decompress %s: %w", d.Format, err)
+		return nil, d.Format.explain(err)
 	}
 	return d, nil
 }

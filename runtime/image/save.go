@@ -112,7 +112,9 @@ func (s *Store) chosen(ctx context.Context, image *Image, wanted []ocispec.Platf
 	}
 	var list []ocispec.Descriptor
 	for _, p := range wanted {
-		i := slices.IndexFunc(have, func(m ocispec.Descriptor) bool { return platforms.OnlyStrict(p).Match(platforms.Normalize(*m.Platform)) })
+		i := slices.IndexFunc(have, func(m ocispec.Descriptor) bool {
+			return platforms.OnlyStrict(p).Match(platforms.Normalize(*m.Platform))
+		})
 		if i >= 0 {
 			var manifest ocispec.Manifest
 			if err := s.readJSON(ctx, have[i], maxManifest, &manifest); err == nil {
