@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/containerd/log"
 	"github.com/moby/go-archive"
 
 	"tutti/runtime/files"
@@ -97,8 +98,19 @@ func checkOutput(path string) error {
 	if err != nil {
 		return err
 	}
-	if !st.Mode().IsDir() && !st.Mode().IsRegular() {
-		return fmt.Errorf("invalid output path: %q must be a directory or a regular file", path)
+	if err := checkMode(st.Mode()); err != nil {
+		return fmt.Errorf("invalid output path: %q must be a directory or a regular file: %w", path, err)
+	}
+	return nil
+}
+
+// checkMode refuses what nothing is copied into.
+func checkMode(mode os.FileMode) error {
+	switch {
+	case mode&os.ModeDevice != 0:
+		return errors.New("got a device")
+	case mode&os.ModeIrregular != 0:
+		return errors.New("got an irregular file")
 	}
 	return nil
 }
@@ -156,6 +168,7 @@ func To(ctx context.Context, c *api.Client, container, source, destination strin
 	if err != nil {
 		return 0, err
 	}
+	log.L.Logger.SetOutput(io.Discard) // the library says there what it returns, too
 	packed, err := archive.TarResource(from)
 	if err != nil {
 		return 0, err
@@ -186,8 +199,8 @@ func target(ctx context.Context, c *api.Client, container, destination string) (
 	if err != nil {
 		return info, nil //nolint:nilerr // it may be made; if not, the copy itself says why
 	}
-	if !stat.Mode.IsDir() && !stat.Mode.IsRegular() {
-		return info, fmt.Errorf(`destination "%s:%s" must be a directory or a regular file`, container, destination)
+	if err := checkMode(stat.Mode); err != nil {
+		return info, fmt.Errorf(`destination "%s:%s" must be a directory or a regular file: %w`, container, destination, err)
 	}
 	info.Exists, info.IsDir = true, stat.Mode.IsDir()
 	return info, nil
