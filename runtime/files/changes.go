@@ -53,7 +53,7 @@ func (d Difference) WriteLayer(ctx context.Context, w io.Writer) error {
 	if err := d.walk(ctx, l); err != nil {
 		return err
 	}
-	return l.packer.out.Close()
+	return l.out.Close()
 }
 
 // visitor is told what changed, folders before what is in them.

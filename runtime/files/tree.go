@@ -27,7 +27,7 @@ const maxDepth = 1000
 // maxLinks is the kernel's own limit for symbolic links in one path.
 const maxLinks = 40
 
-// ErrTooDeep: folders are nested deeper than is taken.
+// ErrTooDeep means that folders are nested deeper than is taken.
 var ErrTooDeep = errors.New("folders are nested too deep")
 
 // Tree is a file system, seen from its root.

@@ -82,27 +82,26 @@ type View struct {
 	done chan error
 }
 
-// Mount mounts layers, and on top what a container would have mounted: binds and images; a tmpfs or a device would be
-// another one than the container's. point is any folder of the host, which only the thread sees covered. Nobody else may
+// Mount mounts layers, and on top the binds that a container would have mounted; a tmpfs, a device or an image would be
+// another mount than the container's. point is any folder of the host, which only the thread sees covered. Nobody else may
 // have the upper folder mounted until Close.
 func Mount(l Layers, mounts []specs.Mount, point string) (*View, error) {
 	v := &View{end: make(chan struct{}), done: make(chan error, 1)}
 	ready := make(chan error, 1)
 	go func() {
 		v.done <- onThread(func() error {
-			tree, err := assemble(l, mounts, point)
-			v.Tree = tree
+			var err error
+			v.Tree, err = assemble(l, mounts, point)
 			ready <- err
 			if err != nil {
-				return nil
+				return err
 			}
 			<-v.end
 			return unix.Unmount(point, unix.MNT_DETACH)
 		})
 	}()
 	if err := <-ready; err != nil {
-		<-v.done
-		return nil, err
+		return nil, <-v.done // the same error, once the thread has ended
 	}
 	return v, nil
 }

@@ -13,7 +13,7 @@ import (
 	"tutti/runtime/decompress"
 )
 
-// ErrTooLarge: an archive or a layer unpacks to more than is taken; the store is as it was.
+// ErrTooLarge means that an archive or a layer unpacks to more than is taken; the store is as it was.
 var ErrTooLarge = errors.New("too large")
 
 // limits bound what archives and layers may unpack to. They are far above what images are.

@@ -131,8 +131,10 @@ func hostileArchives(t testing.TB) map[string]struct {
 	small := tarOf(t, entry{name: "file", data: "text"})
 	config := configOf(t, small)
 	manifest := func(change func(*ocispec.Manifest)) string {
-		m := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Config: descriptor(ocispec.MediaTypeImageConfig, config),
-			Layers: []ocispec.Descriptor{descriptor(ocispec.MediaTypeImageLayer, string(small))}}
+		m := ocispec.Manifest{
+			MediaType: ocispec.MediaTypeImageManifest, Config: descriptor(ocispec.MediaTypeImageConfig, config),
+			Layers: []ocispec.Descriptor{descriptor(ocispec.MediaTypeImageLayer, string(small))},
+		}
 		m.SchemaVersion = 2
 		if change != nil {
 			change(&m)

@@ -16,7 +16,7 @@ import (
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 )
 
-// ErrInvalid: a change is no instruction, or none that is allowed.
+// ErrInvalid means that a change is no instruction, or none that is allowed.
 var ErrInvalid = errors.New("invalid change")
 
 // allowed are those of docker.
