@@ -161,6 +161,7 @@ func (s *server) removeImage(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) loadImages(w http.ResponseWriter, r *http.Request) {
 	out := newLines(w)
+	w.Header().Set("Content-Type", "application/json") // docker's client reads no other as messages
 	wanted, err := platformsOf(r)
 	if err != nil {
 		fail(w, http.StatusBadRequest, err)
