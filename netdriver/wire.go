@@ -174,10 +174,6 @@ func pause(ctx context.Context) error {
 // rtnl_getlink), so that once is enough.
 func awaitCarrier(ctx context.Context, socket *nl.SocketHandle, name string) error {
 	for {
-		// Whether the flags say so is asked without that lock; what comes then makes sure.
-		if isRunning(socket, name) {
-			return nil
-		}
 		up, err := isUp(socket, name)
 		if up {
 			return nil
@@ -189,17 +185,6 @@ func awaitCarrier(ctx context.Context, socket *nl.SocketHandle, name string) err
 			return fmt.Errorf("wait for link %s to come up: %w", name, err)
 		}
 	}
-}
-
-// isRunning tells whether a link is known to have its carrier: IFF_RUNNING of netdevice(7), which a link of an unknown
-// state has too. A veth is never in such a one, nor is a bridge of ours.
-func isRunning(socket *nl.SocketHandle, name string) bool {
-	req, err := unix.NewIfreq(name)
-	if err != nil {
-		return false
-	}
-	err = unix.IoctlIfreq(socket.Socket.GetFd(), unix.SIOCGIFFLAGS, req)
-	return err == nil && req.Uint16()&unix.IFF_RUNNING != 0
 }
 
 // isUp asks for the operational state of a link and nothing else, which takes a third of
