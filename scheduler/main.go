@@ -63,6 +63,10 @@ func Main(ctx context.Context, root string, handler func(*Engine) http.Handler) 
 
 // lockRoot makes sure that only one engine works on a state root, whoever started it.
 func lockRoot(ctx context.Context, p Paths) (unlock func(), err error) {
+	return lockRootFor(ctx, p, lockRootWait)
+}
+
+func lockRootFor(ctx context.Context, p Paths, wait time.Duration) (unlock func(), err error) {
 	if err := os.MkdirAll(p.Root, 0o700); err != nil {
 		return nil, err
 	}
@@ -70,7 +74,7 @@ func lockRoot(ctx context.Context, p Paths) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := flockSoon(ctx, f, lockRootWait); err != nil {
+	if err := flockSoon(ctx, f, wait); err != nil {
 		return nil, errors.Join(fmt.Errorf("another engine works on %s: %w", p.Root, err), f.Close())
 	}
 	return func() { _ = f.Close() }, nil
