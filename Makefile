@@ -80,9 +80,9 @@ test: test-deps build ## Run every test (under 15 minutes on two cores)
 
 # TUTTI_CRASH_SEED=N repeats the moments of an earlier run.
 .PHONY: crash
-crash: test-deps build ## Kill engine and keeper 200 times, damage every file, measure outages strictly
-	@$(SUDO) env TUTTI_CRASH_ROUNDS=$(or $(ROUNDS),200) TUTTI_CRASH_STRICT=1 \
-	  $(GO) test ./samples -run '^(TestCrash|TestOutage|TestDamagedState|TestFullDisk|TestUpgrade)$$' -parallel 1 -count 1 -v -timeout 60m
+crash: test-deps build ## Kill engine and keeper 200 times, and the engine 50 times at work on its stores; damage every file, measure outages strictly
+	@$(SUDO) env TUTTI_CRASH_ROUNDS=$(or $(ROUNDS),200) TUTTI_STORE_ROUNDS=$(or $(ROUNDS),50) TUTTI_CRASH_STRICT=1 \
+	  $(GO) test ./samples -run '^(TestCrash|TestOutage|TestDamagedState|TestFullDisk|TestUpgrade|TestStoreCrash)$$' -parallel 1 -count 1 -v -timeout 60m
 
 .PHONY: scale
 scale: test-deps build ## Bring up 500 services on one network (SERVICES=N for another number)

@@ -131,7 +131,7 @@ func (b *Builder) Build(ctx context.Context, r Request, status chan<- *client.So
 	response, err := b.conn.client.Solve(ctx, nil, solve, progress.events)
 	progress.wait()
 	if err != nil {
-		return Result{}, progress.explain(ctx, err)
+		return Result{}, b.store.Room(progress.explain(ctx, err), 0)
 	}
 	result := Result{Metadata: response.ExporterResponse}
 	if !slices.ContainsFunc(r.outputs(), Output.stored) {

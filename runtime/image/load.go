@@ -36,7 +36,7 @@ func (s *Store) Load(ctx context.Context, r io.Reader, o LoadOptions) ([]Image, 
 		err = target.noPlatform()
 	}
 	if err != nil {
-		err = fmt.Errorf("load image archive: %w", cause(err))
+		err = fmt.Errorf("load image archive: %w", s.Room(cause(err), 0))
 		return nil, errors.Join(err, s.GarbageCollect(context.WithoutCancel(ctx)))
 	}
 	if len(target.stored) == 0 {

@@ -59,10 +59,8 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (Image, err
 	defer s.pulls.Unlock(name)
 	defer s.Begin()()
 
-	var options []transfer.Opt
-	if o.Progress != nil {
-		options = append(options, transfer.WithProgress(layerProgress(Familiar(name), pullStatusOf, o.Progress)))
-	}
+	var sizes totals
+	options := []transfer.Opt{transfer.WithProgress(layerProgress(Familiar(name), pullStatusOf, sizes.watch(o.Progress)))}
 	err = registry.Retry(ctx, func() error {
 		return s.transfer.Transfer(scope(ctx), s.remote(name, o.Auth), newPullTarget(name, platform, labels), options...)
 	})
@@ -70,7 +68,7 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (Image, err
 		err = s.complete(ctx, name, o.Auth)
 	}
 	if err != nil {
-		return Image{}, fmt.Errorf("pull %s for %s: %w", Familiar(name), platforms.Format(platform), registry.Explain(err, host(name)))
+		return Image{}, fmt.Errorf("pull %s for %s: %w", Familiar(name), platforms.Format(platform), s.Room(registry.Explain(err, host(name)), sizes.sum()))
 	}
 	return s.Get(ctx, name)
 }
