@@ -142,7 +142,7 @@ func checkHostsFile(path string) error {
 
 // configured follows the files in dir.
 func (c *Clients) configured(dir, name string) ([]docker.RegistryHost, error) {
-	return config.ConfigureHosts(context.Background(), config.HostOptions{ //nolint:contextcheck // only to log with
+	return config.ConfigureHosts(context.Background(), config.HostOptions{ //nolint:contextcheck,forbidigo // only to log with
 		HostDir: func(string) (string, error) { return dir, nil },
 		UpdateClient: func(client *http.Client) error {
 			if t, ok := client.Transport.(*http.Transport); ok {

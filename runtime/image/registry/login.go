@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"sync"
 
@@ -65,9 +66,7 @@ func ask(ctx context.Context, h docker.RegistryHost, url string) (*http.Response
 		if err != nil {
 			return nil, err
 		}
-		for name, values := range h.Header {
-			req.Header[name] = values
-		}
+		maps.Copy(req.Header, h.Header)
 		if err := h.Authorizer.Authorize(ctx, req); err != nil {
 			return nil, err
 		}

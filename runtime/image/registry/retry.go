@@ -56,8 +56,7 @@ func Retry(ctx context.Context, work func() error) error {
 // passing tells whether an error may be gone a moment later: a broken connection, a registry that is overloaded or being
 // restarted. That nobody listens or a name is unknown is no such error: people want to be told at once.
 func passing(err error) bool {
-	var status remoteerrors.ErrUnexpectedStatus
-	if errors.As(err, &status) {
+	if status, ok := errors.AsType[remoteerrors.ErrUnexpectedStatus](err); ok {
 		return status.StatusCode >= http.StatusInternalServerError && status.StatusCode != http.StatusNotImplemented
 	}
 	if busy := (*busyError)(nil); errors.As(err, &busy) {
