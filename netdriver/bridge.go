@@ -103,7 +103,7 @@ func (n *network) bridgeAddresses() []netip.Prefix {
 	var all []netip.Prefix
 	for _, p := range n.Pools {
 		four := p.Subnet.Addr().Is4()
-		if p.Gateway.IsValid() && n.opt.gatewayMode(four) != portmap.Isolated && !(four && n.opt.inhibit4) {
+		if p.Gateway.IsValid() && n.opt.gatewayMode(four) != portmap.Isolated && (!four || !n.opt.inhibit4) {
 			all = append(all, netip.PrefixFrom(p.Gateway, p.Subnet.Bits()))
 		}
 	}

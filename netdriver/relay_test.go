@@ -87,7 +87,7 @@ func relays(t *testing.T, ns *netns.NS) (pids []int) {
 	if err != nil {
 		return nil // it has no children
 	}
-	for _, field := range strings.Fields(string(out)) {
+	for field := range strings.FieldsSeq(string(out)) {
 		command, _ := os.ReadFile("/proc/" + field + "/cmdline")
 		where, _ := os.Readlink("/proc/" + field + "/ns/net")
 		pid, err := strconv.Atoi(field)

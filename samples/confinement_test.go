@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,7 +68,7 @@ services:
 	normal.id = strings.TrimSpace(s.must("ps", "--quiet", "--no-trunc", "idle"))
 	rows := normal.all()
 	special := append(judgePrivileged(t, seen("privileged")), judgeHardened(t, seen("hardened"))...)
-	for _, r := range append(rows[:len(rows):len(rows)], special...) {
+	for _, r := range append(slices.Clip(rows), special...) {
 		if r.verdict != equal && r.verdict != stricter {
 			t.Errorf("%s: docker: %s; tutti: %s: %s", r.what, r.docker, r.tutti, r.verdict)
 		}

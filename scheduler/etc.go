@@ -181,14 +181,3 @@ func (e *Engine) nameEntry(c *container.Config, endpoints []container.Endpoint) 
 	_, n.localSingle = dns.ResolvConf(dns.ResolvConfSpec{Host: e.upstreams.Config(), Search: c.DNSSearch, Options: c.DNSOptions})
 	return n
 }
-
-// nameAll makes the names of containers known that an earlier engine has started.
-func (e *Engine) nameAll(alive []*unit) {
-	entries := map[string]nameEntry{}
-	for _, u := range alive {
-		if len(u.state.Endpoints) > 0 {
-			entries[u.id] = e.nameEntry(&u.config, u.state.Endpoints)
-		}
-	}
-	e.names.setAll(entries)
-}

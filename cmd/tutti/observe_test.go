@@ -107,7 +107,7 @@ func TestWhyExitCodes(t *testing.T) {
 	t.Parallel()
 	for verdicts, want := range map[string]int{"ok": 0, "ok absent": 0, "ok waiting": 3, "waiting failed": 2, "stopped": 2, "paused ok": 2} {
 		var report api.Why
-		for _, v := range strings.Fields(verdicts) {
+		for v := range strings.FieldsSeq(verdicts) {
 			report.Services = append(report.Services, api.ServiceWhy{Service: v, Verdict: api.Verdict(v), Summary: "so it is"})
 		}
 		c := newCLI(t).compose("services: {web: {image: x}}\n")

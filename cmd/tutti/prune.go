@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -142,9 +143,7 @@ var buildCachePruner = pruner{
 // run asks the engine to remove.
 func (p pruner) run(ctx context.Context, c *api.Client, o pruneOptions, filters map[string][]string) (pruneReport, error) {
 	own := map[string][]string{}
-	for k, v := range filters {
-		own[k] = v
-	}
+	maps.Copy(own, filters)
 	if p.prepare != nil {
 		p.prepare(own, o.all)
 	}

@@ -57,17 +57,20 @@ func TestPrune(t *testing.T) {
 		want []asked
 	}{
 		{
-			[]string{"container", "prune"}, "y\n", "WARNING! This will remove all stopped containers.\nAre you sure you want to continue? [y/N] Deleted Containers:\nc1\nc2\n\nTotal reclaimed space: 1kB\n",
+			[]string{"container", "prune"},
+			"y\n", "WARNING! This will remove all stopped containers.\nAre you sure you want to continue? [y/N] Deleted Containers:\nc1\nc2\n\nTotal reclaimed space: 1kB\n",
 			[]asked{{"/containers/prune", none, ""}},
 		},
 		{[]string{"container", "prune"}, "n\n", "WARNING! This will remove all stopped containers.\nAre you sure you want to continue? [y/N] ", nil},
 		{[]string{"network", "prune", "-f"}, "", "Deleted Networks:\nn1\n\n", []asked{{"/networks/prune", none, ""}}},
 		{
-			[]string{"volume", "prune", "-f", "-a", "--filter", "label!=keep"}, "", "Deleted Volumes:\nv1\n\nTotal reclaimed space: 20kB\n",
+			[]string{"volume", "prune", "-f", "-a", "--filter", "label!=keep"},
+			"", "Deleted Volumes:\nv1\n\nTotal reclaimed space: 20kB\n",
 			[]asked{{"/volumes/prune", map[string][]string{"all": {"true"}, "label!": {"keep"}}, ""}},
 		},
 		{
-			[]string{"image", "prune", "-f", "--filter", "until=24h"}, "", "Deleted Images:\nuntagged: a:1\ndeleted: sha256:1\n\nTotal reclaimed space: 3MB\n",
+			[]string{"image", "prune", "-f", "--filter", "until=24h"},
+			"", "Deleted Images:\nuntagged: a:1\ndeleted: sha256:1\n\nTotal reclaimed space: 3MB\n",
 			[]asked{{"/images/prune", map[string][]string{"dangling": {"true"}, "until": {"24h"}}, ""}},
 		},
 		{
@@ -75,7 +78,8 @@ func TestPrune(t *testing.T) {
 		},
 		{[]string{"builder", "prune", "-af"}, "", "Deleted build cache objects:\nb1\n\nTotal reclaimed space: 0B\n", []asked{{"/build/prune", none, "1"}}},
 		{
-			[]string{"system", "prune", "-a", "--volumes", "--filter", "label=x"}, "y\n",
+			[]string{"system", "prune", "-a", "--volumes", "--filter", "label=x"},
+			"y\n",
 			"WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n" +
 				"  - all anonymous volumes not used by at least one container\n  - all images without at least one container associated to them\n  - all build cache\n\n" +
 				"  Items to be pruned will be filtered with:\n  - label=x\n\nAre you sure you want to continue? [y/N] " +

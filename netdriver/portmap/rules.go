@@ -87,8 +87,10 @@ type Port struct {
 	Except string
 }
 
-// HasIPv4 and HasIPv6 tell whether a network has subnets of that family.
+// HasIPv4 tells whether a network has IPv4 subnets.
 func (r Rules) HasIPv4() bool { return slices.ContainsFunc(r.Networks, has(ipv4)) }
+
+// HasIPv6 tells whether a network has IPv6 subnets.
 func (r Rules) HasIPv6() bool { return slices.ContainsFunc(r.Networks, has(ipv6)) }
 
 // family is IPv4 or IPv6, each with a firewall of its own.

@@ -37,12 +37,12 @@ func TestFeaturesAreTrue(t *testing.T) {
 			res   specs.LinuxResources
 		}{
 			{"memory", f.Memory, specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &n}}},
-			{"swap", f.Swap, specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &n, Swap: pointer(int64(96 << 20))}}},
+			{"swap", f.Swap, specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &n, Swap: new(int64(96 << 20))}}},
 			{"reservation", f.Reservation, specs.LinuxResources{Memory: &specs.LinuxMemory{Reservation: &n}}},
-			{"shares", f.CPUShares, specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: pointer(uint64(512))}}},
-			{"quota", f.CPUQuota, specs.LinuxResources{CPU: &specs.LinuxCPU{Quota: pointer(int64(5000))}}},
+			{"shares", f.CPUShares, specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: new(uint64(512))}}},
+			{"quota", f.CPUQuota, specs.LinuxResources{CPU: &specs.LinuxCPU{Quota: new(int64(5000))}}},
 			{"cpuset", f.Cpuset, specs.LinuxResources{CPU: &specs.LinuxCPU{Cpus: "0"}}},
-			{"pids", f.Pids, specs.LinuxResources{Pids: &specs.LinuxPids{Limit: pointer(int64(u))}}},
+			{"pids", f.Pids, specs.LinuxResources{Pids: &specs.LinuxPids{Limit: new(int64(u))}}},
 			{"weight", f.IOWeight, specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{Weight: &w}}},
 		} {
 			if err := g.Set(&x.res); (err == nil) != x.there {
@@ -66,8 +66,6 @@ func pathOf(g Manager) string {
 	}
 	return ""
 }
-
-func pointer[T any](v T) *T { return &v }
 
 func TestParseSet(t *testing.T) {
 	t.Parallel()

@@ -57,7 +57,7 @@ func (s *Store) DiskUsage(ctx context.Context) (int64, error) {
 // registry or a build. What several images have counts once in the whole.
 type Usage struct {
 	Images []Footprint // as List orders them
-	Total  int64        // bytes
+	Total  int64       // bytes
 
 	parts map[string]part
 }

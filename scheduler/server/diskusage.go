@@ -108,7 +108,7 @@ func (s *server) addContainers(ctx context.Context, u *diskUsage) error {
 		if i, err := s.e.Image(ctx, c.ImageID); err == nil {
 			j.SizeRootFs = c.Size + i.Size
 		}
-		for _, m := range c.Container.Mounts {
+		for _, m := range c.Mounts {
 			if _, err := s.e.Volume(m); err == nil {
 				j.Mounts = append(j.Mounts, apicontainer.MountPoint{Type: "volume", Name: m, Driver: "local"})
 			}

@@ -139,7 +139,7 @@ func TestExecProcessFile(t *testing.T) {
 		Args: []string{"sh", "-c", "echo $A > /done; exec sleep 999"}, Cwd: "/", Env: []string{"A=b", "PATH=/bin"},
 		User:        specs.User{UID: 0, GID: 0},
 		IOPriority:  &specs.LinuxIOPriority{Class: specs.IOPRIO_CLASS_IDLE},
-		OOMScoreAdj: ptr(77), ExecCPUAffinity: &specs.CPUAffinity{Initial: "0-1", Final: "0"},
+		OOMScoreAdj: new(77), ExecCPUAffinity: &specs.CPUAffinity{Initial: "0-1", Final: "0"},
 	})
 	if err == nil {
 		err = os.WriteFile(file, b, 0o644)
@@ -170,5 +170,3 @@ func TestExecProcessFile(t *testing.T) {
 	}
 	p.fails(255, "read process", "exec", "--process", "/nosuch", "c")
 }
-
-func ptr[T any](v T) *T { return &v }

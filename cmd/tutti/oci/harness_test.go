@@ -163,7 +163,7 @@ func (p *place) bundle(change func(*specs.Spec), args ...string) string {
 		}
 	}
 	copyFile(p.t, "/bin/busybox", filepath.Join(bin, "busybox"))
-	for _, name := range strings.Fields("sh cat echo id ls sleep true false uname env pwd mount stat head touch ps kill") {
+	for name := range strings.FieldsSeq("sh cat echo id ls sleep true false uname env pwd mount stat head touch ps kill") {
 		if err := os.Symlink("busybox", filepath.Join(bin, name)); err != nil {
 			p.t.Fatal(err)
 		}

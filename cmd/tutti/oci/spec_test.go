@@ -82,7 +82,7 @@ func TestFailingHooks(t *testing.T) {
 	p := newPlace(t)
 	log := filepath.Join(p.dir, "hooks")
 	fail := []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", "echo because >&2; exit 4"}}}
-	slow := []specs.Hook{{Path: "/bin/sleep", Args: []string{"sleep", "1000"}, Timeout: ptr(1)}}
+	slow := []specs.Hook{{Path: "/bin/sleep", Args: []string{"sleep", "1000"}, Timeout: new(1)}}
 	for name, h := range map[string]specs.Hooks{
 		"run createRuntime hook /bin/sh: exit status 4: because":       {CreateRuntime: fail},
 		"run createContainer hook /bin/sh: exit status 4: because":     {CreateContainer: fail},
@@ -131,7 +131,7 @@ func TestUserNamespace(t *testing.T) {
 	}
 	bundle := p.bundle(func(s *specs.Spec) {
 		mapped(s)
-		s.Process.OOMScoreAdj = ptr(55)
+		s.Process.OOMScoreAdj = new(55)
 		s.Mounts = append(s.Mounts, specs.Mount{Destination: "/bin/data", Type: "bind", Source: private + "/data", Options: []string{"rbind", "ro"}})
 	}, "sleep", "1000")
 	if err := os.Mkdir(bundle+"/rootfs/bin/data", 0o755); err != nil { // the container's root may not
@@ -245,7 +245,7 @@ func TestProcessAttributes(t *testing.T) {
 		s.Process.IOPriority = &specs.LinuxIOPriority{Class: specs.IOPRIO_CLASS_BE, Priority: 6}
 		s.Process.Capabilities.Inheritable = []string{"CAP_CHOWN"}
 		s.Process.Capabilities.Ambient = []string{"CAP_CHOWN"}
-		s.Process.User = specs.User{UID: 5, GID: 6, Umask: ptr(uint32(0o27)), AdditionalGids: []uint32{7}}
+		s.Process.User = specs.User{UID: 5, GID: 6, Umask: new(uint32(0o27)), AdditionalGids: []uint32{7}}
 		s.Process.Cwd = "/made/for/me"
 	}, "sh", "-c", "uname -m; cat /proc/self/stat /proc/self/status; pwd; id")
 	fields := strings.Fields(out)
