@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -83,11 +84,11 @@ func (d *Driver) Networks() []Network {
 }
 
 // ensureNetwork makes the bridge and remembers the network, or finds that it is there. It
-// waits for an earlier network of that id to be gone.
+// waits for networks to be gone that are being removed and have its id, its bridge or its addresses.
 func (d *Driver) ensureNetwork(ctx context.Context, spec NetworkSpec) (n *network, created bool, err error) {
 	for {
 		d.creating.Lock()
-		gone := d.goneSign(spec.ID)
+		gone := d.inTheWay(&spec)
 		if gone == nil {
 			break
 		}
@@ -133,14 +134,35 @@ func (d *Driver) makeNetwork(spec NetworkSpec) (*network, error) {
 	return n, nil
 }
 
-// goneSign returns what tells that a network that is being removed is gone, or nil.
-func (d *Driver) goneSign(id string) chan struct{} {
+// inTheWay returns what tells that a network is gone that is being removed and whose place the specification takes, or nil.
+func (d *Driver) inTheWay(spec *NetworkSpec) chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if n := d.networks[id]; n != nil {
-		return n.gone
+	for _, n := range d.networks {
+		if n.gone == nil {
+			continue
+		}
+		overlaps := slices.ContainsFunc(spec.Pools, func(p Pool) bool {
+			return slices.ContainsFunc(n.Subnets(), func(s netip.Prefix) bool { return s.Overlaps(p.Subnet) })
+		})
+		if n.ID == spec.ID || overlaps || n.Bridge != "" && n.Bridge == spec.Options[optionBridge] {
+			return n.gone
+		}
 	}
 	return nil
+}
+
+// leaving returns the ids of the networks that are being removed.
+func (d *Driver) leaving() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var ids []string
+	for id, n := range d.networks {
+		if n.gone != nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 func (d *Driver) lookup(id string) *network {

@@ -48,6 +48,28 @@ func TestCreateNetworkRefuses(t *testing.T) {
 	l.same(before)
 }
 
+// A network that is being removed is in nobody's way: who comes in its place passes the check, and waits.
+func TestNetworkAfterAnother(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "")
+	before := l.snapshot()
+	d := l.driver()
+	first := NetworkSpec{ID: "0123456789", Name: "first", Pools: pools("10.9.0.0/16")}
+	other := NetworkSpec{ID: "9876543210", Name: "other", Pools: pools("10.9.0.0/16")}
+	for i := range 10 {
+		spec := []NetworkSpec{first, first, other}[i%3]
+		if _, err := d.CheckNetworks([]NetworkSpec{spec}, nil); err != nil {
+			t.Errorf("check of round %d: %v", i, err)
+		}
+		if _, err := d.CreateNetwork(t.Context(), spec); err != nil {
+			t.Errorf("round %d: %v", i, err)
+		}
+		l.must(d.RemoveNetwork(t.Context(), spec.ID))
+	}
+	l.must(d.Flush(t.Context()))
+	l.same(before)
+}
+
 func TestCreateNetwork(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, "")

@@ -133,7 +133,7 @@ func (o options) gatewayMode(four bool) portmap.Mode {
 // CheckNetworks tells whether networks could be made, all of them, once those with the given ids are gone; nothing is made.
 // If not it returns which one is at fault. Their specifications need ids.
 func (d *Driver) CheckNetworks(specs []NetworkSpec, leaving []string) (at int, err error) {
-	t, err := d.takenPrefixes(leaving...)
+	t, err := d.takenPrefixes(append(d.leaving(), leaving...)...)
 	if err != nil {
 		return 0, err
 	}

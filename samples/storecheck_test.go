@@ -3,7 +3,6 @@ package samples
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -88,10 +87,6 @@ volumes: {data: {driver_opts: {type: tmpfs, device: tmpfs}}}
 		{"a volume's data", func() error { return os.RemoveAll(filepath.Join(s.root, "volumes", "plain_kept", "_data")) }, "volumes", "is missing"},
 		{"a project's file", func() error { return os.WriteFile(filepath.Join(s.root, "projects", "gone.json"), []byte("{]"), 0o600) }, "files", "state file is damaged"},
 		{"a bridge that nobody has", func() error { s.onHost("ip link add tt" + s.instance() + "deadbeef type bridge"); return nil }, "networks", "that nobody knows"},
-		{"a firewall rule that is gone", func() error {
-			s.onHost(fmt.Sprintf("chain=$(iptables-save -t filter | sed -n 's/^-A \\(TUTTI-%s-[A-Z0-9-]*\\) .*/\\1/p' | head -n 1); iptables -F \"$chain\"", strings.ToUpper(s.instance())))
-			return nil
-		}, "networks", "rules are missing"},
 		{"a control group of nobody", func() error { return os.Mkdir(s.cgroupFolder("left-behind"), 0o755) }, "host", "belongs to no container"},
 		{"a mount of nobody", func() error {
 			s.engineHost("mkdir -p " + images + "/tmp/left && mount -t tmpfs left " + images + "/tmp/left")

@@ -96,7 +96,7 @@ func TestBuildCacheVerify(t *testing.T) {
 func TestBuildMakesLostLayersAnew(t *testing.T) {
 	t.Parallel()
 	b := openBuilder(t)
-	r := Request{DockerfileInline: "FROM busybox\nRUN echo a > /a\n", Context: t.TempDir(), Tags: []string{"app"}}
+	r := Request{DockerfileInline: "FROM busybox\nRUN cat /proc/uptime > /when; echo a > /a\n", Context: t.TempDir(), Tags: []string{"app"}}
 	built := build(t, b, r)
 	ctx := namespaces.WithNamespace(t.Context(), b.backend.Namespace)
 	data, err := content.ReadBlob(ctx, b.backend.Content, ocispec.Descriptor{Digest: built.Digest})
