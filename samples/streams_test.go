@@ -97,6 +97,28 @@ func TestTerminalOfAttach(t *testing.T) {
 	}
 }
 
+// What is typed before the keys that detach must reach the process, however soon the client is gone.
+func TestTypedBeforeDetaching(t *testing.T) {
+	t.Parallel()
+	s := newStreamsSite(t)
+	s.must("up", "-d", "shell")
+	const rounds = 10
+	for range rounds {
+		x := s.onTerminal(90, 30, "attach", "shell")
+		x.asks("stty size", "30 90\r\n")
+		x.types("echo heard >>/tmp/words\n\x10\x11")
+		if code := x.wait(); code != 0 {
+			t.Errorf("detached with exit code %d: %s", code, x.shown.String())
+		}
+	}
+	eventually(t, 20*time.Second, func() error {
+		if n := strings.Count(s.run("exec", "-T", "shell", "cat", "/tmp/words").stdout, "heard"); n != rounds {
+			return fmt.Errorf("of %d lines that were typed the shell got %d", rounds, n)
+		}
+		return nil
+	})
+}
+
 // Detaching from run and exec must leave what runs alone.
 func TestDetachKeys(t *testing.T) {
 	t.Parallel()

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"syscall"
 
 	"tutti/scheduler"
 	"tutti/scheduler/api"
@@ -185,7 +186,8 @@ func (f *framed) Write(b []byte) (int, error) {
 	defer f.mu.Unlock()
 	header := api.FrameHeader(api.FrameKind(f.stream), len(b))
 	parts := net.Buffers{header[:], b} // one writev(2)
-	if _, err := parts.WriteTo(f.w); err != nil {
+	// Of a client that has gone untilGone tells, when its last input is read.
+	if _, err := parts.WriteTo(f.w); err != nil && !errors.Is(err, syscall.EPIPE) {
 		return 0, err
 	}
 	return len(b), nil

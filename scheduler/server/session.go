@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -106,7 +108,10 @@ func (s *server) exec(ctx context.Context, q api.ExecRequest, x *sessionConn) (i
 // takenConn is a connection that has been taken over from HTTP.
 type takenConn struct {
 	*net.UnixConn
-	buf *bufio.Reader // what the client sent early
+	buf     *bufio.Reader // what the client sent early
+	input   atomic.Bool   // somebody reads what the client sends,
+	drained chan struct{} // and this is closed when there is no more of it
+	once    sync.Once
 }
 
 // take takes a request's connection over.
@@ -119,18 +124,46 @@ func take(w http.ResponseWriter) (*takenConn, error) {
 	if !ok {
 		return nil, errors.Join(errors.New("the engine speaks over unix sockets only"), conn.Close())
 	}
-	return &takenConn{UnixConn: c, buf: rw.Reader}, nil
+	return &takenConn{UnixConn: c, buf: rw.Reader, drained: make(chan struct{})}, nil
 }
 
+// reader is what the client sends.
 func (c *takenConn) reader() io.Reader {
-	if c.buf.Buffered() > 0 {
-		return c.buf
+	c.input.Store(true)
+	return inputReader{c}
+}
+
+type inputReader struct{ c *takenConn }
+
+func (r inputReader) Read(b []byte) (n int, err error) {
+	if r.c.buf.Buffered() > 0 {
+		n, err = r.c.buf.Read(b)
+	} else {
+		n, err = r.c.UnixConn.Read(b)
 	}
-	return c.UnixConn
+	if err != nil {
+		r.c.once.Do(func() { close(r.c.drained) })
+	}
+	return n, err
+}
+
+// lastWords is how long a client that has gone is still heard: a process may not read at all.
+const lastWords = time.Second
+
+// hear waits until what a client has sent before it went is read: who types and detaches has meant it.
+func (c *takenConn) hear() {
+	if !c.input.Load() {
+		return
+	}
+	select {
+	case <-c.drained:
+	case <-time.After(lastWords):
+	}
 }
 
 // untilGone returns a context that ends when the client has closed its connection; that it sends nothing more (shutdown(2)
-// with SHUT_WR) is not enough. The connection is closed then, so that nothing waits for the client. stop ends the watch.
+// with SHUT_WR) is not enough. The connection is closed then, when what the client had sent is read, so that nothing waits for
+// it. stop ends the watch.
 func (c *takenConn) untilGone(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	w, err := c.watched()
@@ -141,6 +174,7 @@ func (c *takenConn) untilGone(parent context.Context) (ctx context.Context, stop
 	var watch sync.WaitGroup
 	watch.Go(func() {
 		if hungUp(w) {
+			c.hear()
 			cancel(errGone)
 			_ = c.Close()
 		}
