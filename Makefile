@@ -75,8 +75,12 @@ demo: base-images ## Bring up samples/mean and say what to try
 	  '  $(if $(SUDO),sudo )bin/tutti -f samples/mean/compose.yaml down                       # the items stay; with -v they go'
 
 .PHONY: test
-test: test-deps build ## Run every test (under 15 minutes on two cores)
+test: test-deps build ## Run the tests (10 minutes on two cores)
 	@.ci/test $(PURE)
+
+.PHONY: guest
+guest: test-deps build ## Run tests on cgroup v2 with systemd, and reboot it, in an emulated machine (6 minutes)
+	$(SUDO) $(GO) test -count 1 -timeout 25m ./samples/guest
 
 # TUTTI_CRASH_SEED=N repeats the moments of an earlier run.
 .PHONY: crash

@@ -18,6 +18,9 @@ import (
 	"tutti/netdriver/portmap"
 )
 
+// sctpPatience is for a machine that is emulated: what is lost SCTP sends again after 3, 6 and 12 s (RFC 9260, 16).
+const sctpPatience = 30 * time.Second
+
 // sctpSocket opens a one-to-one SCTP socket (sctp(7)) in a namespace, until the test ends.
 func (l *lab) sctpSocket(ns *netns.NS, family int) (fd int, err error) {
 	err = ns.Do(func() (err error) {
@@ -26,7 +29,7 @@ func (l *lab) sctpSocket(ns *netns.NS, family int) (fd int, err error) {
 	})
 	if err == nil {
 		l.t.Cleanup(func() { _ = unix.Close(fd) })
-		limit := &unix.Timeval{Sec: int64(patience / time.Second)}
+		limit := &unix.Timeval{Sec: int64(sctpPatience / time.Second)}
 		l.must(errors.Join(unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, limit), unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, limit)))
 	}
 	return fd, err
