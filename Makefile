@@ -19,7 +19,7 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env=GOPROXY$(comma)N
 # PROGRAM=PACKAGE: what is installed where PROGRAM is missing.
 RUN_DEPS  := iptables=iptables ip=iproute2 /var/lib/dpkg/info/busybox-static.list=busybox-static mmdebstrap=mmdebstrap npm=npm \
 	/etc/ssl/certs/ca-certificates.crt=ca-certificates /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
-TEST_DEPS := gcc=gcc /usr/include/stdlib.h=libc6-dev chromium,chromium-browser,google-chrome=chromium docker-registry=docker-registry skopeo=skopeo pgrep=procps \
+TEST_DEPS := git=git ssh=openssh-client gcc=gcc /usr/include/stdlib.h=libc6-dev chromium,chromium-browser,google-chrome=chromium docker-registry=docker-registry skopeo=skopeo pgrep=procps \
 	qemu-system-x86_64=qemu-system-x86 mke2fs=e2fsprogs losetup=mount dpkg-deb=dpkg \
 	rsyslogd=rsyslog /lib/systemd/systemd-journald=systemd podman=podman \
 	firewalld=firewalld dbus-daemon=dbus-daemon

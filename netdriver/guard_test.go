@@ -22,7 +22,7 @@ func TestRulesComeBack(t *testing.T) {
 	l.must(err)
 	rules := func() string { return l.run("iptables-save -t nat | sort; iptables-save -t filter | sort") }
 	before := rules()
-	for i, command := range []string{"iptables -F; iptables -X", "iptables -t nat -F", "nft flush ruleset", "iptables -D FORWARD 1"} {
+	for i, command := range []string{"iptables -F", "iptables -t nat -F", "nft flush ruleset", "iptables -D FORWARD 1"} {
 		l.run(command)
 		l.eventually(command, func() error {
 			d.guard.mu.Lock()
