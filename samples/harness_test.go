@@ -80,10 +80,8 @@ func (s *site) clean() {
 			t.Errorf("cleaning up: %s", r)
 		}
 	}
-	for _, p := range s.processes() {
-		if s.isEngine(p) {
-			_ = syscall.Kill(p.pid, syscall.SIGTERM) // gone meanwhile: as well
-		}
+	for _, pid := range s.engines() {
+		_ = syscall.Kill(pid, syscall.SIGTERM) // gone meanwhile: as well
 	}
 	deadline := time.Now().Add(30 * time.Second)
 	for len(s.processes()) > 0 && time.Now().Before(deadline) {

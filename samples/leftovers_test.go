@@ -85,18 +85,31 @@ func (s *site) processes() []process {
 // engine is the process id of the engine.
 func (s *site) engine() int {
 	s.t.Helper()
-	for _, p := range s.processes() {
-		if s.isEngine(p) {
-			return p.pid
-		}
+	engines := s.engines()
+	if len(engines) == 0 {
+		s.t.Fatalf("no engine among %v", s.processes())
 	}
-	s.t.Fatalf("no engine among %v", s.processes())
-	return 0
+	return engines[0]
 }
 
-// isEngine tells an engine from its keeper, whose command line goes on with the engine's.
-func (s *site) isEngine(p process) bool {
-	return strings.HasPrefix(p.cmdline, s.binary()+" engine ")
+// engines are the process ids of the engines. A child that is about to execute something else looks like its parent, and is
+// none; nor is the keeper, whose command line goes on with the engine's.
+func (s *site) engines() []int {
+	s.t.Helper()
+	var found, engines []int
+	for _, p := range s.processes() {
+		if strings.HasPrefix(p.cmdline, s.binary()+" engine ") {
+			found = append(found, p.pid)
+		}
+	}
+	for _, pid := range found {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		isChild := slices.ContainsFunc(found, func(other int) bool { return strings.Contains(string(status), fmt.Sprintf("\nPPid:\t%d\n", other)) })
+		if err == nil && !isChild {
+			engines = append(engines, pid)
+		}
+	}
+	return engines
 }
 
 func pids(t testing.TB) func(yield func(int) bool) {

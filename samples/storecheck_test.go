@@ -196,17 +196,10 @@ func (s *site) damagedDatabases() {
 // endEngine ends the engine, and the keeper with it. Nothing may run.
 func (s *site) endEngine() {
 	s.t.Helper()
-	for _, p := range s.processes() {
-		if s.isEngine(p) {
-			_ = syscall.Kill(p.pid, syscall.SIGTERM) // gone meanwhile: as well
-		}
+	for _, pid := range s.engines() {
+		_ = syscall.Kill(pid, syscall.SIGTERM) // gone meanwhile: as well
 	}
-	eventually(s.t, 30*time.Second, func() error {
-		if left := s.processes(); len(left) > 0 {
-			return errNotGone(left)
-		}
-		return nil
-	})
+	s.waitUntilIdle()
 }
 
 // old makes a file that is not new.

@@ -3,6 +3,7 @@ package portmap
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os/exec"
@@ -114,8 +115,8 @@ func (f *Firewall) Apply(ctx context.Context, r Rules) error {
 func (f *Firewall) applyFamily(ctx context.Context, t *tables4or6, want []chain) error {
 	saved, err := f.run(ctx, "", t.name+"-save")
 	if err != nil {
-		if len(want) == 0 {
-			return nil // a kernel without IPv6: there is nothing of ours
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.Exited() && len(want) == 0 {
+			return nil // a kernel without IPv6: there is nothing of ours. A program that was killed says nothing of the kind.
 		}
 		return err
 	}

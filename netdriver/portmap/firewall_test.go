@@ -154,3 +154,29 @@ func TestApplyReportsWhatIptablesSays(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A program that was killed has not said that there are no rules: they are not taken for gone.
+func TestKilledProgram(t *testing.T) {
+	host, dir := newHost(t), t.TempDir()
+	f := NewFirewall(host, "ab12", slog.Default())
+	if err := f.Apply(t.Context(), sample); err != nil {
+		t.Fatal(err)
+	}
+	path := os.Getenv("PATH")
+	for _, family := range []family{ipv4, ipv6} {
+		if err := os.WriteFile(dir+"/"+family.name+"-save", []byte("#!/bin/sh\nkill -TERM $$\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir+":"+path)
+	if err := f.Apply(t.Context(), Rules{}); err == nil {
+		t.Error("the rules are said to be gone")
+	}
+	t.Setenv("PATH", path)
+	if err := f.Apply(t.Context(), Rules{}); err != nil {
+		t.Error(err)
+	}
+	if saved := output(t, host, "iptables-save"); strings.Contains(saved, "AB12") {
+		t.Errorf("left rules:\n%s", saved)
+	}
+}
