@@ -179,7 +179,7 @@ func TestHostileSubpath(t *testing.T) {
 func inMountNamespace(t *testing.T, script string, args ...string) int {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "sh", append([]string{"-ec", script + "\necho ready; exec cat"}, args...)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS} // no Pdeathsig: it is the thread whose death would count
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
