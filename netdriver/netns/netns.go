@@ -165,8 +165,9 @@ func serve(requests <-chan request) {
 			continue
 		}
 		ns, failure := unshare(r.sysctls)
+		back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) // before the reply: who closes the namespace at once must be its last holder
 		r.reply <- reply{ns, failure}
-		if unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) != nil {
+		if back != nil {
 			go serve(requests)
 			return
 		}
