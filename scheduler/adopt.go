@@ -67,7 +67,7 @@ func (e *Engine) adopt(ctx context.Context) error {
 		e.log.Error("restore the networks", "error", err) // what could be restored is
 	}
 	e.finishChanges(ctx, alive, processes)
-	if err := e.removeBuildNetwork(ctx); err != nil {
+	if err := e.builder.RemoveNetwork(ctx); err != nil {
 		return fmt.Errorf("remove the network of an interrupted build: %w", err)
 	}
 	e.knowNames(alive)

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"sync"
 
-	dockerconfig "github.com/docker/cli/cli/config"
 	"github.com/moby/buildkit/client"
 
 	"tutti/runtime/build"
@@ -99,16 +98,12 @@ func (r *run) buildAfter(ctx context.Context, service string, needs []string, bu
 
 // checkBuilds lints what would be built.
 func (r *run) checkBuilds(ctx context.Context, services []string, flags imagebuild.Flags) error {
-	b, err := r.e.openBuilder()
-	if err != nil {
-		return err
-	}
 	for _, n := range services {
 		q, err := r.buildRequest(n, flags)
 		if err != nil {
 			return err
 		}
-		found, err := b.Check(ctx, q, nil)
+		found, err := r.e.builder.Check(ctx, q)
 		if err != nil {
 			return fmt.Errorf("service %q: check failed:\n%w", n, err)
 		}
@@ -133,29 +128,10 @@ func (r *run) build(ctx context.Context, service string, f imagebuild.Flags) err
 		return err
 	}
 	name := r.project.ImageName(service)
-	_, err = r.e.buildImage(ctx, q, func(s *client.SolveStatus) {
+	_, err = r.e.builder.Build(ctx, q, func(s *client.SolveStatus) {
 		r.emit(api.Event{Kind: api.KindBuild, Name: name, Build: s})
 	})
 	return err
-}
-
-// buildImage builds and hands the builder's progress to show, from one goroutine at a time.
-func (e *Engine) buildImage(ctx context.Context, q build.Request, show func(*client.SolveStatus)) (build.Result, error) {
-	b, err := e.openBuilder()
-	if err != nil {
-		return build.Result{}, err
-	}
-	defer e.buildNet.use(e)()
-	status := make(chan *client.SolveStatus)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for s := range status {
-			show(s)
-		}
-	})
-	result, err := b.Build(ctx, q, status)
-	wg.Wait()
-	return result, err
 }
 
 // BuildImage builds what docker build would: not a service, but what the request says. stdin is the context "-".
@@ -166,23 +142,19 @@ func (e *Engine) BuildImage(ctx context.Context, q api.ImageBuildRequest, stdin 
 		defer mu.Unlock()
 		emit(ev)
 	}
-	u, err := buildUser(q.Client)
+	u, err := imagebuild.NewUser(q.Client)
 	if err != nil {
 		return err
 	}
 	r := imagebuild.Direct(q, u, stdin, outputEvents(send))
 	if q.Check {
-		b, err := e.openBuilder()
-		if err != nil {
-			return err
-		}
-		found, err := b.Check(ctx, r, nil)
+		found, err := e.builder.Check(ctx, r)
 		if err == nil {
 			send(checkEvent("", found))
 		}
 		return err
 	}
-	result, err := e.buildImage(ctx, r, func(s *client.SolveStatus) { send(api.Event{Kind: api.KindBuild, Build: s}) })
+	result, err := e.builder.Build(ctx, r, func(s *client.SolveStatus) { send(api.Event{Kind: api.KindBuild, Build: s}) })
 	if err != nil {
 		return err
 	}
@@ -192,7 +164,7 @@ func (e *Engine) BuildImage(ctx context.Context, q api.ImageBuildRequest, stdin 
 
 // BuildClassic builds for a client of docker's old builder: the request is that of imagebuild.Classic.
 func (e *Engine) BuildClassic(ctx context.Context, q build.Request, show func(*client.SolveStatus)) (image.Image, error) {
-	result, err := e.buildImage(ctx, q, show)
+	result, err := e.builder.Build(ctx, q, show)
 	return result.Image, err
 }
 
@@ -204,40 +176,11 @@ func (o outputEvents) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// openBuilder opens BuildKit at its first use; it stays open for the next build.
-func (e *Engine) openBuilder() (*build.Builder, error) {
-	e.buildOnce.Lock()
-	defer e.buildOnce.Unlock()
-	if e.builder != nil {
-		return e.builder, nil
-	}
-	b, err := build.New(e.ctx, build.Config{Root: e.paths.builder(), Store: e.images, Runtime: e.runtime, Network: e.buildNet.namespace(e)})
-	if err != nil {
-		return nil, fmt.Errorf("open the builder: %w", err)
-	}
-	e.builder = b
-	return b, nil
-}
-
 // buildRequest reads a service's build section.
 func (r *run) buildRequest(service string, f imagebuild.Flags) (build.Request, error) {
-	u, err := buildUser(r.client)
+	u, err := imagebuild.NewUser(r.client)
 	if err != nil {
 		return build.Request{}, err
 	}
 	return imagebuild.Compose(r.project, service, f, u)
-}
-
-// buildUser reads what the user's docker configuration says about builds: credentials, and proxies.
-func buildUser(c api.ClientContext) (imagebuild.User, error) {
-	u := imagebuild.User{ClientContext: c, Auth: registryAuth(c.DockerConfig)}
-	if c.DockerConfig == "" {
-		return u, nil
-	}
-	config, err := dockerconfig.Load(c.DockerConfig)
-	if err != nil {
-		return u, fmt.Errorf("read the docker configuration in %s: %w", c.DockerConfig, err)
-	}
-	u.Proxy = config.ParseProxyConfig("default", nil)
-	return u, nil
 }

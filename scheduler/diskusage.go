@@ -4,14 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/moby/buildkit/client"
 
-	"tutti/runtime/build"
 	"tutti/runtime/image"
 	"tutti/scheduler/api"
 	"tutti/scheduler/container"
@@ -82,26 +78,10 @@ func (e *Engine) ImageUsage(ctx context.Context) (image.Usage, error) { return e
 
 // BuildCache lists the records of the build cache, nothing when there was never a build.
 func (e *Engine) BuildCache(ctx context.Context) ([]*client.UsageInfo, error) {
-	b, err := e.builderIfAny()
-	if b == nil {
-		return nil, err
-	}
-	return b.Usage(ctx)
+	return e.builder.Usage(ctx)
 }
 
 // PruneBuildCache removes records of the build cache that no build needs, and returns them.
 func (e *Engine) PruneBuildCache(ctx context.Context, what client.PruneInfo) ([]client.UsageInfo, error) {
-	b, err := e.builderIfAny()
-	if b == nil {
-		return nil, err
-	}
-	return b.Prune(ctx, what)
-}
-
-// builderIfAny is the builder if there is a cache; nil otherwise.
-func (e *Engine) builderIfAny() (*build.Builder, error) {
-	if _, err := os.Stat(filepath.Join(e.paths.builder(), "cache.db")); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil //nolint:nilnil // no cache is an answer
-	}
-	return e.openBuilder()
+	return e.builder.Prune(ctx, what)
 }

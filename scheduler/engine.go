@@ -17,10 +17,10 @@ import (
 	"tutti/dns"
 	"tutti/netdriver"
 	"tutti/runtime"
-	"tutti/runtime/build"
 	"tutti/runtime/cgroup"
 	"tutti/runtime/image"
 	"tutti/runtime/keeper"
+	"tutti/scheduler/builder"
 	"tutti/scheduler/journal"
 	"tutti/volumes"
 )
@@ -33,6 +33,7 @@ type Engine struct {
 	reaper    *retainer // the keeper for the runtime
 	runtime   *runtime.Runtime
 	images    *image.Store
+	builder   *builder.Builder
 	net       *netdriver.Driver
 	dns       *dns.Server
 	volumes   *volumes.Store
@@ -65,10 +66,6 @@ type Engine struct {
 	reserved map[string]bool              // names of containers that are being created
 	execs    map[string]*Exec             // by id
 	doing    doings
-
-	buildOnce sync.Mutex
-	builder   *build.Builder
-	buildNet  buildNetwork
 
 	imageHolds   holds
 	volumeHolds  holds
@@ -118,6 +115,7 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	}); err != nil {
 		return fmt.Errorf("open the networks: %w", err)
 	}
+	e.builder = builder.New(e.ctx, builder.Config{Root: e.paths.builder(), StateRoot: e.paths.Root, Store: e.images, Runtime: e.runtime, Net: e.net, Busy: e.busy.begin, Log: e.log})
 	e.upstreams = dns.NewHostUpstreams()
 	e.dns = dns.New(e.ctx, dns.Config{Upstreams: e.upstreams.Upstreams, DialClient: e.dialInside, Log: e.log})
 	e.names = newNames(e.dns)
@@ -157,12 +155,9 @@ func (e *Engine) Close(ctx context.Context) error {
 	if e.journal != nil {
 		errs = append(errs, e.journal.Close())
 	}
-	e.buildOnce.Lock()
 	if e.builder != nil {
 		errs = append(errs, e.builder.Close())
-		e.builder = nil
 	}
-	e.buildOnce.Unlock()
 	if e.dns != nil {
 		e.dns.Close()
 	}

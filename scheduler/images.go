@@ -11,6 +11,7 @@ import (
 	"tutti/runtime/image"
 	"tutti/scheduler/api"
 	"tutti/scheduler/container"
+	"tutti/scheduler/credentials"
 	"tutti/scheduler/plan"
 	"tutti/scheduler/supervise"
 )
@@ -38,7 +39,7 @@ func imageDefaults(img image.Image) container.Image {
 
 // pull fetches the image of a plan's operation, with the progress in bytes.
 func (r *run) pull(ctx context.Context, op plan.Op) error {
-	_, err := r.e.PullImage(ctx, op.Resource, r.platformOf(op.Resource), registryAuth(r.client.DockerConfig), r.emit)
+	_, err := r.e.PullImage(ctx, op.Resource, r.platformOf(op.Resource), credentials.Registry(r.client.DockerConfig), r.emit)
 	return err
 }
 

@@ -1,19 +1,17 @@
 package scheduler
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"path"
 	"slices"
 	"strings"
 
-	dockerconfig "github.com/docker/cli/cli/config"
-	"github.com/docker/cli/cli/config/configfile"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"tutti/runtime"
 	"tutti/scheduler/container"
+	"tutti/scheduler/credentials"
 	"tutti/volumes"
 )
 
@@ -63,26 +61,15 @@ const dockerConfigDir = "/run/secrets/docker"
 // of its own: for its root alone, as docker compose does.
 func (r *run) giveCredentials(c *container.Config) error {
 	own := slices.ContainsFunc(c.Env, func(v string) bool { return strings.HasPrefix(v, "DOCKER_CONFIG=") })
-	if !c.APISocket || own || r.client.DockerConfig == "" {
+	if !c.APISocket || own {
 		return nil
 	}
-	file, err := dockerconfig.Load(r.client.DockerConfig)
-	if err != nil {
-		return fmt.Errorf("read the docker configuration in %s: %w", r.client.DockerConfig, err)
-	}
-	all, err := file.GetAllCredentials()
-	if err != nil {
-		return fmt.Errorf("resolving credentials failed: %w", err)
-	}
-	if len(all) == 0 {
-		return nil
-	}
-	var b bytes.Buffer
-	if err := (&configfile.ConfigFile{AuthConfigs: all}).SaveToWriter(&b); err != nil {
-		return fmt.Errorf("write the credentials: %w", err)
+	config, err := credentials.Copy(r.client.DockerConfig)
+	if err != nil || config == nil {
+		return err
 	}
 	mode := uint32(0o600)
-	c.Files = append(c.Files, volumes.File{Name: "registry credentials", Target: dockerConfigDir + "/config.json", Content: b.Bytes(), Mode: &mode})
+	c.Files = append(c.Files, volumes.File{Name: "registry credentials", Target: dockerConfigDir + "/config.json", Content: config, Mode: &mode})
 	c.Env = append(c.Env, "DOCKER_CONFIG="+dockerConfigDir)
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"tutti/netdriver"
 	"tutti/scheduler/api"
+	"tutti/scheduler/builder"
 	"tutti/scheduler/container"
 	"tutti/scheduler/plan"
 )
@@ -25,7 +26,7 @@ const labelCreated = "tutti.created"
 // loadNetworks learns what networks there are. Everything that is known of one is the driver's, or in its labels.
 func (e *Engine) loadNetworks() {
 	for _, n := range e.net.Networks() {
-		if n.Name != buildNetworkName {
+		if n.Name != builder.NetworkName {
 			e.networks[n.Name] = n
 		}
 	}

@@ -3,42 +3,14 @@ package scheduler
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"sync"
 
-	dockerconfig "github.com/docker/cli/cli/config"
-
 	"tutti/runtime/image"
 	"tutti/scheduler/api"
+	"tutti/scheduler/credentials"
 )
-
-// RegistryAuth finds the user's credentials in docker's config.json in dir and its helpers; none is no error.
-func (e *Engine) RegistryAuth(dir string) image.Auth { return registryAuth(dir) }
-
-func registryAuth(dir string) image.Auth {
-	if dir == "" {
-		return nil
-	}
-	return func(host string) (string, string, error) {
-		c, err := dockerconfig.Load(dir)
-		if err != nil {
-			return "", "", fmt.Errorf("read the docker configuration in %s: %w", dir, err)
-		}
-		if host == "docker.io" || host == "registry-1.docker.io" {
-			host = "https://index.docker.io/v1/"
-		}
-		a, err := c.GetAuthConfig(host)
-		if err != nil {
-			return "", "", fmt.Errorf("credentials for %s: %w", host, err)
-		}
-		if a.IdentityToken != "" {
-			return "", a.IdentityToken, nil
-		}
-		return a.Username, a.Password, nil
-	}
-}
 
 // Login asks a registry whether it takes the credentials. It may give an identity token to use instead.
 func (e *Engine) Login(ctx context.Context, host string, auth image.Auth) (identity string, err error) {
@@ -100,7 +72,7 @@ func (e *Engine) Push(ctx context.Context, q api.PushRequest, emit func(api.Even
 			}
 		}
 	}
-	auth := registryAuth(q.Client.DockerConfig)
+	auth := credentials.Registry(q.Client.DockerConfig)
 	errs := make([]error, len(wanted))
 	var wg sync.WaitGroup
 	for i, ref := range wanted {

@@ -102,18 +102,18 @@ func modTime(path string) time.Time {
 }
 
 func (e *Engine) lookAtBuildCache(ctx context.Context) ([]checkup.Fault, int, error) {
-	if b := e.openedBuilder(); b == nil {
+	if !e.builder.IsOpen() {
 		for _, path := range build.Databases(e.paths.builder()) {
 			err := boltcheck.Check(path, time.Second)
 			if errors.Is(err, boltcheck.ErrDamaged) {
 				return []checkup.Fault{{Object: path, Problem: err.Error(), Remedy: "throw the build cache away", Repair: func(context.Context) error {
-					_, err := e.openBuilder() // it throws away what it cannot read
+					_, err := e.builder.Open() // it throws away what it cannot read
 					return err
 				}}}, 0, nil
 			}
 		}
 	}
-	b, err := e.builderIfAny()
+	b, err := e.builder.OpenIfAny()
 	if b == nil {
 		return nil, 0, err
 	}
@@ -129,13 +129,6 @@ func (e *Engine) lookAtBuildCache(ctx context.Context) ([]checkup.Fault, int, er
 		}})
 	}
 	return faults, len(records), err
-}
-
-// openedBuilder is the builder if it is open.
-func (e *Engine) openedBuilder() *build.Builder {
-	e.buildOnce.Lock()
-	defer e.buildOnce.Unlock()
-	return e.builder
 }
 
 func (e *Engine) lookAtContainers(ctx context.Context) ([]checkup.Fault, int, error) {

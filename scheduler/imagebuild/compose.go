@@ -15,6 +15,7 @@ import (
 	"tutti/runtime/build"
 	"tutti/runtime/image"
 	"tutti/scheduler/api"
+	"tutti/scheduler/credentials"
 )
 
 // Flags are what the command line says beyond the file.
@@ -31,6 +32,12 @@ type User struct {
 	api.ClientContext
 	Auth  image.Auth
 	Proxy map[string]*string // build args of the user's docker configuration (its "proxies"), below all others
+}
+
+// NewUser reads what the docker configuration of a client's user says about builds: credentials, and proxies.
+func NewUser(c api.ClientContext) (User, error) {
+	proxy, err := credentials.Proxy(c.DockerConfig)
+	return User{ClientContext: c, Auth: credentials.Registry(c.DockerConfig), Proxy: proxy}, err
 }
 
 // Compose reads a service's build section.

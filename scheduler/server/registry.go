@@ -19,6 +19,7 @@ import (
 	"tutti/runtime/image"
 	imageregistry "tutti/runtime/image/registry"
 	"tutti/scheduler/api"
+	"tutti/scheduler/credentials"
 )
 
 // registryRoutes are those that talk to registries; POST /images/create and /images/NAME/push are with the images.
@@ -206,7 +207,7 @@ func (s *server) inspectRemote(w http.ResponseWriter, r *http.Request, name stri
 func (s *server) credentials(r *http.Request) (image.Auth, error) {
 	header := r.Header.Get("X-Registry-Auth")
 	if header == "" {
-		return s.e.RegistryAuth(r.URL.Query().Get("tuttiDockerConfig")), nil
+		return credentials.Registry(r.URL.Query().Get("tuttiDockerConfig")), nil
 	}
 	var c registry.AuthConfig
 	// Clients write it with padding and without.
