@@ -24,6 +24,9 @@ TEST_DEPS := git=git ssh=openssh-client gcc=gcc /usr/include/stdlib.h=libc6-dev 
 	rsyslogd=rsyslog /lib/systemd/systemd-journald=systemd podman=podman \
 	firewalld=firewalld dbus-daemon=dbus-daemon
 
+# docker alone, without what only recommends itself; docker buildx and docker compose are compared with where they are installed.
+COMPARE_DEPS := docker=docker.io dockerd=docker.io
+
 BENCH_DEPS := slirp4netns=slirp4netns docker-registry=docker-registry skopeo=skopeo iperf3=iperf3 dnsperf=dnsperf nsenter=util-linux
 
 # Packages without the kernel in them are cheap to test with the race detector.
@@ -109,6 +112,13 @@ bench: deps build ## Compare with docker compose, where dockerd is installed (ab
 	$(GO) build -o bin/bench ./samples/bench; \
 	$(SUDO) samples/bench/netns.sh bin/bench -tutti $(TUTTI) -images $$images/busybox.tar -base $$images/base-images.tar \
 	  $(if $(PARTS),-parts $(PARTS)) $(if $(RUNS),-runs $(RUNS))
+
+# PART=Copies compares that alone; UPDATE=1 writes docs/compare.md.
+.PHONY: compare
+compare: test-deps build ## Compare images, archives, copies, answers and flags with docker's (a dockerd of its own; 10 minutes)
+	@.ci/deps $(COMPARE_DEPS)
+	$(GO) test -c -o bin/compare.test ./samples/compare
+	cd samples/compare && $(SUDO) env $(if $(UPDATE),TUTTI_COMPARE_PAGE=../../docs/compare.md) ../../bin/compare.test -test.timeout 30m -test.run '$(or $(PART),.)'
 
 .PHONY: lint
 lint: $(INIT) ## Run golangci-lint, which must be installed

@@ -151,7 +151,9 @@ func TestPruneTakesNothingInUse(t *testing.T) {
 			return [][]string{{"exec", "-T", "web", "sh", "-c", "ls / && touch /anonymous/x"}}
 		}},
 		{"start a container that has stopped", func(int) [][]string { return [][]string{{"start", "ended"}} }},
-		{"commit", func(i int) [][]string { return [][]string{{"commit", "--pause=false", "web", fmt.Sprintf("committed:%d", i)}} }},
+		{"commit", func(i int) [][]string {
+			return [][]string{{"commit", "--pause=false", "web", fmt.Sprintf("committed:%d", i)}}
+		}},
 	} {
 		workers.Go(func() {
 			for i := range 3 {
