@@ -11,11 +11,13 @@ import (
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/moby/moby/api/types/events"
 
 	"tutti/project"
 	"tutti/scheduler/api"
 	"tutti/scheduler/container"
 	"tutti/scheduler/imagebuild"
+	"tutti/scheduler/imageconfig"
 	"tutti/scheduler/plan"
 	"tutti/volumes"
 )
@@ -106,20 +108,8 @@ func (r *run) act(ctx context.Context, op plan.Op) error {
 	return fmt.Errorf("operation %q is unknown", op.Kind)
 }
 
-// unit finds the container of an operation, by its id or else by its name: this plan may have created it.
-func (r *run) unit(op plan.Op) (*unit, error) {
-	r.e.mu.Lock()
-	defer r.e.mu.Unlock()
-	if u := r.e.units[op.ContainerID]; u != nil {
-		return u, nil
-	}
-	for _, u := range r.e.units {
-		if u.config.Name == op.Container {
-			return u, nil
-		}
-	}
-	return nil, fmt.Errorf("container %s does not exist", op.Container)
-}
+// unit finds the container of an operation.
+func (r *run) unit(op plan.Op) (*unit, error) { return r.e.opUnit(op.ContainerID, op.Container) }
 
 func (r *run) createVolume(key string) error {
 	v := r.project.Volumes[key]
@@ -172,7 +162,7 @@ func (r *run) config(ctx context.Context, p *project.Project, s types.ServiceCon
 	if err != nil {
 		return container.Config{}, err
 	}
-	c, err := container.FromService(p, s, imageDefaults(img).Without(inherited))
+	c, err := container.FromService(p, s, imageconfig.Defaults(img).Without(inherited))
 	if err != nil {
 		return c, err
 	}
@@ -226,4 +216,20 @@ func (r *run) removeContainer(ctx context.Context, op plan.Op) error {
 		r.mu.Unlock()
 	}
 	return r.e.remove(ctx, u, true, op.Volumes)
+}
+
+// restarted tells that `restart` has started a container again.
+func (r *run) restarted(ctx context.Context, op plan.Op, u *unit) {
+	if verbOf(ctx) == "restart" && op.Kind == plan.StartContainer {
+		r.e.containerEvent(u, events.ActionRestart)
+	}
+}
+
+// tellUnfit warns of limits that this host cannot set. The container keeps them, for a host that can.
+func (r *run) tellUnfit(c container.Config) error {
+	_, warnings, err := r.e.fit(c)
+	for _, w := range warnings {
+		r.emit(api.Event{Kind: api.KindWarning, Text: fmt.Sprintf("service %q: %s", c.Service, w)})
+	}
+	return err
 }

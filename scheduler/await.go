@@ -1,24 +1,16 @@
 package scheduler
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"sort"
-	"strings"
 	"sync"
-	"time"
 
-	"tutti/runtime/logs"
 	"tutti/scheduler/api"
 	"tutti/scheduler/container"
 	"tutti/scheduler/plan"
 	"tutti/scheduler/supervise"
 )
-
-// lastLines is how much of a failed container's log is shown to explain the failure.
-const lastLines = 10
 
 // await blocks until every container of the operation's service is as it should be. It is woken by the changes
 // themselves.
@@ -89,18 +81,6 @@ func isHealthy(u *unit, lenient bool) func(container.State) (bool, error) {
 	}
 }
 
-func lastProbe(h *supervise.Health) string {
-	if len(h.Log) == 0 {
-		return ""
-	}
-	last := h.Log[len(h.Log)-1]
-	out := strings.TrimSpace(last.Output)
-	if out == "" {
-		return fmt.Sprintf(": the last probe ended with %d", last.Code)
-	}
-	return fmt.Sprintf(": the last probe ended with %d: %s", last.Code, out)
-}
-
 func hasCompleted(u *unit) func(container.State) (bool, error) {
 	return func(s container.State) (bool, error) {
 		switch {
@@ -111,49 +91,4 @@ func hasCompleted(u *unit) func(container.State) (bool, error) {
 		}
 		return true, nil
 	}
-}
-
-// lastLog is the end of a container's log, to be put under an error message.
-func (e *Engine) lastLog(u *unit) string {
-	if u.log == nil {
-		return ""
-	}
-	ctx, cancel := context.WithTimeout(e.ctx, time.Second)
-	defer cancel()
-	var b strings.Builder
-	_ = u.log.Read(ctx, logs.ReadOptions{Tail: lastLines}, func(l logs.Entry) error {
-		fmt.Fprintf(&b, "\n  %s | %s", u.config.Name, bytes.TrimRight(l.Line, "\r\n"))
-		return nil
-	})
-	return b.String()
-}
-
-// serviceUnits are the containers of a service, by number, without those of `run`.
-func (e *Engine) serviceUnits(project, service string) []*unit {
-	return e.selectUnits(func(c *container.Config) bool {
-		return c.Project == project && c.Service == service && !c.OneOff
-	})
-}
-
-// selectUnits are the containers that match, by service and number.
-func (e *Engine) selectUnits(match func(*container.Config) bool) []*unit {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	var all []*unit
-	for _, u := range e.units {
-		if match(&u.config) {
-			all = append(all, u)
-		}
-	}
-	sort.Slice(all, func(i, j int) bool {
-		a, b := &all[i].config, &all[j].config
-		if a.Service != b.Service {
-			return a.Service < b.Service
-		}
-		if a.Number != b.Number {
-			return a.Number < b.Number
-		}
-		return a.Name < b.Name
-	})
-	return all
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"sync"
@@ -12,7 +11,6 @@ import (
 	"github.com/moby/buildkit/client"
 
 	"tutti/runtime/build"
-	"tutti/runtime/image"
 	"tutti/scheduler/api"
 	"tutti/scheduler/imagebuild"
 	"tutti/scheduler/plan"
@@ -112,15 +110,6 @@ func (r *run) checkBuilds(ctx context.Context, services []string, flags imagebui
 	return nil
 }
 
-// checkEvent tells what a check has found; an error of the Dockerfile counts as a thing, too.
-func checkEvent(name string, f build.Findings) api.Event {
-	e := api.Event{Kind: api.KindCheck, Name: name, Text: f.Text, Changes: f.Warnings}
-	if f.Failed {
-		e.Changes++
-	}
-	return e
-}
-
 // build builds a service's image; those that are its contexts are there.
 func (r *run) build(ctx context.Context, service string, f imagebuild.Flags) error {
 	q, err := r.buildRequest(service, f)
@@ -132,48 +121,6 @@ func (r *run) build(ctx context.Context, service string, f imagebuild.Flags) err
 		r.emit(api.Event{Kind: api.KindBuild, Name: name, Build: s})
 	})
 	return err
-}
-
-// BuildImage builds what docker build would: not a service, but what the request says. stdin is the context "-".
-func (e *Engine) BuildImage(ctx context.Context, q api.ImageBuildRequest, stdin io.Reader, emit func(api.Event)) error {
-	var mu sync.Mutex
-	send := func(ev api.Event) {
-		mu.Lock()
-		defer mu.Unlock()
-		emit(ev)
-	}
-	u, err := imagebuild.NewUser(q.Client)
-	if err != nil {
-		return err
-	}
-	r := imagebuild.Direct(q, u, stdin, outputEvents(send))
-	if q.Check {
-		found, err := e.builder.Check(ctx, r)
-		if err == nil {
-			send(checkEvent("", found))
-		}
-		return err
-	}
-	result, err := e.builder.Build(ctx, r, func(s *client.SolveStatus) { send(api.Event{Kind: api.KindBuild, Build: s}) })
-	if err != nil {
-		return err
-	}
-	send(api.Event{Kind: api.KindBuilt, Name: result.ID, Metadata: result.Metadata})
-	return nil
-}
-
-// BuildClassic builds for a client of docker's old builder: the request is that of imagebuild.Classic.
-func (e *Engine) BuildClassic(ctx context.Context, q build.Request, show func(*client.SolveStatus)) (image.Image, error) {
-	result, err := e.builder.Build(ctx, q, show)
-	return result.Image, err
-}
-
-// outputEvents writes into events.
-type outputEvents func(api.Event)
-
-func (o outputEvents) Write(p []byte) (int, error) {
-	o(api.Event{Kind: api.KindOutput, Data: p})
-	return len(p), nil
 }
 
 // buildRequest reads a service's build section.

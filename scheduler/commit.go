@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 
@@ -21,6 +19,7 @@ import (
 	"tutti/runtime/image"
 	"tutti/runtime/image/changes"
 	"tutti/scheduler/container"
+	"tutti/scheduler/imageconfig"
 )
 
 // CommitOptions of Commit.
@@ -43,8 +42,8 @@ func (e *Engine) Commit(ctx context.Context, name string, o CommitOptions) (imag
 	if err != nil {
 		return image.Image{}, err
 	}
-	config := committed(&u.config, base)
-	override(&config, o.Config)
+	config := imageconfig.Of(&u.config, base)
+	imageconfig.Override(&config, o.Config)
 	if err := changes.Apply(&config, o.Changes); err != nil {
 		return image.Image{}, &kindError{ErrInvalid, err.Error()}
 	}
@@ -78,71 +77,6 @@ func (e *Engine) writeChanges(ctx context.Context, u *unit, still bool, w io.Wri
 		}
 	}
 	return e.useDifference(ctx, u, func(ctx context.Context, d files.Difference) error { return d.WriteLayer(ctx, w) })
-}
-
-// committed is a container's configuration as that of an image.
-func committed(c *container.Config, base image.Image) dockerspec.DockerOCIImageConfig {
-	config := base.Config
-	config.Env, config.Cmd, config.Entrypoint = slices.Clone(c.Env), c.Command, c.Entrypoint
-	config.WorkingDir, config.User, config.StopSignal = c.WorkingDir, c.User, c.StopSignal
-	config.OnBuild, config.Shell = slices.Clone(config.OnBuild), slices.Clone(config.Shell)
-	config.Labels = maps.Clone(c.Labels)
-	config.Volumes = maps.Clone(base.Config.Volumes)
-	for _, m := range c.Mounts {
-		if m.Anonymous {
-			if config.Volumes == nil {
-				config.Volumes = map[string]struct{}{}
-			}
-			config.Volumes[m.Target] = struct{}{}
-		}
-	}
-	config.ExposedPorts = maps.Clone(base.Config.ExposedPorts)
-	for _, p := range slices.Concat(c.Ports, c.Exposed) {
-		if config.ExposedPorts == nil {
-			config.ExposedPorts = map[string]struct{}{}
-		}
-		config.ExposedPorts[fmt.Sprintf("%d/%s", p.Target, p.Protocol)] = struct{}{}
-	}
-	if h := c.Health; h != nil && len(h.Test) > 0 {
-		config.Healthcheck = &dockerspec.HealthcheckConfig{
-			Test: h.Test, Interval: h.Interval, Timeout: h.Timeout, StartPeriod: h.StartPeriod, StartInterval: h.StartInterval, Retries: h.Retries,
-		}
-	}
-	return config
-}
-
-// override lets a configuration that a client sends with a commit count more than the container's.
-func override(c, by *dockerspec.DockerOCIImageConfig) {
-	if by == nil {
-		return
-	}
-	c.Env = overridden(c.Env, by.Env)
-	for _, f := range []struct{ to, from *[]string }{{&c.Cmd, &by.Cmd}, {&c.Entrypoint, &by.Entrypoint}, {&c.OnBuild, &by.OnBuild}, {&c.Shell, &by.Shell}} {
-		if len(*f.from) > 0 {
-			*f.to = *f.from
-		}
-	}
-	for _, f := range []struct{ to, from *string }{{&c.User, &by.User}, {&c.WorkingDir, &by.WorkingDir}, {&c.StopSignal, &by.StopSignal}} {
-		if *f.from != "" {
-			*f.to = *f.from
-		}
-	}
-	c.Labels = merged(c.Labels, by.Labels)
-	c.Volumes = merged(c.Volumes, by.Volumes)
-	c.ExposedPorts = merged(c.ExposedPorts, by.ExposedPorts)
-	if by.Healthcheck != nil {
-		c.Healthcheck = by.Healthcheck
-	}
-}
-
-func merged[V any](a, b map[string]V) map[string]V {
-	if len(b) == 0 {
-		return a
-	}
-	all := map[string]V{}
-	maps.Copy(all, a)
-	maps.Copy(all, b)
-	return all
 }
 
 // ImportOptions of Import.

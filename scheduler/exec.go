@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -92,32 +90,6 @@ func (e *Engine) FindExec(id string) (*Exec, error) {
 	return nil, fmt.Errorf("%w exec: %s", ErrNoSuch, id)
 }
 
-// find returns the container of that name or id, or the only one whose id begins so.
-func (e *Engine) find(name string) (*unit, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	name = strings.TrimPrefix(name, "/")
-	if u := e.units[name]; u != nil {
-		return u, nil
-	}
-	var found *unit
-	for id, u := range e.units {
-		if u.config.Name == name {
-			return u, nil
-		}
-		if len(name) > 0 && strings.HasPrefix(id, name) {
-			if found != nil {
-				return nil, fmt.Errorf("%w: several container ids begin with %s", ErrConflict, name)
-			}
-			found = u
-		}
-	}
-	if found == nil {
-		return nil, fmt.Errorf("%w container: %s", ErrNoSuch, name)
-	}
-	return found, nil
-}
-
 // Status tells whether the exec's process runs, its pid, and its exit code once it has ended.
 func (x *Exec) Status() (running bool, pid, code int, container string) {
 	x.mu.Lock()
@@ -180,9 +152,9 @@ func (e *Engine) launchExec(x *Exec, s Streams) (*runtime.Process, *execIO, erro
 	}
 	process := x.unit.newProcess(x.Config.Args, x.Config.Privileged)
 	if x.Config.TTY {
-		process.Env = overridden(process.Env, []string{"TERM=xterm"})
+		process.Env = container.WithEnv(process.Env, []string{"TERM=xterm"})
 	}
-	process.Env = overridden(process.Env, x.Config.Env)
+	process.Env = container.WithEnv(process.Env, x.Config.Env)
 	process.Terminal = x.Config.TTY
 	if size := x.Config.Size; size != (api.Size{}) {
 		process.ConsoleSize = &specs.Box{Width: uint(size.Width), Height: uint(size.Height)}
@@ -204,17 +176,6 @@ func (e *Engine) launchExec(x *Exec, s Streams) (*runtime.Process, *execIO, erro
 		return nil, nil, err
 	}
 	return proc, pipes, nil
-}
-
-// overridden is an environment with other values for some names: a name must not stand in it twice, for programs differ in
-// which one they take.
-func overridden(env, by []string) []string {
-	for _, e := range by {
-		name, _, _ := strings.Cut(e, "=")
-		env = slices.DeleteFunc(env, func(old string) bool { return strings.HasPrefix(old, name+"=") })
-		env = append(env, e)
-	}
-	return env
 }
 
 // executable says, in docker's words, why nothing can be executed in a container as it is.

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"tutti/netdriver/netns"
@@ -182,4 +184,17 @@ func (b *limitedBuffer) ReadFrom(r *os.File) (int64, error) {
 			return n, err
 		}
 	}
+}
+
+// lastProbe is what to say of a container's last probe after that it is unhealthy.
+func lastProbe(h *supervise.Health) string {
+	if len(h.Log) == 0 {
+		return ""
+	}
+	last := h.Log[len(h.Log)-1]
+	out := strings.TrimSpace(last.Output)
+	if out == "" {
+		return fmt.Sprintf(": the last probe ended with %d", last.Code)
+	}
+	return fmt.Sprintf(": the last probe ended with %d: %s", last.Code, out)
 }

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"tutti/runtime"
+	"tutti/runtime/logs"
 	"tutti/scheduler/container"
 )
 
@@ -154,4 +155,9 @@ func (t *hookTail) text() string {
 		text = strings.ToValidUTF8(text[len(text)-hookBytes:], "")
 	}
 	return text
+}
+
+// tellHook shows who follows the logs of a container's project a line that a hook of the container has printed.
+func (e *Engine) tellHook(u *unit, l logs.Entry) {
+	e.bus.send(change{kind: changeHook, unit: u, stream: l.Stream, line: l.Line})
 }

@@ -64,10 +64,6 @@ func (e *Engine) checkServices(project string, services []string) error {
 	return nil
 }
 
-func (e *Engine) projectUnits(project string) []*unit {
-	return e.selectUnits(func(c *container.Config) bool { return c.Project == project })
-}
-
 // logStream is one request for logs.
 type logStream struct {
 	e       *Engine

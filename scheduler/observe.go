@@ -19,11 +19,9 @@ func (r *run) observe(ctx context.Context) (plan.State, error) {
 		s.Containers = append(s.Containers, r.e.observed(u))
 	}
 	others := r.e.networkUsers(func(c *container.Config) bool { return c.Project != r.name })
-	r.e.mu.Lock()
-	for _, n := range r.e.networks {
+	for _, n := range r.e.Networks() {
 		s.Networks = append(s.Networks, plan.Network{Others: others[n.Name], ID: n.ID, Name: n.Name, Project: n.Labels[api.LabelProject], Key: n.Labels[api.LabelNetwork], Hash: n.Labels[api.LabelConfigHash]})
 	}
-	r.e.mu.Unlock()
 	all, err := r.e.volumes.List()
 	if err != nil {
 		return s, err
@@ -46,7 +44,7 @@ func (r *run) observe(ctx context.Context) (plan.State, error) {
 				return s, err
 			}
 			// One for another platform than the service wants is as good as none.
-			if ref == r.project.ImageName(name) && !isFor(img, r.platform(r.project.Services[name])) {
+			if ref == r.project.ImageName(name) && !img.IsFor(r.platform(r.project.Services[name])) {
 				continue
 			}
 			s.Images[ref] = img.ID
@@ -72,22 +70,4 @@ func (r *run) imagesOf(service string) []string {
 		}
 	}
 	return refs
-}
-
-func (e *Engine) observed(u *unit) plan.Container {
-	st, c := u.snapshot(), u.now()
-	o := plan.Container{
-		ID: c.ID, Name: c.Name, Service: c.Service, Number: c.Number, OneOff: c.OneOff, Hook: c.PreStart, ConfigHash: c.Hash, Config: c.Canonical, ImageID: c.ImageID,
-		Status: plan.Status(st.Status), ExitCode: st.ExitCode, Health: plan.Health(st.HealthStatus()), DependsOn: e.dependencies(c),
-		Created: c.Created, Finished: st.Finished, Seq: st.Seq, Again: st.Again,
-	}
-	for _, n := range c.Networks {
-		o.Networks = append(o.Networks, n.Network)
-	}
-	for _, m := range c.Mounts {
-		if m.Type == volumes.TypeVolume && !m.Anonymous && !m.Inherited {
-			o.Volumes = append(o.Volumes, m.Source)
-		}
-	}
-	return o
 }

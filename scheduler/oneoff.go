@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -11,7 +10,6 @@ import (
 	"tutti/project"
 	"tutti/runtime"
 	"tutti/scheduler/api"
-	"tutti/scheduler/container"
 	"tutti/scheduler/plan"
 )
 
@@ -23,28 +21,7 @@ func (e *Engine) Run(ctx context.Context, q api.RunRequest, emit func(api.Event)
 	if err != nil {
 		return runtime.ExitCode(err), err
 	}
-	u.size = q.Size
-	a, err := e.attach(u, false)
-	if err == nil {
-		err = e.start(ctx, u)
-	}
-	if err != nil {
-		code := runtime.ExitCode(err)
-		if a != nil {
-			a.sub.Close()
-		}
-		if q.AutoRemove || ctx.Err() != nil { // who has called it off does not want it
-			err = errors.Join(err, e.remove(context.WithoutCancel(ctx), u, true, true))
-		}
-		return code, fmt.Errorf("service %q: container %s: %w", u.config.Service, u.config.Name, err)
-	}
-	l := u.latestLife()
-	begun(u.begun(a, l))
-	if q.Detach {
-		a.sub.Close()
-		return 0, nil
-	}
-	return a.stream(ctx, l, s)
+	return e.runAttached(ctx, u, runOptions{Size: q.Size, Detach: q.Detach, AutoRemove: q.AutoRemove}, begun, s)
 }
 
 // prepareRun brings about what a container of `run` needs, and creates it.
@@ -89,7 +66,7 @@ func (r *run) readyForRun(ctx context.Context, q api.RunRequest) error {
 		return err
 	}
 	if !p.Empty() {
-		unlock, err := r.e.projectLocks.lock(ctx, r.name)
+		unlock, err := r.e.lockProject(ctx, r.name)
 		if err != nil {
 			return err
 		}
@@ -173,45 +150,4 @@ func (r *run) createOneOff(ctx context.Context, p *project.Project, q api.RunReq
 		return nil, r.at(err, service, "ports")
 	}
 	return r.e.create(ctx, c, nil)
-}
-
-// comesBackWithin is how long a client that an engine's death has cut off from a container with --rm is waited for.
-const comesBackWithin = 10 * time.Second
-
-// autoRemove removes a container that was to last no longer than its process, with its anonymous volumes. Who is attached
-// reads on.
-func (e *Engine) autoRemove(ctx context.Context, u *unit) {
-	if u.back != nil {
-		e.removeLater(u)
-		return
-	}
-	if err := e.remove(ctx, u, false, true); err != nil {
-		e.log.Error("remove the container (--rm)", "container", u.config.Name, "error", err)
-	}
-}
-
-// removeLater is autoRemove for a container that an earlier engine started: whoever was attached to it then is going to
-// ask for the rest of its output and how it ended.
-func (e *Engine) removeLater(u *unit) {
-	e.Background("remove container "+u.config.Name+" (--rm)", func() error {
-		timer := time.NewTimer(comesBackWithin)
-		defer timer.Stop()
-		select {
-		case <-u.back:
-		case <-timer.C:
-		case <-e.ctx.Done():
-			return nil // the next engine's business
-		}
-		if s := u.snapshot(); s.Alive() || s.Status == container.Restarting {
-			return nil
-		}
-		return e.remove(context.WithoutCancel(e.ctx), u, false, true)
-	})
-}
-
-// returned notes that a client has come back that an engine's death had cut off, and has got everything.
-func (u *unit) returned() {
-	if u.back != nil {
-		u.backOnce.Do(func() { close(u.back) })
-	}
 }

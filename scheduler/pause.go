@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/moby/moby/api/types/events"
 
 	"tutti/runtime"
-	"tutti/scheduler/api"
 	"tutti/scheduler/container"
-	"tutti/scheduler/plan"
 )
 
 // pause freezes a container. It is recorded before, so that nothing is done inside it any more when it stands still: a
@@ -123,47 +120,6 @@ func (e *Engine) whileAwake(ctx context.Context, u *unit, do func(context.Contex
 	}
 }
 
-// pauseServices pauses or unpauses the running containers of a project's services.
-func (e *Engine) pauseServices(ctx context.Context, verb string, q api.ServicesRequest, emit func(api.Event)) error {
-	r, end, err := e.begin(ctx, q.Name, q.Project, api.ClientContext{}, emit)
-	if err != nil {
-		return err
-	}
-	defer end()
-	do, done := e.pause, "Paused"
-	if verb == "unpause" {
-		do, done = e.unpause, "Unpaused"
-	}
-	var errs []error
-	for _, u := range e.projectUnits(r.name) {
-		if !r.concerns(u, q.Services) || !u.snapshot().Alive() || u.config.OneOff {
-			continue
-		}
-		if q.DryRun {
-			r.emit(api.Event{Kind: api.KindPlan, Text: verb + " container " + u.config.Name, Changes: 1})
-			continue
-		}
-		if err := do(ctx, u); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		r.emit(api.Event{Kind: api.KindResource, Resource: "Container", Name: u.config.Name, Status: done, Phase: api.PhaseDone})
-	}
-	return errors.Join(errs...)
-}
-
-// concerns says whether a container belongs to one of the services, or with none named to any of the model's.
-func (r *run) concerns(u *unit, services []string) bool {
-	if len(services) > 0 {
-		return slices.Contains(services, u.config.Service)
-	}
-	if r.project == nil {
-		return true
-	}
-	_, has := r.project.Services[u.config.Service]
-	return has
-}
-
 // verbKey is the context key of the command that a request carries out.
 type verbKey struct{}
 
@@ -172,10 +128,15 @@ func WithVerb(ctx context.Context, verb string) context.Context {
 	return context.WithValue(ctx, verbKey{}, verb)
 }
 
+// verbOf is the command that a request carries out, "" when that is not known.
+func verbOf(ctx context.Context) string {
+	verb, _ := ctx.Value(verbKey{}).(string)
+	return verb
+}
+
 // asked is a request to end a container, with the first signal.
 func asked(ctx context.Context, signal int) *container.Asked {
-	by, _ := ctx.Value(verbKey{}).(string)
-	return &container.Asked{By: by, Signal: signal, At: time.Now().UTC()}
+	return &container.Asked{By: verbOf(ctx), Signal: signal, At: time.Now().UTC()}
 }
 
 // outOfMemory tells what the kernel knows of a container's memory when it has killed processes of it for want of it; nil
@@ -189,11 +150,4 @@ func outOfMemory(p *runtime.Container) *container.OOM {
 		return &container.OOM{}
 	}
 	return &container.OOM{Limit: s.Memory.Limit, Peak: s.Memory.Peak, Kills: s.Memory.OOMKills}
-}
-
-// restarted tells that `restart` has started a container again.
-func (r *run) restarted(ctx context.Context, op plan.Op, u *unit) {
-	if verb, _ := ctx.Value(verbKey{}).(string); verb == "restart" && op.Kind == plan.StartContainer {
-		r.e.containerEvent(u, events.ActionRestart)
-	}
 }

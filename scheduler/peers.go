@@ -89,39 +89,6 @@ func checkShareable(name, mode string) error {
 	return nil
 }
 
-// checkPeers makes sure that a container whose namespaces or volumes are to be shared exists, when it is not one of this
-// project, and lets others share its ipc namespace.
-func (r *run) checkPeers(c *container.Config) error {
-	for key, mode := range map[string]string{"network_mode": c.NetworkMode, "pid": c.Pid, "ipc": c.IPC} {
-		name, isService := strings.CutPrefix(mode, "service:")
-		switch {
-		case isService && key == "ipc":
-			if err := checkShareable(name, r.project.Services[name].Ipc); err != nil {
-				return container.At(err, key)
-			}
-		case strings.HasPrefix(mode, "container:"):
-			u, err := r.e.peer(c, mode)
-			if err == nil && key == "ipc" {
-				err = checkShareable(name, u.config.IPC)
-			}
-			if err != nil {
-				return container.At(err, key)
-			}
-		}
-	}
-	service := r.project.Services[c.Service]
-	for _, from := range service.VolumesFrom {
-		mode, _, err := container.VolumesFrom(from)
-		if err == nil && strings.HasPrefix(mode, "container:") {
-			_, err = r.e.peer(c, mode)
-		}
-		if err != nil {
-			return container.At(err, "volumes_from")
-		}
-	}
-	return nil
-}
-
 // names are what the container calls itself: as the one does whose network it shares, if it does.
 func (u *unit) names() (host, domain string) {
 	if s := u.snapshot(); s.Hostname != "" {

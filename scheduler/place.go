@@ -2,14 +2,12 @@ package scheduler
 
 import (
 	"context"
-	"fmt"
 	"os"
 	goruntime "runtime"
 	"sync"
 
 	"tutti/runtime/cgroup"
 	"tutti/runtime/cgroup/scope"
-	"tutti/scheduler/api"
 	"tutti/scheduler/container"
 )
 
@@ -36,13 +34,4 @@ func (e *Engine) fit(c container.Config) (container.Config, []string, error) {
 		return c, nil, err
 	}
 	return c.Fit(f, goruntime.NumCPU())
-}
-
-// tellUnfit warns of limits that this host cannot set. The container keeps them, for a host that can.
-func (r *run) tellUnfit(c container.Config) error {
-	_, warnings, err := r.e.fit(c)
-	for _, w := range warnings {
-		r.emit(api.Event{Kind: api.KindWarning, Text: fmt.Sprintf("service %q: %s", c.Service, w)})
-	}
-	return err
 }

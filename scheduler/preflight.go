@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"tutti/netdriver"
 	"tutti/scheduler/container"
@@ -125,18 +126,6 @@ func describeOwner(c *container.Config) string {
 	return fmt.Sprintf("service %q of project %q (container %s)", c.Service, c.Project, c.Name)
 }
 
-// portOwner is our container that has a port of the host, or nil.
-func (e *Engine) portOwner(port uint16, proto string) *unit {
-	for _, u := range e.selectUnits(func(c *container.Config) bool { return len(c.Ports) > 0 }) {
-		for _, b := range u.snapshot().Bindings {
-			if b.HostPort == port && b.Proto == proto {
-				return u
-			}
-		}
-	}
-	return nil
-}
-
 // hostPorts are the fixed ports of the host that a plan's containers want.
 type hostPorts map[string][]portClaim
 
@@ -159,4 +148,37 @@ func (h hostPorts) claim(s netdriver.PortSpec, container string) string {
 	}
 	h[key] = append(h[key], portClaim{s.HostIP, container})
 	return ""
+}
+
+// checkPeers makes sure that a container whose namespaces or volumes are to be shared exists, when it is not one of this
+// project, and lets others share its ipc namespace.
+func (r *run) checkPeers(c *container.Config) error {
+	for key, mode := range map[string]string{"network_mode": c.NetworkMode, "pid": c.Pid, "ipc": c.IPC} {
+		name, isService := strings.CutPrefix(mode, "service:")
+		switch {
+		case isService && key == "ipc":
+			if err := checkShareable(name, r.project.Services[name].Ipc); err != nil {
+				return container.At(err, key)
+			}
+		case strings.HasPrefix(mode, "container:"):
+			u, err := r.e.peer(c, mode)
+			if err == nil && key == "ipc" {
+				err = checkShareable(name, u.config.IPC)
+			}
+			if err != nil {
+				return container.At(err, key)
+			}
+		}
+	}
+	service := r.project.Services[c.Service]
+	for _, from := range service.VolumesFrom {
+		mode, _, err := container.VolumesFrom(from)
+		if err == nil && strings.HasPrefix(mode, "container:") {
+			_, err = r.e.peer(c, mode)
+		}
+		if err != nil {
+			return container.At(err, "volumes_from")
+		}
+	}
+	return nil
 }

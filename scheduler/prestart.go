@@ -74,7 +74,7 @@ func (r *run) runToEnd(ctx context.Context, u, parent *unit) error {
 			return
 		}
 		_ = u.log.Read(ctx, logs.ReadOptions{Tail: -1, Follow: true}, func(l logs.Entry) error {
-			r.e.bus.send(change{kind: changeHook, unit: parent, stream: l.Stream, line: l.Line})
+			r.e.tellHook(parent, l)
 			return ctx.Err()
 		})
 	}()

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 	"sort"
 	"strings"
@@ -14,7 +12,6 @@ import (
 	"time"
 
 	"tutti/project"
-	"tutti/runtime/statefile"
 	"tutti/scheduler/api"
 	"tutti/scheduler/plan"
 )
@@ -49,7 +46,7 @@ func (e *Engine) begin(ctx context.Context, name string, model json.RawMessage, 
 	if err := checkProjectName(r.name); err != nil { // also that of a model: it becomes a file's name
 		return nil, nil, err
 	}
-	unlock, err := e.projectLocks.lock(ctx, r.name)
+	unlock, err := e.lockProject(ctx, r.name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -68,49 +65,11 @@ func (e *Engine) begin(ctx context.Context, name string, model json.RawMessage, 
 	return r, unlock, nil
 }
 
-// appliedModel is the model of the project's last `up`, or nil when there is none.
-func (e *Engine) appliedModel(name string) (*project.Project, error) {
-	if err := checkProjectName(name); err != nil {
-		return nil, err
-	}
-	var raw json.RawMessage
-	err := statefile.Read(e.paths.project(name), &raw)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil //nolint:nilnil // no model is an answer
-	}
-	var model *project.Project
-	if err == nil {
-		model, err = project.Decode(raw)
-	}
-	if err != nil { // as if it had never been applied: what there is carries its labels, and the next up writes it anew
-		e.log.Error("the applied model of a project is damaged", "project", name, "error", err)
-		return nil, nil //nolint:nilnil // no model is an answer
-	}
-	return model, nil
-}
-
-func checkProjectName(name string) error {
-	if !validProjectName(name) {
-		return fmt.Errorf("%q is no project name: use lower-case letters, digits, dashes and underscores, beginning with a letter or digit", name)
-	}
-	return nil
-}
-
-func validProjectName(name string) bool {
-	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_'
-	})
-}
-
-// saveModel remembers the model that is being applied: order and conditions outlive the engine and the host's boot.
-func (r *run) saveModel(raw json.RawMessage) error {
-	defer r.e.edges.forget(r.name)
-	return statefile.WriteSync(r.e.paths.project(r.name), raw)
-}
+// saveModel remembers the model that is being applied.
+func (r *run) saveModel(raw json.RawMessage) error { return r.e.saveModel(r.name, raw) }
 
 func (r *run) dropModel() error {
-	defer r.e.edges.forget(r.name)
-	if err := os.Remove(r.e.paths.project(r.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := r.e.dropModel(r.name); err != nil {
 		return err
 	}
 	return r.e.dropHistory(r.name)
@@ -137,7 +96,7 @@ func (r *run) walk(ctx context.Context, p *plan.Plan, parallel int) error {
 	for _, note := range p.Notes {
 		r.emit(api.Event{Kind: api.KindWarning, Text: note})
 	}
-	defer r.e.names.expect(p.StartedAnew())()
+	defer r.e.expectNames(p.StartedAnew())()
 	err := plan.Walk(ctx, p, parallel, r.timed)
 	var w *plan.WalkError
 	if !errors.As(err, &w) {

@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -149,64 +148,4 @@ func (e *Engine) Down(ctx context.Context, q api.DownRequest, emit func(api.Even
 		return r.dropModel()
 	}
 	return nil
-}
-
-// Services starts, stops, restarts, kills, pauses or unpauses services of a project, where it matters in the order of their
-// dependencies.
-func (e *Engine) Services(ctx context.Context, verb string, q api.ServicesRequest, emit func(api.Event)) error {
-	switch verb {
-	case "kill":
-		return e.killProject(ctx, q, emit)
-	case "rm":
-		return e.removeStopped(ctx, q, emit)
-	case "pause", "unpause":
-		return e.pauseServices(ctx, verb, q, emit)
-	}
-	r, end, err := e.begin(ctx, q.Name, q.Project, api.ClientContext{}, emit)
-	if err != nil {
-		return err
-	}
-	defer end()
-	state, err := r.observe(ctx)
-	if err != nil {
-		return err
-	}
-	var p *plan.Plan
-	switch verb {
-	case "start":
-		p, err = plan.StartPlan(r.name, state, q.Services)
-	case "stop":
-		p, err = plan.StopPlan(r.name, state, q.Services, seconds(q.Timeout))
-	case "restart":
-		p, err = plan.RestartPlan(r.name, state, q.Services, q.NoDeps, seconds(q.Timeout))
-	default:
-		return fmt.Errorf("verb %q is unknown", verb)
-	}
-	if err != nil {
-		return err
-	}
-	if q.DryRun {
-		r.emit(api.Event{Kind: api.KindPlan, Text: p.String(), Changes: len(p.Ops)})
-		return nil
-	}
-	began := time.Now()
-	err = r.walk(ctx, p, 0)
-	if verb != "stop" {
-		r.remember(verb, q.Services, began, err)
-	}
-	if err != nil || !q.Wait {
-		return err
-	}
-	return r.awaitServices(ctx, q.Services)
-}
-
-// awaitServices waits until services are running or healthy.
-func (r *run) awaitServices(ctx context.Context, services []string) error {
-	var errs []error
-	for _, u := range r.e.projectUnits(r.name) {
-		if len(services) == 0 || slices.Contains(services, u.config.Service) {
-			errs = append(errs, r.awaitUnit(ctx, plan.Op{Kind: plan.AwaitHealthy, Service: u.config.Service}, u))
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -55,6 +55,15 @@ func (i Image) Platform() string {
 	return platforms.Format(platforms.Normalize(ocispec.Platform{OS: i.OS, Architecture: i.Arch, Variant: i.Variant}))
 }
 
+// IsFor tells whether the image is for a platform, written as "os/arch[/variant]"; every image is for none in particular.
+func (i Image) IsFor(platform string) bool {
+	if platform == "" {
+		return true
+	}
+	wanted, err := platforms.Parse(platform)
+	return err == nil && platforms.Only(wanted).Match(ocispec.Platform{OS: i.OS, Architecture: i.Arch, Variant: i.Variant})
+}
+
 // chainID names the snapshot of the topmost layer; empty for an image without layers.
 func (i Image) chainID() string { return identity.ChainID(i.Layers).String() }
 

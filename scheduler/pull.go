@@ -4,38 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sort"
 	"strings"
 	"sync"
 
-	"tutti/runtime/image"
 	"tutti/scheduler/api"
-	"tutti/scheduler/container"
 	"tutti/scheduler/credentials"
 	"tutti/scheduler/plan"
-	"tutti/scheduler/supervise"
 )
-
-// imageDefaults is what a container takes over from an image.
-func imageDefaults(img image.Image) container.Image {
-	c := img.Config
-	d := container.Image{
-		ID: img.ID, Entrypoint: c.Entrypoint, Cmd: c.Cmd, Env: c.Env, WorkingDir: c.WorkingDir, User: c.User,
-		StopSignal: c.StopSignal, Labels: c.Labels, Shell: c.Shell,
-	}
-	for v := range c.Volumes {
-		d.Volumes = append(d.Volumes, v)
-	}
-	for p := range c.ExposedPorts {
-		d.ExposedPorts = append(d.ExposedPorts, p)
-	}
-	sort.Strings(d.Volumes)
-	sort.Strings(d.ExposedPorts)
-	if h := c.Healthcheck; h != nil {
-		d.Health = &supervise.HealthCheck{Test: h.Test, Interval: h.Interval, Timeout: h.Timeout, StartPeriod: h.StartPeriod, StartInterval: h.StartInterval, Retries: h.Retries}
-	}
-	return d
-}
 
 // pull fetches the image of a plan's operation, with the progress in bytes.
 func (r *run) pull(ctx context.Context, op plan.Op) error {
@@ -56,7 +31,7 @@ func (e *Engine) Pull(ctx context.Context, q api.PullRequest, emit func(api.Even
 	}
 	choices := plan.Pulls(r.project, names, plan.PullOptions{Policy: q.Policy, IgnoreBuildable: q.IgnoreBuildable}, func(ref string) bool {
 		img, err := e.images.Get(ctx, ref)
-		return err == nil && isFor(img, r.platformOf(ref))
+		return err == nil && img.IsFor(r.platformOf(ref))
 	})
 	errs := make([]error, len(choices))
 	var wg sync.WaitGroup
