@@ -16,6 +16,7 @@ import (
 	"tutti/project"
 	"tutti/scheduler/api"
 	"tutti/scheduler/container"
+	"tutti/scheduler/engine"
 	"tutti/scheduler/imagebuild"
 	"tutti/scheduler/imageconfig"
 	"tutti/scheduler/plan"
@@ -51,7 +52,7 @@ func (r *run) apply(ctx context.Context, op plan.Op) error {
 	}
 	r.resource(op, words[0], api.PhaseWorking, "")
 	if err := r.act(ctx, op); err != nil {
-		if op.Shared && errors.Is(err, ErrConflict) {
+		if op.Shared && errors.Is(err, engine.ErrConflict) {
 			r.resource(op, "Resource is still in use", api.PhaseWarning, "")
 			return nil
 		}
@@ -71,15 +72,15 @@ func (r *run) act(ctx context.Context, op plan.Op) error {
 	case plan.BuildImage:
 		return r.build(ctx, op.Service, imagebuild.Flags{})
 	case plan.RemoveImage:
-		return r.e.removeImage(ctx, op.Resource)
+		return r.s.DropImage(ctx, op.Resource)
 	case plan.CreateNetwork:
-		return r.e.createNetwork(ctx, r.name, op.Key, r.project.NetworkHash(op.Key), r.project.Networks[op.Key])
+		return r.s.MakeNetwork(ctx, r.name, op.Key, r.project.NetworkHash(op.Key), r.project.Networks[op.Key])
 	case plan.RemoveNetwork:
-		return r.e.removeNetwork(ctx, op.Resource)
+		return r.s.DropNetwork(ctx, op.Resource)
 	case plan.CreateVolume:
 		return r.createVolume(op.Key)
 	case plan.RemoveVolume:
-		return r.e.deleteVolume(op.Resource)
+		return r.s.DropVolume(op.Resource)
 	case plan.CreateContainer:
 		return r.createContainer(ctx, op)
 	case plan.StartContainer:
@@ -87,7 +88,7 @@ func (r *run) act(ctx context.Context, op plan.Op) error {
 		if err != nil {
 			return err
 		}
-		if err := r.e.start(ctx, u); err != nil {
+		if err := r.s.StartUnit(ctx, u); err != nil {
 			return err
 		}
 		r.restarted(ctx, op, u)
@@ -97,10 +98,10 @@ func (r *run) act(ctx context.Context, op plan.Op) error {
 		if err != nil {
 			return nil //nolint:nilerr // gone is stopped
 		}
-		if err := r.e.preStop(ctx, u); err != nil {
+		if err := r.s.PreStop(ctx, u); err != nil {
 			return err
 		}
-		return r.e.stop(ctx, u, op.Timeout)
+		return r.s.StopUnit(ctx, u, op.Timeout)
 	case plan.RemoveContainer:
 		return r.removeContainer(ctx, op)
 	case plan.PreStart, plan.AwaitCondition, plan.AwaitHealthy:
@@ -109,13 +110,13 @@ func (r *run) act(ctx context.Context, op plan.Op) error {
 }
 
 // unit finds the container of an operation.
-func (r *run) unit(op plan.Op) (*unit, error) { return r.e.opUnit(op.ContainerID, op.Container) }
+func (r *run) unit(op plan.Op) (*engine.Unit, error) { return r.s.OpUnit(op.ContainerID, op.Container) }
 
 func (r *run) createVolume(key string) error {
 	v := r.project.Volumes[key]
 	labels := map[string]string{api.LabelProject: r.name, api.LabelVolume: key, api.LabelConfigHash: r.project.VolumeHash(key)}
 	maps.Copy(labels, v.Labels)
-	_, err := r.e.makeVolume(volumes.Spec{Name: v.Name, Driver: v.Driver, DriverOpts: v.DriverOpts, Labels: labels})
+	_, err := r.s.MakeVolume(volumes.Spec{Name: v.Name, Driver: v.Driver, DriverOpts: v.DriverOpts, Labels: labels})
 	return err
 }
 
@@ -131,7 +132,7 @@ func (r *run) createContainer(ctx context.Context, op plan.Op) error {
 	r.mu.Lock()
 	keep := r.kept[op.Replaces]
 	r.mu.Unlock()
-	_, err = r.e.create(ctx, c, keep)
+	_, err = r.s.CreateUnit(ctx, c, keep)
 	return err
 }
 
@@ -151,14 +152,14 @@ func (r *run) containerConfig(ctx context.Context, p *project.Project, service s
 
 // config is the configuration of a new container of an image, with a new id, but without what tells whose it is.
 func (r *run) config(ctx context.Context, p *project.Project, s types.ServiceConfig, ref string) (container.Config, error) {
-	img, err := r.e.images.Get(ctx, ref)
+	img, err := r.s.ImageStore.Get(ctx, ref)
 	if err != nil {
 		return container.Config{}, err
 	}
 	if err := r.checkPlatform(ref, r.platform(s), img); err != nil {
 		return container.Config{}, err
 	}
-	inherited, err := r.e.inherited(r.name, s.VolumesFrom)
+	inherited, err := r.s.Inherited(r.name, s.VolumesFrom)
 	if err != nil {
 		return container.Config{}, err
 	}
@@ -173,7 +174,7 @@ func (r *run) config(ctx context.Context, p *project.Project, s types.ServiceCon
 	if err := r.tellUnfit(c); err != nil {
 		return c, err
 	}
-	c.ID, c.Image, c.Created = newID(), ref, time.Now().UTC()
+	c.ID, c.Image, c.Created = engine.NewID(), ref, time.Now().UTC()
 	if c.Hostname == "" {
 		c.Hostname = c.ID[:12]
 		if host, err := os.Hostname(); err == nil && (c.NetworkMode == "host" || c.UTS == "host") {
@@ -186,7 +187,7 @@ func (r *run) config(ctx context.Context, p *project.Project, s types.ServiceCon
 // dependencies are the edges of the graph that the container remembers, for a `down` without its compose file.
 func (r *run) dependencies(service string) []plan.Dependency {
 	r.graphOnce.Do(func() { r.graph = r.project.Graph() })
-	return graphEdges(r.graph, service)
+	return engine.GraphEdges(r.graph, service)
 }
 
 // dependsLabel writes dependencies as docker compose's label has them: service:condition:restart, comma-separated.
@@ -206,28 +207,28 @@ func (r *run) removeContainer(ctx context.Context, op plan.Op) error {
 	}
 	if op.KeepVolumes {
 		keep := map[string]string{}
-		for _, m := range u.config.Mounts {
+		for _, m := range u.Config.Mounts {
 			if m.Anonymous {
 				keep[m.Target] = m.Source
 			}
 		}
 		r.mu.Lock()
-		r.kept[u.id] = keep
+		r.kept[u.ID] = keep
 		r.mu.Unlock()
 	}
-	return r.e.remove(ctx, u, true, op.Volumes)
+	return r.s.RemoveUnit(ctx, u, true, op.Volumes)
 }
 
 // restarted tells that `restart` has started a container again.
-func (r *run) restarted(ctx context.Context, op plan.Op, u *unit) {
-	if verbOf(ctx) == "restart" && op.Kind == plan.StartContainer {
-		r.e.containerEvent(u, events.ActionRestart)
+func (r *run) restarted(ctx context.Context, op plan.Op, u *engine.Unit) {
+	if engine.VerbOf(ctx) == "restart" && op.Kind == plan.StartContainer {
+		r.s.Publish(u, events.ActionRestart)
 	}
 }
 
 // tellUnfit warns of limits that this host cannot set. The container keeps them, for a host that can.
 func (r *run) tellUnfit(c container.Config) error {
-	_, warnings, err := r.e.fit(c)
+	_, warnings, err := r.s.Fit(c)
 	for _, w := range warnings {
 		r.emit(api.Event{Kind: api.KindWarning, Text: fmt.Sprintf("service %q: %s", c.Service, w)})
 	}

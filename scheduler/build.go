@@ -12,14 +12,15 @@ import (
 
 	"tutti/runtime/build"
 	"tutti/scheduler/api"
+	"tutti/scheduler/engine"
 	"tutti/scheduler/imagebuild"
 	"tutti/scheduler/plan"
 )
 
 // Build builds the images of a project's services, all at once but those that are contexts of others first; steps that
 // they share are run once.
-func (e *Engine) Build(ctx context.Context, q api.BuildRequest, emit func(api.Event)) error {
-	r, end, err := e.begin(ctx, "", q.Project, q.Client, emit)
+func (s *Scheduler) Build(ctx context.Context, q api.BuildRequest, emit func(api.Event)) error {
+	r, end, err := s.begin(ctx, "", q.Project, q.Client, emit)
 	if err != nil {
 		return err
 	}
@@ -101,11 +102,11 @@ func (r *run) checkBuilds(ctx context.Context, services []string, flags imagebui
 		if err != nil {
 			return err
 		}
-		found, err := r.e.builder.Check(ctx, q)
+		found, err := r.s.Builder.Check(ctx, q)
 		if err != nil {
 			return fmt.Errorf("service %q: check failed:\n%w", n, err)
 		}
-		r.emit(checkEvent(n, found))
+		r.emit(engine.CheckEvent(n, found))
 	}
 	return nil
 }
@@ -117,7 +118,7 @@ func (r *run) build(ctx context.Context, service string, f imagebuild.Flags) err
 		return err
 	}
 	name := r.project.ImageName(service)
-	_, err = r.e.builder.Build(ctx, q, func(s *client.SolveStatus) {
+	_, err = r.s.Builder.Build(ctx, q, func(s *client.SolveStatus) {
 		r.emit(api.Event{Kind: api.KindBuild, Name: name, Build: s})
 	})
 	return err

@@ -32,9 +32,9 @@ type history struct {
 }
 
 // loadHistory reads what is remembered of a project, nothing for one that is new.
-func (e *Engine) loadHistory(name string) (history, error) {
+func (s *Scheduler) loadHistory(name string) (history, error) {
 	var h history
-	err := statefile.Read(e.paths.history(name), &h)
+	err := statefile.Read(s.Paths.History(name), &h)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
@@ -42,8 +42,8 @@ func (e *Engine) loadHistory(name string) (history, error) {
 }
 
 // dropHistory forgets a project.
-func (e *Engine) dropHistory(name string) error {
-	if err := os.Remove(e.paths.history(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (s *Scheduler) dropHistory(name string) error {
+	if err := os.Remove(s.Paths.History(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
@@ -80,7 +80,7 @@ func (c *chronicle) fail(service, text string) {
 
 // timed carries out an operation, notes its times, and lets `why` see it while it goes on.
 func (r *run) timed(ctx context.Context, op plan.Op) error {
-	defer r.e.doing.begin(r.name, op)()
+	defer r.s.doing.begin(r.name, op)()
 	step := diagnose.Step{Op: op, Began: time.Now().UTC()}
 	if after, ok := r.chronicle.after[op.ID]; ok {
 		step.After = after
@@ -130,9 +130,9 @@ func (r *run) imageUsers(ref string) []string {
 // remember keeps what a command that starts something has done. A failure of an earlier one is kept for the services that
 // this one did not touch.
 func (r *run) remember(verb string, services []string, began time.Time, failure error) {
-	h, err := r.e.loadHistory(r.name)
+	h, err := r.s.loadHistory(r.name)
 	if err != nil {
-		r.e.log.Warn("read the project's history", "project", r.name, "error", err)
+		r.s.Log.Warn("read the project's history", "project", r.name, "error", err)
 	}
 	now := time.Now().UTC()
 	c := &r.chronicle
@@ -159,8 +159,8 @@ func (r *run) remember(verb string, services []string, began time.Time, failure 
 	if failure != nil {
 		h.Last.Error = failure.Error()[:min(len(failure.Error()), keptText)]
 	}
-	if err := statefile.Write(r.e.paths.history(r.name), h); err != nil {
-		r.e.log.Warn("remember what was done", "project", r.name, "error", err)
+	if err := statefile.Write(r.s.Paths.History(r.name), h); err != nil {
+		r.s.Log.Warn("remember what was done", "project", r.name, "error", err)
 	}
 }
 

@@ -15,14 +15,14 @@ import (
 // observe takes the snapshot of reality that the project's plans are made from.
 func (r *run) observe(ctx context.Context) (plan.State, error) {
 	var s plan.State
-	for _, u := range r.e.selectUnits(func(c *container.Config) bool { return c.Project == r.name }) {
-		s.Containers = append(s.Containers, r.e.observed(u))
+	for _, u := range r.s.SelectUnits(func(c *container.Config) bool { return c.Project == r.name }) {
+		s.Containers = append(s.Containers, r.s.Observed(u))
 	}
-	others := r.e.networkUsers(func(c *container.Config) bool { return c.Project != r.name })
-	for _, n := range r.e.Networks() {
+	others := r.s.UsersOfNetworks(func(c *container.Config) bool { return c.Project != r.name })
+	for _, n := range r.s.Networks() {
 		s.Networks = append(s.Networks, plan.Network{Others: others[n.Name], ID: n.ID, Name: n.Name, Project: n.Labels[api.LabelProject], Key: n.Labels[api.LabelNetwork], Hash: n.Labels[api.LabelConfigHash]})
 	}
-	all, err := r.e.volumes.List()
+	all, err := r.s.VolumeStore.List()
 	if err != nil {
 		return s, err
 	}
@@ -36,7 +36,7 @@ func (r *run) observe(ctx context.Context) (plan.State, error) {
 	s.Pulled = map[string]time.Time{}
 	for name := range r.project.Services {
 		for _, ref := range r.imagesOf(name) {
-			img, err := r.e.images.Get(ctx, ref)
+			img, err := r.s.ImageStore.Get(ctx, ref)
 			if errors.Is(err, image.ErrNotFound) {
 				continue
 			}
@@ -48,7 +48,7 @@ func (r *run) observe(ctx context.Context) (plan.State, error) {
 				continue
 			}
 			s.Images[ref] = img.ID
-			if s.Pulled[ref], err = r.e.images.Pulled(ctx, ref); err != nil {
+			if s.Pulled[ref], err = r.s.ImageStore.Pulled(ctx, ref); err != nil {
 				return s, err
 			}
 		}

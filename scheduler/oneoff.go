@@ -10,22 +10,23 @@ import (
 	"tutti/project"
 	"tutti/runtime"
 	"tutti/scheduler/api"
+	"tutti/scheduler/engine"
 	"tutti/scheduler/plan"
 )
 
 // Run makes one more container of a service, beside those of `up`, when all that it needs is there, and starts it with the
 // client attached. It returns the exit code of the container's process, or with an error the one that says what failed.
 // A client that goes before the container runs calls it off; later it leaves the container alone.
-func (e *Engine) Run(ctx context.Context, q api.RunRequest, emit func(api.Event), begun func(api.Begun), s Streams) (int, error) {
-	u, err := e.prepareRun(ctx, q, emit)
+func (s *Scheduler) Run(ctx context.Context, q api.RunRequest, emit func(api.Event), begun func(api.Begun), streams engine.Streams) (int, error) {
+	u, err := s.prepareRun(ctx, q, emit)
 	if err != nil {
 		return runtime.ExitCode(err), err
 	}
-	return e.runAttached(ctx, u, runOptions{Size: q.Size, Detach: q.Detach, AutoRemove: q.AutoRemove}, begun, s)
+	return s.RunAttached(ctx, u, engine.RunOptions{Size: q.Size, Detach: q.Detach, AutoRemove: q.AutoRemove}, begun, streams)
 }
 
 // prepareRun brings about what a container of `run` needs, and creates it.
-func (e *Engine) prepareRun(ctx context.Context, q api.RunRequest, emit func(api.Event)) (*unit, error) {
+func (s *Scheduler) prepareRun(ctx context.Context, q api.RunRequest, emit func(api.Event)) (*engine.Unit, error) {
 	p, err := project.Decode(q.Project)
 	if err != nil {
 		return nil, fmt.Errorf("read the project: %w", err)
@@ -34,7 +35,7 @@ func (e *Engine) prepareRun(ctx context.Context, q api.RunRequest, emit func(api
 	if err != nil {
 		return nil, err
 	}
-	r := &run{e: e, name: p.Name, project: p, client: q.Client, kept: map[string]map[string]string{}}
+	r := &run{s: s, name: p.Name, project: p, client: q.Client, kept: map[string]map[string]string{}}
 	var mu sync.Mutex
 	r.emit = func(ev api.Event) {
 		mu.Lock()
@@ -66,7 +67,7 @@ func (r *run) readyForRun(ctx context.Context, q api.RunRequest) error {
 		return err
 	}
 	if !p.Empty() {
-		unlock, err := r.e.lockProject(ctx, r.name)
+		unlock, err := r.s.LockProject(ctx, r.name)
 		if err != nil {
 			return err
 		}
@@ -125,7 +126,7 @@ func (r *run) tellDependencies(s plan.State, o plan.Options) error {
 }
 
 // createOneOff creates the container. p is the project with the service as the flags of `run` want it.
-func (r *run) createOneOff(ctx context.Context, p *project.Project, q api.RunRequest) (*unit, error) {
+func (r *run) createOneOff(ctx context.Context, p *project.Project, q api.RunRequest) (*engine.Unit, error) {
 	service := q.OneOff.Service
 	c, err := r.containerConfig(ctx, p, service)
 	if err != nil {
@@ -134,7 +135,7 @@ func (r *run) createOneOff(ctx context.Context, p *project.Project, q api.RunReq
 	if err := r.checkPeers(&c); err != nil {
 		return nil, r.at(err, service, "network_mode")
 	}
-	slug := newID()
+	slug := engine.NewID()
 	if c.Name = q.OneOff.Name; c.Name == "" {
 		c.Name = fmt.Sprintf("%s-%s-run-%s", r.name, service, slug[:12])
 	}
@@ -149,5 +150,5 @@ func (r *run) createOneOff(ctx context.Context, p *project.Project, q api.RunReq
 	if err := r.checkPorts(ctx, c.Name, c.Ports, hostPorts{}, nil); err != nil {
 		return nil, r.at(err, service, "ports")
 	}
-	return r.e.create(ctx, c, nil)
+	return r.s.CreateUnit(ctx, c, nil)
 }

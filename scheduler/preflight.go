@@ -9,6 +9,7 @@ import (
 
 	"tutti/netdriver"
 	"tutti/scheduler/container"
+	"tutti/scheduler/engine"
 	"tutti/scheduler/netcheck"
 	"tutti/scheduler/plan"
 )
@@ -47,13 +48,13 @@ func (r *run) check(ctx context.Context, op plan.Op, book *netcheck.Book, wanted
 		if err != nil {
 			return r.at(err, op.Service)
 		}
-		if _, _, err := r.e.fit(c); err != nil {
+		if _, _, err := r.s.Fit(c); err != nil {
 			return r.at(err, op.Service)
 		}
 		if err := r.checkPeers(&c); err != nil {
 			return r.at(err, op.Service)
 		}
-		if _, err := ParseSignal(c.StopSignal); err != nil {
+		if _, err := engine.ParseSignal(c.StopSignal); err != nil {
 			return r.at(container.At(err, "stop_signal"), op.Service)
 		}
 		if err := c.Check(); err != nil {
@@ -68,10 +69,10 @@ func (r *run) check(ctx context.Context, op plan.Op, book *netcheck.Book, wanted
 		if err != nil {
 			return nil //nolint:nilerr // made by this plan, checked above
 		}
-		if err := r.joins(book, op, &u.config); err != nil {
+		if err := r.joins(book, op, &u.Config); err != nil {
 			return err
 		}
-		return r.at(r.checkPorts(ctx, op.Container, u.config.Ports, wanted, freed), op.Service, "ports")
+		return r.at(r.checkPorts(ctx, op.Container, u.Config.Ports, wanted, freed), op.Service, "ports")
 	case plan.PullImage, plan.RemoveImage, plan.CreateNetwork, plan.RemoveNetwork, plan.CreateVolume, plan.RemoveVolume,
 		plan.StopContainer, plan.RemoveContainer, plan.PreStart, plan.AwaitCondition, plan.AwaitHealthy:
 	}
@@ -95,7 +96,7 @@ func (r *run) at(err error, service string, key ...string) error {
 
 // checkPorts says who has a port that a container wants. One that a container has which this plan stops is free by then.
 func (r *run) checkPorts(ctx context.Context, name string, ports []container.Port, wanted hostPorts, freed map[string]bool) error {
-	specs, err := portSpecs(ports)
+	specs, err := engine.PortSpecs(ports)
 	if err != nil {
 		return err
 	}
@@ -103,16 +104,16 @@ func (r *run) checkPorts(ctx context.Context, name string, ports []container.Por
 		if other := wanted.claim(s, name); other != "" {
 			return fmt.Errorf("port %d/%s of the host is wanted by container %s, too: choose another port for one of them", s.HostPort, s.Proto, other)
 		}
-		err := r.e.net.CheckPort(ctx, s)
+		err := r.s.NetDriver.CheckPort(ctx, s)
 		if err == nil {
 			continue
 		}
-		owner := r.e.portOwner(s.HostPort, s.Proto)
+		owner := r.s.PortOwner(s.HostPort, s.Proto)
 		if owner == nil {
 			return err
 		}
-		if !freed[owner.id] {
-			return fmt.Errorf("port %d/%s of the host is taken by %s: stop that one or choose another port", s.HostPort, s.Proto, describeOwner(&owner.config))
+		if !freed[owner.ID] {
+			return fmt.Errorf("port %d/%s of the host is taken by %s: stop that one or choose another port", s.HostPort, s.Proto, describeOwner(&owner.Config))
 		}
 	}
 	return nil
@@ -157,13 +158,13 @@ func (r *run) checkPeers(c *container.Config) error {
 		name, isService := strings.CutPrefix(mode, "service:")
 		switch {
 		case isService && key == "ipc":
-			if err := checkShareable(name, r.project.Services[name].Ipc); err != nil {
+			if err := engine.CheckShareable(name, r.project.Services[name].Ipc); err != nil {
 				return container.At(err, key)
 			}
 		case strings.HasPrefix(mode, "container:"):
-			u, err := r.e.peer(c, mode)
+			u, err := r.s.Peer(c, mode)
 			if err == nil && key == "ipc" {
-				err = checkShareable(name, u.config.IPC)
+				err = engine.CheckShareable(name, u.Config.IPC)
 			}
 			if err != nil {
 				return container.At(err, key)
@@ -174,7 +175,7 @@ func (r *run) checkPeers(c *container.Config) error {
 	for _, from := range service.VolumesFrom {
 		mode, _, err := container.VolumesFrom(from)
 		if err == nil && strings.HasPrefix(mode, "container:") {
-			_, err = r.e.peer(c, mode)
+			_, err = r.s.Peer(c, mode)
 		}
 		if err != nil {
 			return container.At(err, "volumes_from")

@@ -9,6 +9,7 @@ import (
 	"tutti/netdriver"
 	"tutti/scheduler/api"
 	"tutti/scheduler/container"
+	"tutti/scheduler/engine"
 	"tutti/scheduler/netcheck"
 	"tutti/scheduler/plan"
 )
@@ -18,7 +19,7 @@ func (r *run) checkNetworks(p *plan.Plan, freed map[string]bool) (*netcheck.Book
 	var specs []netdriver.NetworkSpec
 	var keys, leaving []string
 	networks := map[string]netcheck.Network{}
-	for _, n := range r.e.Networks() {
+	for _, n := range r.s.Networks() {
 		networks[n.Name] = netcheck.Network{NetworkSpec: n.NetworkSpec}
 	}
 	for _, op := range p.Ops {
@@ -26,11 +27,11 @@ func (r *run) checkNetworks(p *plan.Plan, freed map[string]bool) (*netcheck.Book
 		case plan.RemoveNetwork:
 			leaving = append(leaving, op.ResourceID)
 		case plan.CreateNetwork:
-			spec, err := networkSpec(r.project.Networks[op.Key])
+			spec, err := engine.NetworkSpec(r.project.Networks[op.Key])
 			if err != nil {
 				return nil, r.atNetwork(err, op.Key)
 			}
-			spec.ID = r.e.networkID(spec.Name)
+			spec.ID = r.s.NetworkID(spec.Name)
 			specs, keys = append(specs, spec), append(keys, op.Key)
 			networks[spec.Name] = netcheck.Network{NetworkSpec: netdriver.WithGateways(spec), New: true}
 			for _, key := range netdriver.UnknownOptions(networks[spec.Name].Driver, spec.Options) {
@@ -39,17 +40,17 @@ func (r *run) checkNetworks(p *plan.Plan, freed map[string]bool) (*netcheck.Book
 			}
 		}
 	}
-	if at, err := r.e.net.CheckNetworks(specs, leaving); err != nil {
-		return nil, r.atNetwork(networkFault(specs[at].Name, err), keys[at])
+	if at, err := r.s.NetDriver.CheckNetworks(specs, leaving); err != nil {
+		return nil, r.atNetwork(engine.NetworkFault(specs[at].Name, err), keys[at])
 	}
 	book := netcheck.New(networks)
-	for _, u := range r.e.selectUnits(func(*container.Config) bool { return true }) {
-		if freed[u.id] {
+	for _, u := range r.s.SelectUnits(func(*container.Config) bool { return true }) {
+		if freed[u.ID] {
 			continue
 		}
-		for _, e := range u.snapshot().Endpoints {
+		for _, e := range u.Snapshot().Endpoints {
 			if n := networks[e.Network]; !n.New && !slices.Contains(leaving, n.ID) {
-				book.Stays(u.config.Name, e.Network, address(e.IPv4), address(e.IPv6))
+				book.Stays(u.Config.Name, e.Network, address(e.IPv4), address(e.IPv6))
 			}
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"tutti/runtime/logs"
 	"tutti/scheduler/api"
 	"tutti/scheduler/container"
+	"tutti/scheduler/engine"
 	"tutti/scheduler/plan"
 )
 
@@ -37,14 +38,14 @@ func (r *run) preStart(ctx context.Context, op plan.Op) error {
 	return nil
 }
 
-func (r *run) runPreStart(ctx context.Context, service string, index int, spec types.ContainerSpec, parent *unit) error {
+func (r *run) runPreStart(ctx context.Context, service string, index int, spec types.ContainerSpec, parent *engine.Unit) error {
 	name := fmt.Sprintf("%s-%s-pre_start-%d", r.name, service, index)
-	if old, err := r.e.find(name); err == nil && old.config.PreStart { // a crash has left it behind
-		if err := r.e.remove(ctx, old, true, true); err != nil {
+	if old, err := r.s.FindUnit(name); err == nil && old.Config.PreStart { // a crash has left it behind
+		if err := r.s.RemoveUnit(ctx, old, true, true); err != nil {
 			return err
 		}
 	}
-	spec.VolumesFrom = append(slices.Clip(spec.VolumesFrom), types.ContainerPrefix+parent.config.Name)
+	spec.VolumesFrom = append(slices.Clip(spec.VolumesFrom), types.ContainerPrefix+parent.Config.Name)
 	c, err := r.config(ctx, r.project, types.ServiceConfig{Name: service, ContainerSpec: spec}, cmp.Or(spec.Image, r.project.ImageName(service)))
 	if err != nil {
 		return err
@@ -53,32 +54,32 @@ func (r *run) runPreStart(ctx context.Context, service string, index int, spec t
 	maps.Copy(c.Labels, map[string]string{
 		api.LabelProject: r.name, api.LabelService: service, api.LabelOneOff: "True", labelHook: "pre_start", labelHookIndex: fmt.Sprint(index),
 	})
-	u, err := r.e.create(ctx, c, nil)
+	u, err := r.s.CreateUnit(ctx, c, nil)
 	if err != nil {
 		return err
 	}
 	err = r.runToEnd(ctx, u, parent)
-	return errors.Join(err, r.e.remove(context.WithoutCancel(ctx), u, true, true))
+	return errors.Join(err, r.s.RemoveUnit(context.WithoutCancel(ctx), u, true, true))
 }
 
 // runToEnd starts a hook's container and waits for its end. Who follows the project's logs sees what it prints as the
 // service's.
-func (r *run) runToEnd(ctx context.Context, u, parent *unit) error {
-	if err := r.e.start(ctx, u); err != nil {
+func (r *run) runToEnd(ctx context.Context, u, parent *engine.Unit) error {
+	if err := r.s.StartUnit(ctx, u); err != nil {
 		return err
 	}
 	shown := make(chan struct{})
 	go func() { // ends with the log, or with ctx
 		defer close(shown)
-		if u.log == nil {
+		if u.Log == nil {
 			return
 		}
-		_ = u.log.Read(ctx, logs.ReadOptions{Tail: -1, Follow: true}, func(l logs.Entry) error {
-			r.e.tellHook(parent, l)
+		_ = u.Log.Read(ctx, logs.ReadOptions{Tail: -1, Follow: true}, func(l logs.Entry) error {
+			r.s.TellHook(parent, l)
 			return ctx.Err()
 		})
 	}()
-	err := u.wait(ctx, func(s container.State) (bool, error) {
+	err := u.Wait(ctx, func(s container.State) (bool, error) {
 		if s.Status != container.Exited {
 			return false, nil
 		}
@@ -92,7 +93,7 @@ func (r *run) runToEnd(ctx context.Context, u, parent *unit) error {
 	}
 	<-shown
 	if err != nil {
-		return errors.New(err.Error() + r.e.lastLog(u))
+		return errors.New(err.Error() + r.s.LastLog(u))
 	}
 	return nil
 }

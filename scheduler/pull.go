@@ -14,13 +14,13 @@ import (
 
 // pull fetches the image of a plan's operation, with the progress in bytes.
 func (r *run) pull(ctx context.Context, op plan.Op) error {
-	_, err := r.e.PullImage(ctx, op.Resource, r.platformOf(op.Resource), credentials.Registry(r.client.DockerConfig), r.emit)
+	_, err := r.s.PullImage(ctx, op.Resource, r.platformOf(op.Resource), credentials.Registry(r.client.DockerConfig), r.emit)
 	return err
 }
 
 // Pull fetches the images of a project's services.
-func (e *Engine) Pull(ctx context.Context, q api.PullRequest, emit func(api.Event)) error {
-	r, end, err := e.begin(ctx, "", q.Project, q.Client, emit)
+func (s *Scheduler) Pull(ctx context.Context, q api.PullRequest, emit func(api.Event)) error {
+	r, end, err := s.begin(ctx, "", q.Project, q.Client, emit)
 	if err != nil {
 		return err
 	}
@@ -30,7 +30,7 @@ func (e *Engine) Pull(ctx context.Context, q api.PullRequest, emit func(api.Even
 		return err
 	}
 	choices := plan.Pulls(r.project, names, plan.PullOptions{Policy: q.Policy, IgnoreBuildable: q.IgnoreBuildable}, func(ref string) bool {
-		img, err := e.images.Get(ctx, ref)
+		img, err := s.ImageStore.Get(ctx, ref)
 		return err == nil && img.IsFor(r.platformOf(ref))
 	})
 	errs := make([]error, len(choices))

@@ -11,8 +11,8 @@ import (
 )
 
 // Push uploads what the services of a project are built to: each image under its name and its further tags.
-func (e *Engine) Push(ctx context.Context, q api.PushRequest, emit func(api.Event)) error {
-	r, end, err := e.begin(ctx, "", q.Project, q.Client, emit)
+func (s *Scheduler) Push(ctx context.Context, q api.PushRequest, emit func(api.Event)) error {
+	r, end, err := s.begin(ctx, "", q.Project, q.Client, emit)
 	if err != nil {
 		return err
 	}
@@ -23,12 +23,12 @@ func (e *Engine) Push(ctx context.Context, q api.PushRequest, emit func(api.Even
 	}
 	var wanted []string
 	for _, n := range names {
-		s := r.project.Services[n]
-		if s.Build == nil || s.Image == "" {
+		service := r.project.Services[n]
+		if service.Build == nil || service.Image == "" {
 			r.emit(api.Event{Kind: api.KindResource, Resource: "Image", Name: r.project.ImageName(n), Status: "Skipped", Phase: api.PhaseDone, Text: "nothing to push: the service has no build section with an image name"})
 			continue
 		}
-		for _, ref := range append([]string{s.Image}, s.Build.Tags...) {
+		for _, ref := range append([]string{service.Image}, service.Build.Tags...) {
 			if !slices.Contains(wanted, ref) {
 				wanted = append(wanted, ref)
 			}
@@ -41,7 +41,7 @@ func (e *Engine) Push(ctx context.Context, q api.PushRequest, emit func(api.Even
 		wg.Go(func() {
 			event := api.Event{Kind: api.KindResource, Resource: "Image", Name: ref, Status: "Pushing", Phase: api.PhaseWorking}
 			r.emit(event)
-			_, errs[i] = e.PushImage(ctx, ref, "", auth, r.emit)
+			_, errs[i] = s.PushImage(ctx, ref, "", auth, r.emit)
 			switch {
 			case errs[i] == nil:
 				event.Status, event.Phase = "Pushed", api.PhaseDone

@@ -13,6 +13,7 @@ import (
 
 	"tutti/netdriver/netns"
 	"tutti/scheduler/api"
+	"tutti/scheduler/engine"
 	"tutti/scheduler/reach"
 )
 
@@ -23,24 +24,24 @@ const (
 )
 
 // Reach finds out by packets who reaches whom in a project.
-func (e *Engine) Reach(ctx context.Context, name string, q api.ReachRequest) (api.Reach, error) {
-	model, err := e.appliedModel(name)
+func (s *Scheduler) Reach(ctx context.Context, name string, q api.ReachRequest) (api.Reach, error) {
+	model, err := s.AppliedModel(name)
 	if err != nil {
 		return api.Reach{}, err
 	}
-	known := (&inquiry{e: e, name: name, model: model}).services()
+	known := (&inquiry{s: s, name: name, model: model}).services()
 	if len(known) == 0 {
-		return api.Reach{}, fmt.Errorf("%w project: %s: nothing was brought up, or `down` has taken it away", ErrNoSuch, name)
+		return api.Reach{}, fmt.Errorf("%w project: %s: nothing was brought up, or `down` has taken it away", engine.ErrNoSuch, name)
 	}
 	if q.From != "" && !slices.Contains(known, q.From) {
-		return api.Reach{}, fmt.Errorf("%w service: %s; the services are: %s", ErrNoSuch, q.From, strings.Join(known, ", "))
+		return api.Reach{}, fmt.Errorf("%w service: %s; the services are: %s", engine.ErrNoSuch, q.From, strings.Join(known, ", "))
 	}
-	s := &survey{e: e, services: map[string]reach.Service{}}
-	defer s.close()
+	v := &survey{e: s.Engine, services: map[string]reach.Service{}}
+	defer v.close()
 	for _, k := range known {
-		s.services[k] = s.service(name, k)
+		v.services[k] = v.service(name, k)
 	}
-	if s.k, err = e.checker(q.Timeout); err != nil {
+	if v.k, err = s.checker(q.Timeout); err != nil {
 		return api.Reach{}, err
 	}
 	askers, checks := known, []check(nil)
@@ -48,7 +49,7 @@ func (e *Engine) Reach(ctx context.Context, name string, q api.ReachRequest) (ap
 		askers = []string{q.From}
 	}
 	for _, from := range askers {
-		more, err := s.checks(from, known, q.To)
+		more, err := v.checks(from, known, q.To)
 		if err != nil {
 			return api.Reach{}, err
 		}
@@ -77,20 +78,20 @@ func atOnce(ctx context.Context, checks []check) []api.ReachCheck {
 }
 
 // checker knows the host's surroundings.
-func (e *Engine) checker(timeout time.Duration) (*reach.Checker, error) {
+func (s *Scheduler) checker(timeout time.Duration) (*reach.Checker, error) {
 	if timeout <= 0 {
 		timeout = reachTimeout
 	}
 	k := &reach.Checker{Timeout: min(timeout, reachTimeoutMax)}
 	var err error
-	if k.Routers, err = e.net.Routers(); err != nil {
+	if k.Routers, err = s.NetDriver.Routers(); err != nil {
 		return nil, err
 	}
 	own, err := net.InterfaceAddrs()
 	if err != nil {
 		return nil, err
 	}
-	for _, server := range e.upstreams.Upstreams() {
+	for _, server := range s.Upstreams.Upstreams() {
 		isOwn := slices.ContainsFunc(own, func(a net.Addr) bool { n, ok := a.(*net.IPNet); return ok && n.IP.Equal(server.Addr().AsSlice()) })
 		if addr := server.Addr(); addr.Is4() && !addr.IsLoopback() && !isOwn {
 			k.Nameservers = append(k.Nameservers, addr)
@@ -101,28 +102,28 @@ func (e *Engine) checker(timeout time.Duration) (*reach.Checker, error) {
 
 // survey is one question who reaches whom.
 type survey struct {
-	e        *Engine
+	e        *engine.Engine
 	k        *reach.Checker
 	services map[string]reach.Service
 	open     []*netns.NS
 }
 
-func (s *survey) close() {
-	for _, ns := range s.open {
+func (v *survey) close() {
+	for _, ns := range v.open {
 		ns.Close()
 	}
 }
 
 // checks are those of one service: of a target, or of everything.
-func (s *survey) checks(from string, known []string, to string) ([]check, error) {
-	asker := s.services[from]
+func (v *survey) checks(from string, known []string, to string) ([]check, error) {
+	asker := v.services[from]
 	host := func(port uint16, proto string) check {
-		return func(ctx context.Context) api.ReachCheck { return s.k.ToHost(ctx, asker, port, proto) }
+		return func(ctx context.Context) api.ReachCheck { return v.k.ToHost(ctx, asker, port, proto) }
 	}
-	outside := func(ctx context.Context) api.ReachCheck { return s.k.ToOutside(ctx, asker) }
+	outside := func(ctx context.Context) api.ReachCheck { return v.k.ToOutside(ctx, asker) }
 	service := func(name string, port uint16, proto string) check {
 		return func(ctx context.Context) api.ReachCheck {
-			return s.k.Service(ctx, asker, s.services[name], port, proto)
+			return v.k.Service(ctx, asker, v.services[name], port, proto)
 		}
 	}
 	if to == "" {
@@ -134,7 +135,7 @@ func (s *survey) checks(from string, known []string, to string) ([]check, error)
 	}
 	name, port, proto, err := reach.ParseTarget(to)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return nil, fmt.Errorf("%w: %w", engine.ErrInvalid, err)
 	}
 	switch {
 	case slices.Contains(known, name):
@@ -142,32 +143,32 @@ func (s *survey) checks(from string, known []string, to string) ([]check, error)
 	case name == api.ReachHost:
 		return []check{host(port, proto)}, nil
 	case name == api.ReachOutside && port != 0:
-		return nil, fmt.Errorf("%w: give an address or a name with the port %s: outside has many", ErrInvalid, strconv.Itoa(int(port)))
+		return nil, fmt.Errorf("%w: give an address or a name with the port %s: outside has many", engine.ErrInvalid, strconv.Itoa(int(port)))
 	case name == api.ReachOutside:
 		return []check{outside}, nil
 	case !strings.ContainsAny(name, ".:"): // no address, and no name that makes sense outside
-		return nil, fmt.Errorf("%w service: %s; the services are: %s", ErrNoSuch, name, strings.Join(known, ", "))
+		return nil, fmt.Errorf("%w service: %s; the services are: %s", engine.ErrNoSuch, name, strings.Join(known, ", "))
 	}
-	return []check{func(ctx context.Context) api.ReachCheck { return s.k.ToAddress(ctx, asker, name, port, proto) }}, nil
+	return []check{func(ctx context.Context) api.ReachCheck { return v.k.ToAddress(ctx, asker, name, port, proto) }}, nil
 }
 
 // service gathers what is known of a service's containers. Those that share a namespace have the networks of its owner.
-func (s *survey) service(project, name string) reach.Service {
+func (v *survey) service(project, name string) reach.Service {
 	all := reach.Service{Name: name}
-	for _, u := range s.e.serviceUnits(project, name) {
-		state := u.snapshot()
-		p := reach.Party{Name: u.config.Name, State: state.Describe(time.Now()), Running: state.Alive(), Ports: servedPorts(&u.config)}
-		owner := s.e.netOwner(u)
-		p.Host = owner.config.NetworkMode == "host"
-		if process := u.running(); process != nil && !p.Host {
+	for _, u := range v.e.ServiceUnits(project, name) {
+		state := u.Snapshot()
+		p := reach.Party{Name: u.Config.Name, State: state.Describe(time.Now()), Running: state.Alive(), Ports: engine.ServedPorts(&u.Config)}
+		owner := v.netOwner(u)
+		p.Host = owner.Config.NetworkMode == "host"
+		if process := u.Running(); process != nil && !p.Host {
 			if ns, err := netns.Open(process.NetNS()); err == nil { // it may have ended just now
 				p.NS = ns
-				s.open = append(s.open, ns)
+				v.open = append(v.open, ns)
 			}
 		}
-		for _, at := range owner.snapshot().Endpoints {
-			place := reach.Endpoint{Network: at.Network, Addrs: addresses(at), Default: at.DefaultRoute}
-			if n, err := s.e.networkByName(at.Network); err == nil {
+		for _, at := range owner.Snapshot().Endpoints {
+			place := reach.Endpoint{Network: at.Network, Addrs: engine.Addresses(at), Default: at.DefaultRoute}
+			if n, err := v.e.NetworkByName(at.Network); err == nil {
 				icc, err := strconv.ParseBool(n.Options["com.docker.network.bridge.enable_icc"])
 				place.Internal, place.NoICC = n.Internal, err == nil && !icc
 				if n.Bridged() { // or the gateway is another machine
@@ -182,12 +183,12 @@ func (s *survey) service(project, name string) reach.Service {
 }
 
 // netOwner is the container whose network namespace a container is in: its own, or that of the one whose it shares.
-func (e *Engine) netOwner(u *unit) *unit {
+func (v *survey) netOwner(u *engine.Unit) *engine.Unit {
 	for range 10 { // nobody shares in a circle, or none of them would have been started
-		if !strings.Contains(u.config.NetworkMode, ":") {
+		if !strings.Contains(u.Config.NetworkMode, ":") {
 			break
 		}
-		peer, err := e.peer(&u.config, u.config.NetworkMode)
+		peer, err := v.e.Peer(&u.Config, u.Config.NetworkMode)
 		if err != nil {
 			break
 		}

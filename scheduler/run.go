@@ -13,12 +13,13 @@ import (
 
 	"tutti/project"
 	"tutti/scheduler/api"
+	"tutti/scheduler/engine"
 	"tutti/scheduler/plan"
 )
 
 // run is one project verb on its way: the model, where its events go, and what its operations hand to one another.
 type run struct {
-	e       *Engine
+	s       *Scheduler
 	name    string
 	project *project.Project // nil when neither the client nor the disk has a model
 	client  api.ClientContext
@@ -34,8 +35,8 @@ type run struct {
 }
 
 // begin decodes the model, takes the project's turn and returns the run. The returned function ends it.
-func (e *Engine) begin(ctx context.Context, name string, model json.RawMessage, c api.ClientContext, emit func(api.Event)) (*run, func(), error) {
-	r := &run{e: e, name: name, client: c, kept: map[string]map[string]string{}}
+func (s *Scheduler) begin(ctx context.Context, name string, model json.RawMessage, c api.ClientContext, emit func(api.Event)) (*run, func(), error) {
+	r := &run{s: s, name: name, client: c, kept: map[string]map[string]string{}}
 	if len(model) > 0 {
 		p, err := project.Decode(model)
 		if err != nil {
@@ -43,15 +44,15 @@ func (e *Engine) begin(ctx context.Context, name string, model json.RawMessage, 
 		}
 		r.project, r.name = p, p.Name
 	}
-	if err := checkProjectName(r.name); err != nil { // also that of a model: it becomes a file's name
+	if err := engine.CheckProjectName(r.name); err != nil { // also that of a model: it becomes a file's name
 		return nil, nil, err
 	}
-	unlock, err := e.lockProject(ctx, r.name)
+	unlock, err := s.LockProject(ctx, r.name)
 	if err != nil {
 		return nil, nil, err
 	}
 	if r.project == nil {
-		if r.project, err = e.appliedModel(r.name); err != nil {
+		if r.project, err = s.AppliedModel(r.name); err != nil {
 			unlock()
 			return nil, nil, err
 		}
@@ -66,13 +67,13 @@ func (e *Engine) begin(ctx context.Context, name string, model json.RawMessage, 
 }
 
 // saveModel remembers the model that is being applied.
-func (r *run) saveModel(raw json.RawMessage) error { return r.e.saveModel(r.name, raw) }
+func (r *run) saveModel(raw json.RawMessage) error { return r.s.SaveModel(r.name, raw) }
 
 func (r *run) dropModel() error {
-	if err := r.e.dropModel(r.name); err != nil {
+	if err := r.s.DropModel(r.name); err != nil {
 		return err
 	}
-	return r.e.dropHistory(r.name)
+	return r.s.dropHistory(r.name)
 }
 
 // services are the named services of the model, or all, and what they depend on when that is asked for.
@@ -96,7 +97,7 @@ func (r *run) walk(ctx context.Context, p *plan.Plan, parallel int) error {
 	for _, note := range p.Notes {
 		r.emit(api.Event{Kind: api.KindWarning, Text: note})
 	}
-	defer r.e.expectNames(p.StartedAnew())()
+	defer r.s.ExpectNames(p.StartedAnew())()
 	err := plan.Walk(ctx, p, parallel, r.timed)
 	var w *plan.WalkError
 	if !errors.As(err, &w) {

@@ -11,8 +11,8 @@ import (
 )
 
 // Up makes what the model says true: observe, plan, apply. What is true already is left alone.
-func (e *Engine) Up(ctx context.Context, q api.UpRequest, emit func(api.Event)) (err error) {
-	r, end, err := e.begin(ctx, "", q.Project, q.Client, emit)
+func (s *Scheduler) Up(ctx context.Context, q api.UpRequest, emit func(api.Event)) (err error) {
+	r, end, err := s.begin(ctx, "", q.Project, q.Client, emit)
 	if err != nil {
 		return err
 	}
@@ -121,8 +121,8 @@ func (r *run) tellUnchanged(p *plan.Plan, s plan.State, o plan.Options) {
 }
 
 // Down takes a project away. What is gone already is no error.
-func (e *Engine) Down(ctx context.Context, q api.DownRequest, emit func(api.Event)) error {
-	r, end, err := e.begin(ctx, q.Name, q.Project, api.ClientContext{}, emit)
+func (s *Scheduler) Down(ctx context.Context, q api.DownRequest, emit func(api.Event)) error {
+	r, end, err := s.begin(ctx, q.Name, q.Project, api.ClientContext{}, emit)
 	if err != nil {
 		return err
 	}

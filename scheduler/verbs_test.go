@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"tutti/scheduler/container"
+	"tutti/scheduler/engine"
 	"tutti/scheduler/plan"
 	"tutti/scheduler/supervise"
 )
@@ -24,8 +25,8 @@ func TestImagesFirst(t *testing.T) {
 
 func TestConditions(t *testing.T) {
 	t.Parallel()
-	with := &unit{config: container.Config{Name: "c", Health: &supervise.HealthCheck{}}}
-	without := &unit{config: container.Config{Name: "c"}}
+	with := &engine.Unit{Config: container.Config{Name: "c", Health: &supervise.HealthCheck{}}}
+	without := &engine.Unit{Config: container.Config{Name: "c"}}
 	healthy := &supervise.Health{Status: "healthy"}
 	sick := &supervise.Health{Status: "unhealthy", Log: []supervise.ProbeResult{{Code: 7, Output: "cough\n"}}}
 	tests := []struct {

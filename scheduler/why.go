@@ -15,26 +15,27 @@ import (
 	"tutti/scheduler/api"
 	"tutti/scheduler/container"
 	"tutti/scheduler/diagnose"
+	"tutti/scheduler/engine"
 	"tutti/scheduler/plan"
 	"tutti/scheduler/supervise"
 )
 
 // Why explains the state of services of a project, of all without names. What is known is the model that was applied last,
 // the containers, what the last command did, and what is going on.
-func (e *Engine) Why(ctx context.Context, name string, services []string) (api.Why, error) {
-	model, err := e.appliedModel(name)
+func (s *Scheduler) Why(ctx context.Context, name string, services []string) (api.Why, error) {
+	model, err := s.AppliedModel(name)
 	if err != nil {
 		return api.Why{}, err
 	}
-	h, err := e.loadHistory(name)
+	h, err := s.loadHistory(name)
 	if err != nil { // what else is known still explains much
-		e.log.Warn("read the project's history", "project", name, "error", err)
+		s.Log.Warn("read the project's history", "project", name, "error", err)
 		h = history{}
 	}
-	w := &inquiry{e: e, name: name, model: model, history: h, now: time.Now().UTC()}
+	w := &inquiry{s: s, name: name, model: model, history: h, now: time.Now().UTC()}
 	known := w.services()
 	if len(known) == 0 {
-		return api.Why{}, fmt.Errorf("%w project: %s: nothing was brought up, or `down` has taken it away", ErrNoSuch, name)
+		return api.Why{}, fmt.Errorf("%w project: %s: nothing was brought up, or `down` has taken it away", engine.ErrNoSuch, name)
 	}
 	if len(services) == 0 {
 		services = known
@@ -45,7 +46,7 @@ func (e *Engine) Why(ctx context.Context, name string, services []string) (api.W
 	}
 	for _, s := range services {
 		if !slices.Contains(known, s) {
-			return api.Why{}, fmt.Errorf("%w service: %s; the services are: %s", ErrNoSuch, s, strings.Join(known, ", "))
+			return api.Why{}, fmt.Errorf("%w service: %s; the services are: %s", engine.ErrNoSuch, s, strings.Join(known, ", "))
 		}
 		report.Services = append(report.Services, w.service(ctx, s))
 	}
@@ -54,7 +55,7 @@ func (e *Engine) Why(ctx context.Context, name string, services []string) (api.W
 
 // firewall says when others had removed rules of ours, and puts back what is missing now.
 func (w *inquiry) firewall(ctx context.Context) (notes []string) {
-	incidents, err := w.e.net.CheckFirewall(ctx)
+	incidents, err := w.s.NetDriver.CheckFirewall(ctx)
 	for _, i := range incidents {
 		notes = append(notes, i.String())
 	}
@@ -66,7 +67,7 @@ func (w *inquiry) firewall(ctx context.Context) (notes []string) {
 
 // inquiry is one question why.
 type inquiry struct {
-	e       *Engine
+	s       *Scheduler
 	name    string
 	model   *project.Project // nil: unknown
 	history history
@@ -79,9 +80,9 @@ func (w *inquiry) services() []string {
 	if w.model != nil {
 		names = w.model.ServiceNames()
 	}
-	for _, u := range w.e.projectUnits(w.name) {
-		if !u.config.OneOff {
-			names = append(names, u.config.Service)
+	for _, u := range w.s.ProjectUnits(w.name) {
+		if !u.Config.OneOff {
+			names = append(names, u.Config.Service)
 		}
 	}
 	slices.Sort(names)
@@ -91,18 +92,18 @@ func (w *inquiry) services() []string {
 func (w *inquiry) service(ctx context.Context, name string) api.ServiceWhy {
 	s := api.ServiceWhy{Service: name, Verdict: api.VerdictOK}
 	alive := false
-	for _, u := range w.e.serviceUnits(w.name, name) {
+	for _, u := range w.s.ServiceUnits(w.name, name) {
 		c := w.container(ctx, u)
 		s.Containers = append(s.Containers, c)
 		if worst := diagnose.Worst(s.Verdict, c.Verdict); worst != s.Verdict || s.Summary == "" {
 			s.Verdict, s.Summary = worst, c.Summary
 		}
-		alive = alive || u.snapshot().Alive()
+		alive = alive || u.Snapshot().Alive()
 	}
 	if f, ok := w.history.Failures[name]; ok {
 		s.Failure = &f
 	}
-	s.Doing = w.e.doing.about(w.model, w.name, name)
+	s.Doing = w.s.doing.about(w.model, w.name, name)
 	if !alive {
 		s.Waits = w.waits(name)
 		s.Ports = w.portHolders(ctx, name)
@@ -120,7 +121,7 @@ func (w *inquiry) image(ctx context.Context, s *api.ServiceWhy) {
 		return
 	}
 	s.Image = w.model.ImageName(s.Service)
-	_, err := w.e.images.Get(ctx, s.Image)
+	_, err := w.s.ImageStore.Get(ctx, s.Image)
 	s.ImageMissing = len(s.Containers) == 0 && errors.Is(err, image.ErrNotFound)
 }
 
@@ -170,21 +171,21 @@ func (w *inquiry) judge(s *api.ServiceWhy) {
 // waits are a service's dependencies and how they are.
 func (w *inquiry) waits(service string) []api.Wait {
 	var deps []plan.Dependency
-	if units := w.e.serviceUnits(w.name, service); len(units) > 0 {
-		deps = units[0].config.DependsOn
+	if units := w.s.ServiceUnits(w.name, service); len(units) > 0 {
+		deps = units[0].Config.DependsOn
 	} else if w.inModel(service) {
-		deps = (&run{e: w.e, name: w.name, project: w.model}).dependencies(service)
+		deps = (&run{s: w.s, name: w.name, project: w.model}).dependencies(service)
 	}
 	var list []api.Wait
 	for _, d := range deps {
 		wait := api.Wait{Service: d.Service, Condition: string(d.Condition), Optional: !d.Required, Met: true}
-		units := w.e.serviceUnits(w.name, d.Service)
+		units := w.s.ServiceUnits(w.name, d.Service)
 		if len(units) == 0 {
 			wait.Met, wait.State = false, "not created"
 		}
 		var states []string
 		for _, u := range units {
-			s := u.snapshot()
+			s := u.Snapshot()
 			states = append(states, s.Describe(w.now))
 			check := hasStarted
 			switch d.Condition {
@@ -208,8 +209,8 @@ func (w *inquiry) waits(service string) []api.Wait {
 // portHolders are the ports of the host that a service which does not run wants, and somebody else has now.
 func (w *inquiry) portHolders(ctx context.Context, service string) []api.PortHolder {
 	var ports []container.Port
-	if units := w.e.serviceUnits(w.name, service); len(units) > 0 {
-		ports = units[0].config.Ports
+	if units := w.s.ServiceUnits(w.name, service); len(units) > 0 {
+		ports = units[0].Config.Ports
 	} else if w.inModel(service) {
 		c, err := container.FromService(w.model, w.model.Services[service], container.Image{Cmd: []string{"true"}})
 		if err != nil {
@@ -217,13 +218,13 @@ func (w *inquiry) portHolders(ctx context.Context, service string) []api.PortHol
 		}
 		ports = c.Ports
 	}
-	specs, err := portSpecs(ports)
+	specs, err := engine.PortSpecs(ports)
 	if err != nil {
 		return nil
 	}
 	var list []api.PortHolder
 	for _, s := range specs {
-		err := w.e.net.CheckPort(ctx, s)
+		err := w.s.NetDriver.CheckPort(ctx, s)
 		if err == nil {
 			continue
 		}
@@ -231,8 +232,8 @@ func (w *inquiry) portHolders(ctx context.Context, service string) []api.PortHol
 		if s.HostIP.IsValid() {
 			h.Port = s.HostIP.String() + ":" + h.Port
 		}
-		if owner := w.e.portOwner(s.HostPort, s.Proto); owner != nil {
-			h.Holder, h.Project, h.Service = "container "+owner.config.Name, owner.config.Project, owner.config.Service
+		if owner := w.s.PortOwner(s.HostPort, s.Proto); owner != nil {
+			h.Holder, h.Project, h.Service = "container "+owner.Config.Name, owner.Config.Project, owner.Config.Service
 		} else if _, by, ok := strings.Cut(h.Holder, ", by "); ok {
 			h.Holder = "process " + by
 		}
@@ -244,11 +245,11 @@ func (w *inquiry) portHolders(ctx context.Context, service string) []api.PortHol
 // addHealth completes a service's path with the time from its start to its health, which `up` waits for only when
 // another service does.
 func (w *inquiry) addHealth(s *api.ServiceWhy) {
-	units := w.e.serviceUnits(w.name, s.Service)
+	units := w.s.ServiceUnits(w.name, s.Service)
 	if len(s.Path) == 0 || len(units) == 0 {
 		return
 	}
-	st := units[0].snapshot()
+	st := units[0].Snapshot()
 	last := s.Path[len(s.Path)-1]
 	if st.Healthy.IsZero() || st.Started.Before(w.history.Last.Began) || strings.HasPrefix(last.What, "wait") {
 		return
@@ -256,12 +257,12 @@ func (w *inquiry) addHealth(s *api.ServiceWhy) {
 	s.Path = append(s.Path, api.PathStep{What: "until " + s.Service + " is healthy", After: last.After + last.Took, Took: st.Healthy.Sub(st.Started)})
 }
 
-func (w *inquiry) container(ctx context.Context, u *unit) api.ContainerWhy {
-	s, c := u.snapshot(), &u.config
+func (w *inquiry) container(ctx context.Context, u *engine.Unit) api.ContainerWhy {
+	s, c := u.Snapshot(), &u.Config
 	policy := c.Restart
 	why := api.ContainerWhy{
 		Name: c.Name, State: string(s.Status), Status: s.Describe(w.now), Health: s.HealthStatus(), Error: s.Error,
-		Exit: diagnose.Exit(s.Ended(), SignalName), Previous: diagnose.Exit(s.Before, SignalName),
+		Exit: diagnose.Exit(s.Ended(), engine.SignalName), Previous: diagnose.Exit(s.Before, engine.SignalName),
 	}
 	var again time.Time
 	if s.Status == container.Restarting {
@@ -270,7 +271,7 @@ func (w *inquiry) container(ctx context.Context, u *unit) api.ContainerWhy {
 			again = s.Finished.Add(after)
 		}
 	}
-	why.Verdict, why.Summary = diagnose.Container(s, policy.Name, policy.MaxRetries, again, w.now, SignalName)
+	why.Verdict, why.Summary = diagnose.Container(s, policy.Name, policy.MaxRetries, again, w.now, engine.SignalName)
 	if s.Restarts > 0 || s.Status == container.Restarting {
 		why.Restart = &api.Restart{Policy: policy.Name, Count: s.Restarts, Max: policy.MaxRetries, Next: again}
 		why.Restart.GaveUp = s.Status == container.Exited && !s.Stopped && s.ExitCode != 0
@@ -278,8 +279,8 @@ func (w *inquiry) container(ctx context.Context, u *unit) api.ContainerWhy {
 	if s.Restarts == 0 {
 		why.Previous = nil // a user has started it since
 	}
-	if p := u.running(); p != nil {
-		why.OOM = diagnose.OOM(outOfMemory(p))
+	if p := u.Running(); p != nil {
+		why.OOM = diagnose.OOM(engine.OutOfMemory(p))
 	}
 	probes := s.Probes
 	if s.Health != nil {
@@ -293,12 +294,12 @@ func (w *inquiry) container(ctx context.Context, u *unit) api.ContainerWhy {
 }
 
 // lastLines is the end of a container's log.
-func (w *inquiry) lastLines(ctx context.Context, u *unit) []api.Line {
-	if u.log == nil {
+func (w *inquiry) lastLines(ctx context.Context, u *engine.Unit) []api.Line {
+	if u.Log == nil {
 		return nil
 	}
 	var list []api.Line
-	_ = u.log.Read(ctx, logs.ReadOptions{Tail: lastLines}, func(l logs.Entry) error { // a log that cannot be read explains nothing
+	_ = u.Log.Read(ctx, logs.ReadOptions{Tail: engine.LastLines}, func(l logs.Entry) error { // a log that cannot be read explains nothing
 		list = append(list, api.Line{At: l.Time, Stream: l.Stream, Text: string(bytes.TrimRight(l.Line, "\r\n"))})
 		return nil
 	})

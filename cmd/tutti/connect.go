@@ -8,13 +8,13 @@ import (
 	"strings"
 	"syscall"
 
-	"tutti/scheduler"
 	"tutti/scheduler/api"
+	"tutti/scheduler/engine"
 )
 
 // connect returns a client of the engine, which it starts when it is not running.
 func (a *app) connect(ctx context.Context) (*api.Client, error) {
-	p, err := scheduler.NewPaths(a.root)
+	p, err := engine.NewPaths(a.root)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"tutti/runtime/keeper"
 	"tutti/scheduler"
+	"tutti/scheduler/engine"
 	"tutti/scheduler/server"
 )
 
@@ -23,7 +24,7 @@ func (a *app) engineCommand() *cobra.Command {
 		Args:        noArgs,
 		Annotations: heeds(readsOnly),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return scheduler.Main(cmd.Context(), a.root, func(e *scheduler.Engine) http.Handler {
+			return scheduler.Main(cmd.Context(), a.root, func(e *scheduler.Scheduler) http.Handler {
 				return server.New(e, server.Build{Version: version, ID: buildID("/proc/self/exe")})
 			})
 		},
@@ -31,7 +32,7 @@ func (a *app) engineCommand() *cobra.Command {
 }
 
 // startEngine starts the engine and returns when it serves.
-func startEngine(ctx context.Context, p scheduler.Paths, environ []string) error {
+func startEngine(ctx context.Context, p engine.Paths, environ []string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find this program's own file: %w", err)

@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"tutti/scheduler"
 	"tutti/scheduler/api"
+	"tutti/scheduler/engine"
 )
 
 // cli is a command line with a socket behind it on which the test answers for the engine: what is tested here is what the
@@ -33,7 +33,7 @@ func newCLI(t *testing.T) *cli {
 	t.Helper()
 	root := t.TempDir()
 	c := &cli{t: t, mux: http.NewServeMux(), root: root, dir: t.TempDir(), signals: make(chan os.Signal, 4)}
-	paths, err := scheduler.NewPaths(root)
+	paths, err := engine.NewPaths(root)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,9 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"tutti/cmd/tutti/listing"
-	"tutti/scheduler"
 	"tutti/scheduler/api"
 	"tutti/scheduler/checkup"
+	"tutti/scheduler/engine"
 )
 
 // exitUnsound is the exit code of a check that has found something which is not repaired.
@@ -65,13 +65,13 @@ func (a *app) systemCheckCommand() *cobra.Command {
 // check asks the engine. When none runs, it looks first whether one could start: an engine would set damaged databases
 // aside, which is a repair.
 func (a *app) check(ctx context.Context, repair bool) (api.CheckReport, error) {
-	paths, err := scheduler.NewPaths(a.root)
+	paths, err := engine.NewPaths(a.root)
 	if err != nil {
 		return api.CheckReport{}, err
 	}
 	report := api.CheckReport{Checked: map[string]int{}, Findings: []api.Finding{}}
 	if err := api.NewClient(paths.Socket(), nil).Ping(ctx); errors.Is(err, api.ErrNotRunning) && os.Geteuid() == 0 {
-		if report, err = scheduler.CheckDatabases(ctx, paths, repair); err != nil {
+		if report, err = engine.CheckDatabases(ctx, paths, repair); err != nil {
 			return report, err
 		}
 		if report.Open() > 0 {

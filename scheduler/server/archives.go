@@ -14,7 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tutti/runtime/files"
-	"tutti/scheduler"
+	"tutti/scheduler/engine"
 )
 
 // platformsOf reads the parameter platform, which may be there several times: an OCI platform as JSON, as docker's clients
@@ -101,7 +101,7 @@ func (s *server) putArchive(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	o := scheduler.CopyInOptions{KeepKind: flag(r, "noOverwriteDirNonDir"), UserOwner: flag(r, "copyUIDGID")}
+	o := engine.CopyInOptions{KeepKind: flag(r, "noOverwriteDirNonDir"), UserOwner: flag(r, "copyUIDGID")}
 	if err := s.e.CopyIn(r.Context(), r.PathValue("id"), path, r.Body, o); err != nil {
 		answerEarly(w, r, func() { failWith(w, err) })
 	}
@@ -130,7 +130,7 @@ func (s *server) containerChanges(w http.ResponseWriter, r *http.Request) {
 // commit makes an image of a container. A body is the configuration that counts more than the container's.
 func (s *server) commit(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	o := scheduler.CommitOptions{
+	o := engine.CommitOptions{
 		Name: repoTag(q.Get("repo"), q.Get("tag")), Author: q.Get("author"), Comment: q.Get("comment"), Changes: q["changes"],
 		Pause: q.Get("pause") == "" || flag(r, "pause"),
 	}
@@ -162,7 +162,7 @@ func repoTag(repo, tag string) string {
 // importImage makes an image of a root file system: of the request's body, or of what a URL leads to.
 func (s *server) importImage(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	o := scheduler.ImportOptions{Source: q.Get("fromSrc"), Name: repoTag(q.Get("repo"), q.Get("tag")), Message: q.Get("message"), Changes: q["changes"]}
+	o := engine.ImportOptions{Source: q.Get("fromSrc"), Name: repoTag(q.Get("repo"), q.Get("tag")), Message: q.Get("message"), Changes: q["changes"]}
 	wanted, err := platformsOf(r)
 	if err != nil {
 		fail(w, http.StatusBadRequest, err)

@@ -4,8 +4,8 @@ import (
 	"net/http"
 	"sync"
 
-	"tutti/scheduler"
 	"tutti/scheduler/api"
+	"tutti/scheduler/engine"
 )
 
 // attachRoutes are docker's requests about the streams of one container.
@@ -54,7 +54,7 @@ func (s *server) attachContainer(w http.ResponseWriter, r *http.Request) {
 		streams.Stderr = nil
 	}
 	begun := sync.OnceFunc(func() { upgrade(conn, r) })
-	o := scheduler.AttachTo{Logs: flag(r, "logs"), Waits: true, Begun: func(api.Begun) { begun() }}
+	o := engine.AttachTo{Logs: flag(r, "logs"), Waits: true, Begun: func(api.Begun) { begun() }}
 	// How the container ended the client asks for beside, with wait.
 	if _, err := s.e.Attach(ctx, id, o, streams); err != nil && ctx.Err() == nil {
 		refuse(conn, err)

@@ -13,8 +13,8 @@ import (
 
 	"tutti/runtime/image"
 	imageregistry "tutti/runtime/image/registry"
-	"tutti/scheduler"
 	"tutti/scheduler/api"
+	"tutti/scheduler/engine"
 	"tutti/scheduler/imagebuild"
 )
 
@@ -41,7 +41,7 @@ func (s *server) buildImage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	out := newLines(w)
-	ctx := scheduler.WithVerb(r.Context(), "build")
+	ctx := engine.WithVerb(r.Context(), "build")
 	finishVerb(out, s.e.BuildImage(ctx, q, rest, func(e api.Event) { _ = out.send(e) }))
 }
 
@@ -75,7 +75,7 @@ func (s *server) buildClassic(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	transcript := imagebuild.NewTranscript(tell)
-	built, err := s.e.BuildClassic(scheduler.WithVerb(r.Context(), "build"), q, func(st *client.SolveStatus) { transcript.Add(st) })
+	built, err := s.e.BuildClassic(engine.WithVerb(r.Context(), "build"), q, func(st *client.SolveStatus) { transcript.Add(st) })
 	if err != nil {
 		_ = out.send(errorMessage(err))
 		return

@@ -12,8 +12,8 @@ import (
 	apicontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 
-	"tutti/scheduler"
 	"tutti/scheduler/api"
+	"tutti/scheduler/engine"
 	"tutti/scheduler/journal"
 	"tutti/scheduler/proctable"
 )
@@ -22,7 +22,7 @@ import (
 func (s *server) containerRoutes(mux *http.ServeMux) {
 	action := func(verb string, do func(r *http.Request, id string) error) {
 		mux.HandleFunc("POST /containers/{id}/"+verb, func(w http.ResponseWriter, r *http.Request) {
-			r = r.WithContext(scheduler.WithVerb(r.Context(), verb))
+			r = r.WithContext(engine.WithVerb(r.Context(), verb))
 			done(w, do(r, r.PathValue("id")))
 		})
 	}
@@ -39,7 +39,7 @@ func (s *server) containerRoutes(mux *http.ServeMux) {
 		return s.e.RestartContainer(r.Context(), id, timeout)
 	})
 	mux.HandleFunc("POST /containers/{id}/start", func(w http.ResponseWriter, r *http.Request) {
-		changed, err := s.e.StartContainer(scheduler.WithVerb(r.Context(), "start"), r.PathValue("id"))
+		changed, err := s.e.StartContainer(engine.WithVerb(r.Context(), "start"), r.PathValue("id"))
 		unlessUnchanged(w, changed, err)
 	})
 	mux.HandleFunc("POST /containers/{id}/stop", func(w http.ResponseWriter, r *http.Request) {
@@ -48,11 +48,11 @@ func (s *server) containerRoutes(mux *http.ServeMux) {
 			failWith(w, err)
 			return
 		}
-		changed, err := s.e.StopContainer(scheduler.WithVerb(r.Context(), "stop"), r.PathValue("id"), timeout)
+		changed, err := s.e.StopContainer(engine.WithVerb(r.Context(), "stop"), r.PathValue("id"), timeout)
 		unlessUnchanged(w, changed, err)
 	})
 	mux.HandleFunc("DELETE /containers/{id}", func(w http.ResponseWriter, r *http.Request) {
-		done(w, s.e.RemoveContainer(scheduler.WithVerb(r.Context(), "rm"), r.PathValue("id"), flag(r, "force"), flag(r, "v")))
+		done(w, s.e.RemoveContainer(engine.WithVerb(r.Context(), "rm"), r.PathValue("id"), flag(r, "force"), flag(r, "v")))
 	})
 	mux.HandleFunc("POST /containers/{id}/wait", s.waitContainer)
 	mux.HandleFunc("GET /containers/{id}/top", s.topContainer)

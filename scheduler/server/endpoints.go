@@ -13,8 +13,8 @@ import (
 	apinetwork "github.com/moby/moby/api/types/network"
 
 	"tutti/netdriver"
-	"tutti/scheduler"
 	"tutti/scheduler/container"
+	"tutti/scheduler/engine"
 )
 
 // connectNetwork answers POST /networks/{name}/connect.
@@ -66,7 +66,7 @@ func attachment(c *apinetwork.EndpointSettings) (container.Attachment, error) {
 	for _, l := range c.Links {
 		name, alias, ok := strings.Cut(l, ":")
 		if name == "" || ok && alias == "" {
-			return a, fmt.Errorf("%w: bad format for links: %s", scheduler.ErrInvalid, l)
+			return a, fmt.Errorf("%w: bad format for links: %s", engine.ErrInvalid, l)
 		}
 		if !ok {
 			alias = name
@@ -114,7 +114,7 @@ func (s *server) networkSettings(c *container.Config, st container.State) *apico
 // endpointSettings is what was asked for of a network.
 func (s *server) endpointSettings(c *container.Config, a container.Attachment) *apinetwork.EndpointSettings {
 	j := &apinetwork.EndpointSettings{
-		Aliases: a.Aliases, DriverOpts: maps.Clone(a.DriverOpts), GwPriority: a.GwPriority, DNSNames: scheduler.NamesOn(c, a.Network),
+		Aliases: a.Aliases, DriverOpts: maps.Clone(a.DriverOpts), GwPriority: a.GwPriority, DNSNames: engine.NamesOn(c, a.Network),
 	}
 	if n, err := s.e.Network(a.Network); err == nil {
 		j.NetworkID = n.ID

@@ -10,8 +10,8 @@ import (
 	"sync"
 	"syscall"
 
-	"tutti/scheduler"
 	"tutti/scheduler/api"
+	"tutti/scheduler/engine"
 )
 
 // execRequest is the body of POST /containers/{id}/exec.
@@ -34,7 +34,7 @@ func (s *server) execRoutes(mux *http.ServeMux) {
 		if !ok {
 			return
 		}
-		c := scheduler.ExecConfig{
+		c := engine.ExecConfig{
 			Args: q.Cmd, Env: q.Env, User: q.User, WorkingDir: q.WorkingDir, TTY: q.Tty, Stdin: q.AttachStdin, Privileged: q.Privileged,
 		}
 		if len(q.ConsoleSize) == 2 {
@@ -135,10 +135,10 @@ func (s *server) startExec(w http.ResponseWriter, r *http.Request) {
 }
 
 // execDetached runs an exec that nobody is connected to, and returns when its process runs.
-func (s *server) execDetached(x *scheduler.Exec) error {
+func (s *server) execDetached(x *engine.Exec) error {
 	started := make(chan error, 1)
 	s.e.Background("exec "+x.ID[:12], func() error {
-		_, err := s.e.StartExec(s.e.Life(), x, scheduler.Streams{Stdout: io.Discard, Stderr: io.Discard}, func() { started <- nil })
+		_, err := s.e.StartExec(s.e.Life(), x, engine.Streams{Stdout: io.Discard, Stderr: io.Discard}, func() { started <- nil })
 		started <- err
 		return nil
 	})
@@ -157,7 +157,7 @@ func upgrade(conn net.Conn, r *http.Request) {
 // refuse answers an error on a connection that has been taken over.
 func refuse(conn net.Conn, err error) {
 	code := http.StatusInternalServerError
-	if errors.Is(err, scheduler.ErrConflict) {
+	if errors.Is(err, engine.ErrConflict) {
 		code = http.StatusConflict
 	}
 	body := fmt.Sprintf("{\"message\":%s}\n", strconv.Quote(err.Error()))
@@ -165,13 +165,13 @@ func refuse(conn net.Conn, err error) {
 }
 
 // streams are the ends of a connection for docker's clients: raw with a terminal, in docker's frames without.
-func (c *takenConn) streams(tty bool) scheduler.Streams {
+func (c *takenConn) streams(tty bool) engine.Streams {
 	in := c.reader()
 	if tty {
-		return scheduler.Streams{Stdin: in, Stdout: c.UnixConn, Stderr: c.UnixConn}
+		return engine.Streams{Stdin: in, Stdout: c.UnixConn, Stderr: c.UnixConn}
 	}
 	var mu sync.Mutex
-	return scheduler.Streams{Stdin: in, Stdout: &framed{&mu, c.UnixConn, 1}, Stderr: &framed{&mu, c.UnixConn, 2}}
+	return engine.Streams{Stdin: in, Stdout: &framed{&mu, c.UnixConn, 1}, Stderr: &framed{&mu, c.UnixConn, 2}}
 }
 
 // framed writes docker's multiplexed stream: an 8-byte header (stream, 0, 0, 0, length as big-endian uint32) and the bytes.

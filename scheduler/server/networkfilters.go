@@ -10,7 +10,7 @@ import (
 	apinetwork "github.com/moby/moby/api/types/network"
 
 	"tutti/netdriver"
-	"tutti/scheduler"
+	"tutti/scheduler/engine"
 	"tutti/scheduler/journal"
 	"tutti/scheduler/plan"
 )
@@ -56,7 +56,7 @@ func networkFilter(filters map[string][]string, users map[string][]string) (func
 	}
 	return func(n netdriver.Network) bool {
 		return is(filters["driver"], n.Driver) && is(filters["scope"], "local") && matches(filters["id"], n.ID) && matches(filters["name"], n.Name) &&
-			scheduler.Labelled(n.Labels, filters) &&
+			engine.Labelled(n.Labels, filters) &&
 			(dangling == nil || dangling[len(users[n.Name]) == 0]) && (custom == nil || custom[n.Name != plan.DefaultBridge])
 	}, nil
 }

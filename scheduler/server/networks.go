@@ -9,7 +9,7 @@ import (
 	apinetwork "github.com/moby/moby/api/types/network"
 
 	"tutti/netdriver"
-	"tutti/scheduler"
+	"tutti/scheduler/engine"
 	"tutti/scheduler/journal"
 )
 
@@ -90,10 +90,10 @@ func (s *server) inspectNetwork(w http.ResponseWriter, r *http.Request) {
 }
 
 func networkJSON(n netdriver.Network) apinetwork.Network {
-	created, _ := time.Parse(time.RFC3339Nano, scheduler.NetworkCreated(n)) // zero for one without
+	created, _ := time.Parse(time.RFC3339Nano, engine.NetworkCreated(n)) // zero for one without
 	j := apinetwork.Network{
 		Name: n.Name, ID: n.ID, Created: created, Scope: "local", Driver: n.Driver, EnableIPv4: !n.NoIPv4, EnableIPv6: n.EnableIPv6,
-		Internal: n.Internal, Attachable: n.Attachable, Options: orEmptyMap(n.Options), Labels: scheduler.NetworkLabels(n), IPAM: apinetwork.IPAM{Driver: cmp.Or(n.IPAM, "default"), Options: n.IPAMOptions},
+		Internal: n.Internal, Attachable: n.Attachable, Options: orEmptyMap(n.Options), Labels: engine.NetworkLabels(n), IPAM: apinetwork.IPAM{Driver: cmp.Or(n.IPAM, "default"), Options: n.IPAMOptions},
 	}
 	for _, p := range n.Pools {
 		j.IPAM.Config = append(j.IPAM.Config, apinetwork.IPAMConfig{Subnet: p.Subnet, Gateway: p.Gateway, IPRange: p.Range, AuxAddress: p.Aux})

@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"tutti/scheduler"
 	"tutti/scheduler/api"
+	"tutti/scheduler/engine"
 )
 
 func (s *server) projectRoutes(mux *http.ServeMux) {
@@ -45,7 +45,7 @@ func verb[Request any](mux *http.ServeMux, name string, do func(context.Context,
 		}
 		out := newLines(w)
 		// A client that has gone ends the verb by the request's context.
-		finishVerb(out, do(scheduler.WithVerb(r.Context(), name), q, func(e api.Event) { _ = out.send(e) }))
+		finishVerb(out, do(engine.WithVerb(r.Context(), name), q, func(e api.Event) { _ = out.send(e) }))
 	})
 }
 

@@ -5,8 +5,8 @@ import (
 	"net/http"
 	"time"
 
-	"tutti/scheduler"
 	"tutti/scheduler/api"
+	"tutti/scheduler/engine"
 )
 
 // reach tells who reaches whom: ?from=SERVICE&to=TARGET&timeout=2s.
@@ -16,7 +16,7 @@ func (s *server) reach(w http.ResponseWriter, r *http.Request) {
 	if t := v.Get("timeout"); t != "" {
 		d, err := time.ParseDuration(t)
 		if err != nil {
-			failWith(w, fmt.Errorf("%w: the timeout %q is no duration", scheduler.ErrInvalid, t))
+			failWith(w, fmt.Errorf("%w: the timeout %q is no duration", engine.ErrInvalid, t))
 			return
 		}
 		q.Timeout = d

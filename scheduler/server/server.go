@@ -15,6 +15,7 @@ import (
 	"tutti/runtime/image"
 	"tutti/scheduler"
 	"tutti/scheduler/api"
+	"tutti/scheduler/engine"
 	"tutti/volumes"
 )
 
@@ -35,12 +36,12 @@ type Build struct {
 
 // server answers requests with the engine.
 type server struct {
-	e     *scheduler.Engine
+	e     *scheduler.Scheduler
 	build Build
 }
 
 // New returns the handler of the engine's socket.
-func New(e *scheduler.Engine, b Build) http.Handler {
+func New(e *scheduler.Scheduler, b Build) http.Handler {
 	s := &server{e: e, build: b}
 	mux := http.NewServeMux()
 	s.projectRoutes(mux)
@@ -120,13 +121,13 @@ func fail(w http.ResponseWriter, code int, err error) {
 func failWith(w http.ResponseWriter, err error) {
 	code := http.StatusInternalServerError
 	switch {
-	case errors.Is(err, scheduler.ErrNoSuch), errors.Is(err, image.ErrNotFound), errors.Is(err, volumes.ErrNotFound):
+	case errors.Is(err, engine.ErrNoSuch), errors.Is(err, image.ErrNotFound), errors.Is(err, volumes.ErrNotFound):
 		code = http.StatusNotFound
-	case errors.Is(err, scheduler.ErrConflict), errors.Is(err, image.ErrInUse):
+	case errors.Is(err, engine.ErrConflict), errors.Is(err, image.ErrInUse):
 		code = http.StatusConflict
-	case errors.Is(err, scheduler.ErrInvalid), errors.Is(err, image.ErrTooLarge), errors.Is(err, image.ErrFilter):
+	case errors.Is(err, engine.ErrInvalid), errors.Is(err, image.ErrTooLarge), errors.Is(err, image.ErrFilter):
 		code = http.StatusBadRequest
-	case errors.Is(err, scheduler.ErrForbidden):
+	case errors.Is(err, engine.ErrForbidden):
 		code = http.StatusForbidden
 	}
 	fail(w, code, err)

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tutti/runtime"
-	"tutti/scheduler"
 	"tutti/scheduler/api"
+	"tutti/scheduler/engine"
 )
 
 // sessionRoutes are the project verbs that end with the client connected to a process, see api.Session.
@@ -27,7 +27,7 @@ func (s *server) sessionRoutes(mux *http.ServeMux) {
 		return s.e.Run(ctx, q, x.event, x.begun, x.streams(q.OneOff.Interactive && !q.Detach))
 	})
 	session(mux, "attach", func(ctx context.Context, q api.AttachRequest, x *sessionConn) (int, error) {
-		o := scheduler.AttachTo{Resume: q.Resume, Begun: x.begun}
+		o := engine.AttachTo{Resume: q.Resume, Begun: x.begun}
 		return s.e.Attach(ctx, q.Container, o, x.streams(q.Stdin))
 	})
 	session(mux, "exec", func(ctx context.Context, q api.ExecRequest, x *sessionConn) (int, error) {
@@ -79,8 +79,8 @@ func (x *sessionConn) send(k api.FrameKind, v any) {
 	_, _ = (&framed{&x.mu, x.conn, byte(k)}).Write(b)
 }
 
-func (x *sessionConn) streams(stdin bool) scheduler.Streams {
-	s := scheduler.Streams{Stdout: &framed{&x.mu, x.conn, byte(api.FrameStdout)}, Stderr: &framed{&x.mu, x.conn, byte(api.FrameStderr)}}
+func (x *sessionConn) streams(stdin bool) engine.Streams {
+	s := engine.Streams{Stdout: &framed{&x.mu, x.conn, byte(api.FrameStdout)}, Stderr: &framed{&x.mu, x.conn, byte(api.FrameStderr)}}
 	if stdin {
 		s.Stdin = x.conn.reader()
 	}
@@ -89,7 +89,7 @@ func (x *sessionConn) streams(stdin bool) scheduler.Streams {
 
 // exec is a session of a further process in a container.
 func (s *server) exec(ctx context.Context, q api.ExecRequest, x *sessionConn) (int, error) {
-	e, err := s.e.CreateExec(q.Container, scheduler.ExecConfig{
+	e, err := s.e.CreateExec(q.Container, engine.ExecConfig{
 		Args: q.Args, Env: q.Env, User: q.User, WorkingDir: q.WorkingDir, TTY: q.TTY, Stdin: q.Stdin && !q.Detach, Privileged: q.Privileged, Size: q.Size,
 	})
 	if err != nil {

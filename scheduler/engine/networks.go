@@ -1,0 +1,147 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/moby/moby/api/types/events"
+
+	"tutti/netdriver"
+	"tutti/scheduler/api"
+	"tutti/scheduler/builder"
+	"tutti/scheduler/container"
+	"tutti/scheduler/plan"
+)
+
+// labelCreated on a network is when it was made, RFC 3339.
+const labelCreated = "tutti.created"
+
+// loadNetworks learns what networks there are. Everything that is known of one is the driver's, or in its labels.
+func (e *Engine) loadNetworks() {
+	for _, n := range e.NetDriver.Networks() {
+		if n.Name != builder.NetworkName {
+			e.networks[n.Name] = n
+		}
+	}
+}
+
+// MakeNetwork makes a network of a project's model; one that is there already is left as it is.
+func (e *Engine) MakeNetwork(ctx context.Context, project, key, hash string, c types.NetworkConfig) error {
+	e.mu.Lock()
+	_, have := e.networks[c.Name]
+	e.mu.Unlock()
+	if have {
+		return nil
+	}
+	spec, err := NetworkSpec(c)
+	if err != nil {
+		return err
+	}
+	spec.Labels = map[string]string{api.LabelProject: project, api.LabelNetwork: key, api.LabelConfigHash: hash}
+	for _, m := range []types.Labels{c.Labels, c.CustomLabels} {
+		maps.Copy(spec.Labels, m)
+	}
+	_, err = e.makeNetwork(ctx, spec)
+	return err
+}
+
+// NetworkID is the id of a network with that name.
+func (e *Engine) NetworkID(name string) string {
+	sum := sha256.Sum256([]byte(e.Paths.Root + "\x00" + name))
+	return hex.EncodeToString(sum[:])
+}
+
+// makeNetwork makes a network. Its id follows from its name, so that it is found again whatever happens.
+func (e *Engine) makeNetwork(ctx context.Context, spec netdriver.NetworkSpec) (netdriver.Network, error) {
+	spec.ID = e.NetworkID(spec.Name)
+	spec.Labels = maps.Clone(spec.Labels)
+	if spec.Labels == nil {
+		spec.Labels = map[string]string{}
+	}
+	spec.Labels[labelCreated] = time.Now().UTC().Format(time.RFC3339Nano)
+	made, err := e.NetDriver.CreateNetwork(ctx, spec)
+	if err != nil {
+		return made, err
+	}
+	e.mu.Lock()
+	e.networks[made.Name] = made
+	e.mu.Unlock()
+	e.networkEvent(made, events.ActionCreate, "")
+	return made, nil
+}
+
+// ensureDefaultBridge makes the network of containers with `network_mode: bridge`, if c is one and it is not there.
+func (e *Engine) ensureDefaultBridge(ctx context.Context, c container.Config) error {
+	if _, on := c.On(plan.DefaultBridge); !on {
+		return nil
+	}
+	unlock, err := e.networkLocks.lock(ctx, plan.DefaultBridge)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, err := e.NetworkByName(plan.DefaultBridge); err == nil {
+		return nil
+	}
+	_, err = e.makeNetwork(ctx, netdriver.NetworkSpec{Name: plan.DefaultBridge, Driver: "bridge"})
+	return err
+}
+
+// UsersOfNetworks are the names of the containers on each network, of those that match selects, sorted.
+func (e *Engine) UsersOfNetworks(match func(*container.Config) bool) map[string][]string {
+	users := map[string][]string{}
+	for _, u := range e.SelectUnits(match) {
+		for _, a := range u.now().Networks {
+			users[a.Network] = append(users[a.Network], u.Config.Name)
+		}
+	}
+	for _, names := range users {
+		sort.Strings(names)
+	}
+	return users
+}
+
+// DropNetwork removes a network by name; one that is gone is no error, one that containers use is.
+func (e *Engine) DropNetwork(ctx context.Context, name string) error {
+	unlock, err := e.networkLocks.lock(ctx, name) // nobody is connected meanwhile
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	n, err := e.NetworkByName(name)
+	if err != nil {
+		return nil //nolint:nilerr // gone
+	}
+	users := e.UsersOfNetworks(func(*container.Config) bool { return true })[name]
+	if len(users) > 0 {
+		return inUse(fmt.Sprintf("network %s has active endpoints: it is in use by %s; remove them, or `tutti network disconnect %s NAME`", name, strings.Join(users, ", "), name))
+	}
+	if err := e.NetDriver.RemoveNetwork(ctx, n.ID); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	delete(e.networks, name)
+	e.mu.Unlock()
+	e.networkEvent(n, events.ActionDestroy, "")
+	return nil
+}
+
+// inUse says that something cannot be removed because containers need it.
+func inUse(what string) error { return fmt.Errorf("%w: %s", ErrConflict, what) }
+
+// NetworkByName finds a network, or says that there is none.
+func (e *Engine) NetworkByName(name string) (netdriver.Network, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if n, ok := e.networks[name]; ok {
+		return n, nil
+	}
+	return netdriver.Network{}, fmt.Errorf("network %s does not exist", name)
+}

@@ -1,0 +1,149 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"sort"
+	"strings"
+
+	"tutti/netdriver"
+	"tutti/runtime/image"
+	"tutti/scheduler/container"
+	"tutti/volumes"
+)
+
+// Images lists the images.
+func (e *Engine) Images(ctx context.Context) ([]image.Image, error) { return e.ImageStore.List(ctx) }
+
+// Image finds an image by name, id or the beginning of its id.
+func (e *Engine) Image(ctx context.Context, ref string) (image.Image, error) {
+	return e.ImageStore.Get(ctx, ref)
+}
+
+// ImageUsers counts the containers per image id.
+func (e *Engine) ImageUsers() map[string]int {
+	n := map[string]int{}
+	for _, u := range e.SelectUnits(func(*container.Config) bool { return true }) {
+		n[u.Config.ImageID]++
+	}
+	return n
+}
+
+// LoadImages reads a docker archive or an OCI layout.
+func (e *Engine) LoadImages(ctx context.Context, r io.Reader, o image.LoadOptions) ([]image.Image, error) {
+	return e.ImageStore.Load(ctx, r, o)
+}
+
+// TagImage gives an image another name.
+func (e *Engine) TagImage(ctx context.Context, ref, name string) error {
+	return e.ImageStore.Tag(ctx, ref, name)
+}
+
+// Volumes lists the volumes by name.
+func (e *Engine) Volumes() ([]volumes.Volume, error) { return e.VolumeStore.List() }
+
+// Volume finds a volume.
+func (e *Engine) Volume(name string) (volumes.Volume, error) { return e.VolumeStore.Get(name) }
+
+// CreateVolume makes a volume, or returns the one of that name.
+func (e *Engine) CreateVolume(s volumes.Spec) (volumes.Volume, error) {
+	if s.Name == "" {
+		s.Name = NewID()
+	}
+	return e.MakeVolume(s)
+}
+
+// volumeUsers are the containers that have a volume.
+func (e *Engine) volumeUsers(name string) []*Unit {
+	return e.SelectUnits(func(c *container.Config) bool { return c.Mounted(volumes.TypeVolume, name) })
+}
+
+// RemoveVolume removes a volume that no container has.
+func (e *Engine) RemoveVolume(name string, force bool) error {
+	e.volumeHolds.removing.Lock()
+	defer e.volumeHolds.removing.Unlock()
+	users := e.volumeUsers(name)
+	if len(users) > 0 {
+		var names []string
+		for _, u := range users {
+			names = append(names, u.Config.Name)
+		}
+		return fmt.Errorf("%w: volume %s is in use by %s", ErrConflict, name, strings.Join(names, ", "))
+	}
+	if e.volumeHolds.held(name) {
+		return fmt.Errorf("%w: volume %s is in use by a container that is being created", ErrConflict, name)
+	}
+	err := e.DropVolume(name)
+	if force && errors.Is(err, volumes.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// Networks lists the networks by name.
+func (e *Engine) Networks() []netdriver.Network {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := []netdriver.Network{}
+	for _, n := range e.networks {
+		all = append(all, n)
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].Name < all[j].Name })
+	return all
+}
+
+// Network finds a network by name, id or the beginning of its id.
+func (e *Engine) Network(ref string) (netdriver.Network, error) {
+	for _, n := range e.Networks() {
+		if n.Name == ref || len(ref) >= 4 && strings.HasPrefix(n.ID, ref) {
+			return n, nil
+		}
+	}
+	return netdriver.Network{}, fmt.Errorf("%w network: %s", ErrNoSuch, ref)
+}
+
+// RemoveNetwork removes a network that no container has.
+func (e *Engine) RemoveNetwork(ctx context.Context, ref string) error {
+	n, err := e.Network(ref)
+	if err != nil {
+		return err
+	}
+	return e.DropNetwork(ctx, n.Name)
+}
+
+// EndpointsOn are the running containers of a network.
+func (e *Engine) EndpointsOn(network string) map[string]ContainerEndpoint {
+	all := map[string]ContainerEndpoint{}
+	for _, u := range e.SelectUnits(func(*container.Config) bool { return true }) {
+		for _, p := range u.Snapshot().Endpoints {
+			if p.Network == network {
+				all[u.ID] = ContainerEndpoint{Name: u.Config.Name, Endpoint: p.Endpoint}
+			}
+		}
+	}
+	return all
+}
+
+// ContainerEndpoint is a container's place on a network, with the container's name.
+type ContainerEndpoint struct {
+	Name     string
+	Endpoint netdriver.Endpoint
+}
+
+// NetworkLabels are the labels that a network was given.
+func NetworkLabels(n netdriver.Network) map[string]string {
+	labels := maps.Clone(n.Labels)
+	delete(labels, labelCreated)
+	return labels
+}
+
+// NetworkUsers are the names of the containers on each network, running or not.
+func (e *Engine) NetworkUsers() map[string][]string {
+	return e.UsersOfNetworks(func(*container.Config) bool { return true })
+}
+
+// NetworkCreated is when a network was made, RFC 3339.
+func NetworkCreated(n netdriver.Network) string { return n.Labels[labelCreated] }
