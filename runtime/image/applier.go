@@ -10,11 +10,11 @@ import (
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/diff"
 	"github.com/containerd/containerd/v2/core/mount"
-	"github.com/containerd/containerd/v2/pkg/archive"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tutti/runtime/decompress"
+	"tutti/runtime/image/unpack"
 )
 
 // applier unpacks layers into the folders of the overlay snapshotter. Other than containerd's own it runs no program to
@@ -33,7 +33,7 @@ func (a *applier) Apply(ctx context.Context, desc ocispec.Descriptor, mounts []m
 			return ocispec.Descriptor{}, err
 		}
 	}
-	folder, options, err := layerFolder(mounts)
+	folder, lower, err := layerFolder(mounts)
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
@@ -59,7 +59,7 @@ func (a *applier) Apply(ctx context.Context, desc ocispec.Descriptor, mounts []m
 	defer next.Close()
 	out := &counter{r: next}
 	filter := layerFilter{budget: &budget{limits: *a.limits, root: a.root, size: blob.Size}}
-	_, err = archive.Apply(ctx, folder, out, append(options, archive.WithFilter(filter.accept))...)
+	err = unpack.Layer(ctx, folder, out, unpack.Options{Lower: lower, Accept: filter.accept, Temp: TempDir(a.root)})
 	if err == nil { // what follows the tar's end is part of what the digest is of, and may be without end
 		rest := &budget{limits: *a.limits, root: a.root, size: blob.Size}
 		_, err = io.Copy(io.Discard, rest.reader(out))
@@ -88,20 +88,19 @@ func cause(err error) error {
 	return err
 }
 
-// layerFolder is where the snapshotter wants a layer, and how whiteouts are written there: in the lowest layer, which comes
-// as a bind, there is nothing below that they could hide, and they remove what stands before them.
-func layerFolder(mounts []mount.Mount) (folder string, options []archive.ApplyOpt, err error) {
+// layerFolder is where the snapshotter wants a layer, and the folders of those below it: none for the lowest, which comes as a
+// bind.
+func layerFolder(mounts []mount.Mount) (folder string, lower []string, err error) {
 	if len(mounts) == 1 {
 		switch m := mounts[0]; m.Type {
 		case "bind", "rbind":
 			return m.Source, nil, nil
 		case "overlay":
-			options = append(options, archive.WithConvertWhiteout(archive.OverlayConvertWhiteout))
 			for _, o := range m.Options {
 				if v, ok := strings.CutPrefix(o, "upperdir="); ok {
 					folder = v
 				} else if v, ok := strings.CutPrefix(o, "lowerdir="); ok {
-					options = append(options, archive.WithParents(strings.Split(v, ":")))
+					lower = strings.Split(v, ":")
 				}
 			}
 		}
@@ -109,7 +108,7 @@ func layerFolder(mounts []mount.Mount) (folder string, options []archive.ApplyOp
 	if folder == "" {
 		return "", nil, fmt.Errorf("no folder for the layer in the mounts %v", mounts)
 	}
-	return folder, options, nil
+	return folder, lower, nil
 }
 
 // reported tells how much has been read before it reads on.

@@ -19,11 +19,11 @@ var ErrTooLarge = errors.New("too large")
 // limits bound what archives and layers may unpack to. They are far above what images are.
 type limits struct {
 	archiveEntries int   // files of an image archive: three a layer, at most
-	layerEntries   int   // files of one layer: each takes memory until the layer is unpacked
+	layerEntries   int   // files of one layer
 	ratio, floor   int64 // unpacked, a stream is not more than ratio times its size, or floor bytes
 }
 
-var defaultLimits = limits{archiveEntries: 20_000, layerEntries: 500_000, ratio: 100, floor: 16 << 30}
+var defaultLimits = limits{archiveEntries: 20_000, layerEntries: 1_000_000, ratio: 100, floor: 16 << 30}
 
 // budget counts what one stream unpacks to.
 type budget struct {
@@ -114,19 +114,19 @@ type layerFilter struct {
 }
 
 // accept refuses what is too much, and takes away what only the engine may say to overlayfs.
-func (f *layerFilter) accept(h *tar.Header) (bool, error) {
+func (f *layerFilter) accept(h *tar.Header) error {
 	if f.entries++; f.entries > f.budget.limits.layerEntries {
-		return false, fmt.Errorf("%w: more than %d files", ErrTooLarge, f.budget.limits.layerEntries)
+		return fmt.Errorf("%w: more than %d files", ErrTooLarge, f.budget.limits.layerEntries)
 	}
 	if err := f.budget.take(h.Size); err != nil {
-		return false, fmt.Errorf("file %q: %w", shortened(h.Name), err)
+		return fmt.Errorf("file %q: %w", shortened(h.Name), err)
 	}
 	for key := range h.PAXRecords {
 		if strings.HasPrefix(key, "SCHILY.xattr.trusted.overlay.") || strings.HasPrefix(key, "SCHILY.xattr.user.overlay.") {
 			delete(h.PAXRecords, key) // whiteouts and redirections have their own form in a layer
 		}
 	}
-	return true, nil
+	return nil
 }
 
 // shortened is a name as it may stand in a message.
