@@ -90,7 +90,9 @@ func tree(t testing.TB, root string, times bool) map[string]string {
 		if err != nil {
 			return err
 		}
-		for attribute := range strings.SplitSeq(string(list[:n]), "\x00") {
+		attributes := strings.Split(string(list[:n]), "\x00")
+		slices.Sort(attributes)
+		for _, attribute := range attributes {
 			if attribute != "" {
 				value := make([]byte, 4096)
 				n, err := unix.Lgetxattr(path, attribute, value)
@@ -216,13 +218,16 @@ func TestUnpackWhiteouts(t *testing.T) {
 // The times of folders are right however many there are.
 func TestUnpackManyFolders(t *testing.T) {
 	t.Parallel()
-	const count = 3000
+	const count = 2500
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	name := func(n int) string { return fmt.Sprintf("%s/%s%d/", strings.Repeat("l", 250), strings.Repeat("o", 240), n) }
 	for n := range count {
 		if err := w.WriteHeader(&tar.Header{Name: name(n), Typeflag: tar.TypeDir, Mode: 0o755, ModTime: time.Unix(int64(n)+1, 0)}); err != nil {
 			t.Fatal(err)
+		}
+		if n%100 != 0 {
+			continue
 		}
 		if err := w.WriteHeader(&tar.Header{Name: name(n) + "file", Typeflag: tar.TypeReg, Mode: 0o644}); err != nil {
 			t.Fatal(err)
