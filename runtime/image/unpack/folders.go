@@ -17,7 +17,22 @@ const maxLinks = 40
 // makeFolders opens a path that is missing in part, and makes that: one folder after the other, where links lead. A folder
 // that a layer below has gets its attributes from there, for it stands before that one.
 func (u *unpacking) makeFolders(dir string) (int, error) {
-	var done []string // without links
+	parts, err := u.resolve(dir)
+	if err != nil {
+		return -1, err
+	}
+	for i, name := range parts {
+		if err := u.makeFolder(joined(parts[:i]), name); err != nil {
+			return -1, err
+		}
+	}
+	return inroot.Open(u.root, joined(parts), unix.O_PATH|unix.O_DIRECTORY, inroot.Resolve)
+}
+
+func joined(parts []string) string { return "/" + strings.Join(parts, "/") }
+
+// resolve follows the links of a path whose end is missing, and returns its parts.
+func (u *unpacking) resolve(dir string) (done []string, err error) {
 	rest := strings.Split(dir, "/")
 	for links := 0; len(rest) > 0; {
 		part := rest[0]
@@ -29,47 +44,58 @@ func (u *unpacking) makeFolders(dir string) (int, error) {
 			done = done[:max(len(done)-1, 0)]
 			continue
 		}
-		target, err := u.makeFolder(done, part)
+		target, err := u.readLink(joined(append(done, part)))
 		if err != nil {
-			return -1, err
+			return nil, err
 		}
 		if target == "" {
 			done = append(done, part)
 			continue
 		}
 		if links++; links > maxLinks {
-			return -1, unix.ELOOP
+			return nil, unix.ELOOP
 		}
 		if path.IsAbs(target) {
 			done = nil
 		}
 		rest = append(strings.Split(target, "/"), rest...)
 	}
-	return inroot.Open(u.root, joined(done), unix.O_PATH|unix.O_DIRECTORY, inroot.Resolve)
+	return done, nil
 }
 
-func joined(parts []string) string { return "/" + strings.Join(parts, "/") }
-
-// makeFolder makes one folder if it is missing, or says where the link leads that is in its place.
-func (u *unpacking) makeFolder(parents []string, name string) (target string, err error) {
-	parent, err := inroot.Open(u.root, joined(parents), unix.O_PATH|unix.O_DIRECTORY, inroot.Resolve)
+// readLink says where a link leads; nowhere, if there is none.
+func (u *unpacking) readLink(name string) (string, error) {
+	fd, err := inroot.Open(u.root, name, unix.O_PATH|unix.O_NOFOLLOW, inroot.Resolve)
+	if errors.Is(err, unix.ENOENT) {
+		return "", nil
+	}
 	if err != nil {
 		return "", err
 	}
+	defer unix.Close(fd) //nolint:errcheck // O_PATH descriptor
+	target := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(fd, "", target)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) { // no link: ENOENT is for an empty path
+		return "", nil
+	}
+	return string(target[:n]), err
+}
+
+// makeFolder makes one folder if it is missing.
+func (u *unpacking) makeFolder(dir, name string) error {
+	parent, err := inroot.Open(u.root, dir, unix.O_PATH|unix.O_DIRECTORY, inroot.Resolve)
+	if err != nil {
+		return err
+	}
 	defer unix.Close(parent) //nolint:errcheck // O_PATH descriptor
 	err = unix.Mkdirat(parent, name, 0o755)
-	if err == nil {
-		return "", u.inherit(parent, name, path.Join(joined(parents), name))
+	if errors.Is(err, unix.EEXIST) {
+		return nil // what it is, if it is no folder, opening it says
 	}
-	if !errors.Is(err, unix.EEXIST) {
-		return "", err
+	if err != nil {
+		return err
 	}
-	link := make([]byte, unix.PathMax)
-	n, err := unix.Readlinkat(parent, name, link)
-	if errors.Is(err, unix.EINVAL) {
-		return "", nil // a folder; what else it is, opening it says
-	}
-	return string(link[:n]), err
+	return u.inherit(parent, name, path.Join(dir, name))
 }
 
 // inherit gives a folder the attributes that it has in the layers below. The topmost layer that has it counts.

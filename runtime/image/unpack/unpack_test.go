@@ -151,7 +151,7 @@ var layers = []string{
 	"0 x\n5 x\n0 x/y\n5 x\n2 x y\n6 x\n0 x\n5 x\n0 x/z", // one name for all kinds
 	"5 d\n0 d/f\n2 e d\n0 e/g\n", "5 d\n5 d\n0 d/x\n5 d", "0 /abs\n0 ./rel\n5 ./\n5 /\n0 a//b/../c",
 	"2 a b\n2 b a\n0 a/x", "0 x\n0 x/y", "1 x no\n", "1 x /no/such\n", "5 d\n1 x d\n", "5 d\n2 s d\n1 x s\n", "0 .wh.", "0 a/.wh..", "0 .wh...",
-	"7 cont\n", "2 l nowhere/at/all\n0 l/f\n5 l/g\n", "5 a\n5 b\n2 a/l ../b\n0 a/l/x\n1 y a/l/x\n",
+	"7 cont\n", "2 out no/../\n0 out/x", "2 l nowhere/at/all\n0 l/f\n5 l/g\n", "5 a\n5 b\n2 a/l ../b\n0 a/l/x\n1 y a/l/x\n",
 }
 
 // What a layer becomes is what it becomes in containerd.
@@ -274,8 +274,8 @@ func FuzzUnpack(f *testing.F) {
 		if err != nil || len(list) > 3 {
 			t.Errorf("outside there is %v, %v", list, err)
 		}
-		if strings.Contains(text, ".wh.") {
-			return
+		if strings.Contains(text, ".wh.") || theirsErr != nil && strings.Contains(theirsErr.Error(), "UtimesNanoAt") {
+			return // of the second there was a folder that something else has replaced
 		}
 		if (oursErr == nil) != (theirsErr == nil) {
 			t.Errorf("%v, containerd: %v", oursErr, theirsErr)
