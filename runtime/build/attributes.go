@@ -80,14 +80,19 @@ func setSteps(attrs map[string]string, r Request) {
 // setAttestation asks for a statement about the build, in docker's notation: a
 // boolean, or attributes.
 func setAttestation(attrs map[string]string, kind, value string) {
-	wanted, err := strconv.ParseBool(value)
-	switch {
-	case value == "" || err == nil && !wanted:
-	case err == nil:
-		attrs["attest:"+kind] = ""
-	default:
-		attrs["attest:"+kind] = value
+	if !isWanted(value) {
+		return
 	}
+	if _, err := strconv.ParseBool(value); err == nil {
+		value = ""
+	}
+	attrs["attest:"+kind] = value
+}
+
+// isWanted tells whether an attestation is asked for.
+func isWanted(value string) bool {
+	wanted, err := strconv.ParseBool(value)
+	return value != "" && (err != nil || wanted)
 }
 
 // entitled are the rights that the request's steps may ask for.

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/moby/buildkit/cache/metadata"
 	"github.com/moby/buildkit/client"
@@ -50,6 +51,8 @@ type Builder struct {
 	records    *metadata.Store // of the cache; closed by the worker
 	leases     *buildLeases
 	steps      *steps
+	repeats    *repeats
+	builds     *inputsBySession
 }
 
 // New opens the builder in Config.Root, which is made when it is missing, and
@@ -79,7 +82,8 @@ func New(ctx context.Context, c Config) (*Builder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open build worker: %w", err)
 	}
-	controller, sessions, err := newController(ctx, c.Root, worker)
+	builds, known := &inputsBySession{}, &repeats{racy: racyTime}
+	controller, sessions, err := newController(ctx, c.Root, worker, builds)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open build controller: %w", err), worker.Close())
 	}
@@ -89,7 +93,7 @@ func New(ctx context.Context, c Config) (*Builder, error) {
 	}
 	return &Builder{
 		root: c.Root, store: c.Store, backend: backend, worker: worker, controller: controller, conn: conn,
-		gc: startCollector(ctx, worker, held), records: records, leases: held, steps: steps,
+		gc: startCollector(ctx, worker, held, known.forget), records: records, leases: held, steps: steps, repeats: known, builds: builds,
 	}, nil
 }
 
@@ -123,11 +127,35 @@ func (b *Builder) Build(ctx context.Context, r Request, status chan<- *client.So
 	defer progress.close()
 	solve, files, err := b.solveOptions(ctx, r)
 	if err != nil {
-		close(progress.events)
-		progress.wait()
+		progress.nothing()
 		return Result{}, err
 	}
 	defer func() { err = finish(files, err) }()
+	attempt := b.attempt(r, &solve)
+	if before, ok := attempt.answer(ctx); ok {
+		progress.nothing()
+		progress.send(ctx, before.shown.replay(time.Now()))
+		return before.again(), nil
+	}
+	result, err := b.solve(ctx, r, solve, attempt, progress)
+	if err != nil {
+		return Result{}, err
+	}
+	attempt.keep(ctx, result)
+	return result, b.push(ctx, r, progress)
+}
+
+// solve has BuildKit build.
+func (b *Builder) solve(ctx context.Context, r Request, solve client.SolveOpt, a *attempt, progress *progress) (Result, error) {
+	if a != nil {
+		end, err := a.begin(ctx, &solve)
+		if err != nil {
+			progress.nothing()
+			return Result{}, err
+		}
+		defer end()
+		progress.shown = a.shown
+	}
 	response, err := b.conn.client.Solve(ctx, nil, solve, progress.events)
 	progress.wait()
 	if err != nil {
@@ -141,7 +169,7 @@ func (b *Builder) Build(ctx context.Context, r Request, status chan<- *client.So
 		return Result{}, err
 	}
 	result.Metadata["image.name"] = strings.Join(fullNames(r), ",")
-	return result, b.push(ctx, r, progress)
+	return result, nil
 }
 
 // record names the result. The exporter stored it without a name, because it names

@@ -73,6 +73,7 @@ func (b *Builder) Prune(ctx context.Context, what client.PruneInfo) ([]client.Us
 	err = b.conn.client.Prune(ctx, removed, options...)
 	close(removed)
 	drained.Wait()
+	b.repeats.forget()
 	if err != nil {
 		return all, fmt.Errorf("prune the build cache: %w", err)
 	}

@@ -17,6 +17,7 @@ const gcInterval = time.Minute
 type collector struct {
 	worker *base.Worker
 	leases *buildLeases
+	forget func() // is told that the cache has lost something
 	cancel context.CancelFunc
 	wanted chan struct{}
 	done   sync.WaitGroup
@@ -24,9 +25,9 @@ type collector struct {
 	builds sync.RWMutex // held for reading by each build
 }
 
-func startCollector(ctx context.Context, w *base.Worker, held *buildLeases) *collector {
+func startCollector(ctx context.Context, w *base.Worker, held *buildLeases, forget func()) *collector {
 	ctx, cancel := context.WithCancel(ctx)
-	c := &collector{worker: w, leases: held, cancel: cancel, wanted: make(chan struct{}, 1)}
+	c := &collector{worker: w, leases: held, forget: forget, cancel: cancel, wanted: make(chan struct{}, 1)}
 	c.done.Go(func() { c.run(ctx) })
 	return c
 }
@@ -77,7 +78,11 @@ func (c *collector) collect(ctx context.Context) error {
 	if err := c.letGo(ctx); err != nil {
 		return err
 	}
-	return prune(ctx, c.worker)
+	removed, err := prune(ctx, c.worker)
+	if removed > 0 {
+		c.forget()
+	}
+	return err
 }
 
 // letGo lets go of what finished builds have used, unless one runs.
@@ -89,19 +94,20 @@ func (c *collector) letGo(ctx context.Context) error {
 	return c.leases.reset(ctx)
 }
 
-// prune applies the cache's limits.
-func prune(ctx context.Context, w *base.Worker) error {
+// prune applies the cache's limits, and returns how many records went.
+func prune(ctx context.Context, w *base.Worker) (records int, err error) {
 	removed := make(chan client.UsageInfo)
 	var drained sync.WaitGroup
 	drained.Go(func() {
 		for u := range removed {
+			records++
 			slog.DebugContext(ctx, "build cache record removed", "id", u.ID, "bytes", u.Size)
 		}
 	})
-	err := w.Prune(ctx, removed, cacheLimits()...)
+	err = w.Prune(ctx, removed, cacheLimits()...)
 	close(removed)
 	drained.Wait()
-	return err
+	return records, err
 }
 
 // cacheLimits are docker's: files that are easy to get again at most two days and

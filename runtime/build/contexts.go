@@ -174,21 +174,3 @@ func useLocalDockerfile(solve *client.SolveOpt, dir string) {
 		solve.FrontendAttrs["dockerfilekey"] = "dockerfile"
 	}
 }
-
-func openFolder(what, path string) (fsutil.FS, error) {
-	if strings.TrimSpace(path) == "" {
-		return nil, fmt.Errorf("%s is missing", what)
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
-	}
-	if !info.IsDir() {
-		return nil, fmt.Errorf("%s %s is not a folder", what, path)
-	}
-	fs, err := fsutil.NewFS(path)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
-	}
-	return fs, nil
-}

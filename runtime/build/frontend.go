@@ -19,9 +19,9 @@ import (
 var stockSyntax = []string{"docker.io/docker/dockerfile", "docker.io/docker/dockerfile-upstream"}
 
 // frontends are the Dockerfile frontend and, under the name by which it calls
-// another one for a "# syntax=" line, itself again.
-func frontends(workers *worker.Controller) map[string]frontend.Frontend {
-	embedded := forwarder.NewGatewayForwarder(workers.Infos(), dockerfile.Build)
+// another one for a "# syntax=" line, itself again. What they ask for is entered with builds.
+func frontends(workers *worker.Controller, builds *inputsBySession) map[string]frontend.Frontend {
+	embedded := watched{forwarder.NewGatewayForwarder(workers.Infos(), dockerfile.Build), builds}
 	return map[string]frontend.Frontend{
 		"dockerfile.v0": embedded,
 		"gateway.v0":    syntaxGate{embedded},

@@ -25,7 +25,7 @@ type Output struct {
 	// "local" (the files of the result), or "cacheonly".
 	Type  string
 	Dest  string    // a folder for local, a file for the others
-	To    io.Writer // instead of a file
+	To    io.Writer `json:"-"` // instead of a file
 	Attrs map[string]string
 }
 

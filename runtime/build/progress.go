@@ -23,6 +23,8 @@ type progress struct {
 	hide   *strings.Replacer // of credentials; nil: there are none
 	status chan<- *client.SolveStatus
 
+	shown *transcript // nil: nobody wants it
+
 	dangling string   // begins the name under which the exporter stores the result
 	names    []string // that it gets instead
 }
@@ -38,6 +40,9 @@ func (b *Builder) follow(ctx context.Context, r Request, status chan<- *client.S
 		for event := range p.events {
 			event = p.present(event)
 			p.remember(event)
+			if p.shown != nil {
+				p.shown.add(event)
+			}
 			p.send(ctx, event)
 		}
 	})
@@ -56,6 +61,12 @@ func (p *progress) send(ctx context.Context, event *client.SolveStatus) {
 
 // wait returns when all events of the solver are passed on.
 func (p *progress) wait() { p.done.Wait() }
+
+// nothing ends the wait for events when the solver is not asked.
+func (p *progress) nothing() {
+	close(p.events)
+	p.wait()
+}
 
 // close tells the receiver that there are no more events.
 func (p *progress) close() {

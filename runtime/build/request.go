@@ -16,7 +16,7 @@ import (
 // values. Paths are absolute.
 type Request struct {
 	Context            string            // folder, the URL of a git repository or a tar, or "-" for Stdin
-	Stdin              io.Reader         // of the context "-": a tar, compressed or not, or the text of a Dockerfile
+	Stdin              io.Reader         `json:"-"` // of the context "-": a tar, compressed or not, or the text of a Dockerfile
 	Dockerfile         string            // file, absolute or relative to Context; empty: "Dockerfile"
 	DockerfileInline   string            // text instead of a file
 	AdditionalContexts map[string]string // name → folder, URL, "docker-image://name" or "oci-layout://folder[:tag][@digest]"
@@ -48,7 +48,7 @@ type Request struct {
 	Provenance   string   // "", "false", "true" or "mode=max,..."
 	SBOM         string   // "", "false", "true" or "generator=image,..."
 
-	Auth image.Auth // for registries; nil: anonymous
+	Auth image.Auth `json:"-"` // for registries; nil: anonymous
 }
 
 // Secret is a value for "RUN --mount=type=secret", from memory or from a file that

@@ -74,7 +74,7 @@ func newWorker(ctx context.Context, root string, store image.Backend, held *buil
 
 // newController opens the solver's cache. Its own garbage collection has nothing to
 // do, since the worker has no policy: the Builder prunes in a goroutine it can stop.
-func newController(ctx context.Context, root string, w *base.Worker) (*control.Controller, *session.Manager, error) {
+func newController(ctx context.Context, root string, w *base.Worker, builds *inputsBySession) (*control.Controller, *session.Manager, error) {
 	workers := &worker.Controller{}
 	if err := workers.Add(w); err != nil {
 		return nil, nil, err
@@ -95,7 +95,7 @@ func newController(ctx context.Context, root string, w *base.Worker) (*control.C
 	controller, err := control.NewController(control.Opt{
 		SessionManager:   sessions,
 		WorkerController: workers,
-		Frontends:        frontends(workers),
+		Frontends:        frontends(workers, builds),
 		CacheManager:     solver.NewCacheManager(ctx, "local", cache, worker.NewCacheResultStorage(workers)),
 		CacheStore:       cache,
 		HistoryDB:        history,
@@ -121,29 +121,25 @@ func newController(ctx context.Context, root string, w *base.Worker) (*control.C
 
 // connection joins BuildKit's client to the controller through memory.
 type connection struct {
-	client *client.Client
-	server *grpc.Server
-	ctx    context.Context //nolint:containedctx // of the sessions, which the client opens without one
-	cancel context.CancelFunc
-	tasks  sync.WaitGroup
+	client   *client.Client
+	server   *grpc.Server
+	sessions *session.Manager
+	ctx      context.Context //nolint:containedctx // of the sessions, which the client opens without one
+	cancel   context.CancelFunc
+	tasks    sync.WaitGroup
 }
 
 const pipeSize = 256 << 10
 
 func connect(ctx context.Context, controller *control.Controller, sessions *session.Manager) (*connection, error) {
-	c := &connection{server: grpc.NewServer(serverOptions()...)}
+	c := &connection{server: grpc.NewServer(serverOptions()...), sessions: sessions}
 	c.ctx, c.cancel = context.WithCancel(ctx)
 	controller.Register(c.server)
 	pipe := bufconn.Listen(pipeSize)
 	c.tasks.Go(func() { _ = c.server.Serve(pipe) }) // ends with Stop
 	dial := func(ctx context.Context, _ string) (net.Conn, error) { return pipe.DialContext(ctx) }
-	sessionDial := func(_ context.Context, _ string, meta map[string][]string) (net.Conn, error) {
-		here, there := net.Pipe()
-		c.tasks.Go(func() { _ = sessions.HandleConn(c.ctx, there, meta) }) // the client sees the end too
-		return here, nil
-	}
 	var err error
-	c.client, err = client.New(ctx, "passthrough:///builder", client.WithContextDialer(dial), client.WithSessionDialer(sessionDial))
+	c.client, err = client.New(ctx, "passthrough:///builder", client.WithContextDialer(dial), client.WithSessionDialer(c.dialSession))
 	if err != nil {
 		c.server.Stop()
 		c.cancel()
@@ -151,6 +147,13 @@ func connect(ctx context.Context, controller *control.Controller, sessions *sess
 		return nil, fmt.Errorf("dial: %w", err)
 	}
 	return c, nil
+}
+
+// dialSession joins a session, by which the controller asks the client's side, to the controller.
+func (c *connection) dialSession(_ context.Context, _ string, meta map[string][]string) (net.Conn, error) {
+	here, there := net.Pipe()
+	c.tasks.Go(func() { _ = c.sessions.HandleConn(c.ctx, there, meta) }) // the client sees the end too
+	return here, nil
 }
 
 func (c *connection) close() error {

@@ -76,7 +76,7 @@ secrets: {env: {environment: SECRET}}
 	want(t, "args", q.Args, `{"A":"file","B":"given","HTTP_PROXY":"http://proxy","PASSED":"from the environment"}`)
 	want(t, "labels", q.Labels, `{"com.docker.compose.project":"shop","com.docker.compose.service":"web","l":"v"}`)
 	want(t, "tags", q.Tags, `["reg/web:1","more:2"]`)
-	want(t, "outputs", q.Outputs, `[{"Type":"registry","Dest":"","To":null,"Attrs":null}]`)
+	want(t, "outputs", q.Outputs, `[{"Type":"registry","Dest":"","Attrs":null}]`)
 	want(t, "contexts", q.AdditionalContexts, `{"i":"docker-image://alpine"}`)
 	want(t, "built contexts", q.BuiltContexts, `{"b":"shop-base"}`)
 	want(t, "cache from", q.CacheFrom, `["reg/web:cache","type=local,src=/work/cache"]`)
