@@ -27,13 +27,13 @@ func packed(b *testing.B, name string) []byte {
 func BenchmarkRespond(b *testing.B) {
 	s := newServer(b, Config{})
 	s.Set(theTable())
-	c := newClient(s, "api", nil, nil)
+	c := bareClient(b, s, "api")
 	request := packed(b, "web.")
 	buf := make([]byte, packetBuffer)
 	q := &query{}
 	b.ReportAllocs()
 	for b.Loop() {
-		if answer, _, _ := c.respond(buf[:copy(buf, request)], q, false); len(answer) < 40 {
+		if answer, _ := c.respond(c.view(), buf[:copy(buf, request)], q, false); len(answer) < 40 {
 			b.Fatal(answer)
 		}
 	}

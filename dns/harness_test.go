@@ -30,8 +30,21 @@ func addrs(list ...string) []netip.Addr {
 func serveOn(t testing.TB, s *Server, clientID string) string {
 	t.Helper()
 	udp, tcp := listen(t)
-	s.Serve(clientID, udp, tcp)
+	if err := s.Serve(clientID, udp, tcp); err != nil {
+		t.Fatal(err)
+	}
 	return tcp.Addr().String()
+}
+
+// bareClient has no sockets.
+func bareClient(t testing.TB, s *Server, id string) *client {
+	t.Helper()
+	c, err := newClient(s, id, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.stop)
+	return c
 }
 
 // listen opens sockets on the loopback with the same port, which another test may have for one of them.

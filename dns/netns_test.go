@@ -80,7 +80,9 @@ func TestInNetworkNamespace(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		s.Serve("api", udp, tcp)
+		if err := s.Serve("api", udp, tcp); err != nil {
+			return err
+		}
 		for command, want := range map[string]string{
 			"getent hosts WEB":                      "fd00:1::2",
 			"getent hosts db":                       "10.2.0.5",
@@ -115,7 +117,9 @@ func TestSameAddressInTwoNamespaces(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			s.Serve(client, udp, nil)
+			if err := s.Serve(client, udp, nil); err != nil {
+				return err
+			}
 			out, err := exec.CommandContext(t.Context(), "busybox", "nslookup", "-type=a", "api.", Listen.Addr().String()).CombinedOutput()
 			if err != nil || !strings.Contains(string(out), want.String()) {
 				t.Errorf("%s: %v\n%s", client, err, out)

@@ -5,37 +5,25 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// packetBuffer holds any sensible request and any answer from the table over UDP.
-const packetBuffer = 1280
-
-// serveUDP answers one packet after the other; what has to be forwarded goes on in
-// a goroutine of its own.
-func (c *client) serveUDP(ctx context.Context) {
-	buf := make([]byte, packetBuffer)
-	q := &query{}
-	for {
-		n, from, err := c.udp.ReadFromUDPAddrPort(buf)
-		if err != nil {
-			if c.ended(ctx, "read from the UDP socket", err) {
-				return
-			}
-			continue
-		}
-		answer, v, forward := c.respond(buf[:n], q, false)
+// answerBatch answers the first n requests of a batch, all out of the same table. What has to be forwarded goes on in a
+// goroutine of its own.
+func (c *client) answerBatch(b *batch, n int, q *query) {
+	v := c.view()
+	for i := range n {
+		request := b.request(i)
+		answer, forward := c.respond(v, request, q, false)
+		b.size[i] = len(answer)
 		if forward {
-			c.forwardUDP(ctx, v, buf[:n], *q, from)
-			continue
-		}
-		if answer != nil {
-			// An answer that cannot be sent is lost like any datagram: the client asks again.
-			_, _ = c.udp.WriteToUDPAddrPort(answer, from)
+			c.forwardUDP(v, request, *q, b.from[i])
 		}
 	}
+	c.segments = b.write(c.udp, n, c.segments)
 }
 
 // forwardBuffer is the largest UDP answer taken from an upstream; larger ones come over TCP.
@@ -44,24 +32,25 @@ const forwardBuffer = 4096
 var forwardBuffers = sync.Pool{New: func() any { return new([forwardBuffer]byte) }}
 
 // forwardUDP starts asking the upstreams. It owns the place that respond acquired.
-func (c *client) forwardUDP(ctx context.Context, v *view, msg []byte, q query, from netip.AddrPort) {
+func (c *client) forwardUDP(v *view, msg []byte, q query, from unix.RawSockaddrInet4) {
 	request := append(make([]byte, 0, len(msg)+optLen), msg...)
 	c.running.Go(func() {
 		defer c.release()
 		buf := forwardBuffers.Get().(*[forwardBuffer]byte)
 		defer forwardBuffers.Put(buf)
-		if answer := c.server.forward(ctx, v, request, &q, buf[:]); answer != nil {
-			_, _ = c.udp.WriteToUDPAddrPort(answer, from)
+		if answer := c.server.forward(c.ctx, v, request, &q, buf[:]); answer != nil {
+			// An answer that cannot be sent is lost like any datagram: the client asks again.
+			_ = unix.Sendto(c.udp, answer, unix.MSG_DONTWAIT, socketAddress(from))
 		}
 	})
 }
 
 // serveTCP accepts connections and serves each in a goroutine.
-func (c *client) serveTCP(ctx context.Context) {
+func (c *client) serveTCP() {
 	for {
 		conn, err := c.tcp.AcceptTCP()
 		if err != nil {
-			if c.ended(ctx, "accept on the TCP socket", err) {
+			if c.ended("accept on the TCP socket", err) {
 				return
 			}
 			continue
@@ -73,7 +62,7 @@ func (c *client) serveTCP(ctx context.Context) {
 		}
 		c.running.Go(func() {
 			defer c.streams.Add(-1)
-			(&stream{client: c, conn: conn}).serve(ctx)
+			(&stream{client: c, conn: conn}).serve(c.ctx)
 		})
 	}
 }
@@ -109,7 +98,8 @@ func (s *stream) serve(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		answer, v, forward := s.client.respond(request, q, true)
+		v := s.client.view()
+		answer, forward := s.client.respond(v, request, q, true)
 		if forward {
 			s.forward(ctx, v, request, *q)
 			continue

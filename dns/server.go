@@ -31,6 +31,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Limits that keep a hostile container from exhausting the engine.
@@ -40,6 +42,8 @@ const (
 	maxStreamsPerClient  = 32   // TCP connections
 	streamIdle           = 10 * time.Second
 )
+
+var errClosed = errors.New("the resolver has ended")
 
 // Config is what a Server needs from outside.
 type Config struct {
@@ -69,6 +73,7 @@ type Server struct {
 	mu      sync.Mutex
 	closed  bool
 	clients map[string]*client
+	poller  *poller // from the first client on
 }
 
 // New returns a server without clients and with an empty table. It ends with
@@ -93,23 +98,42 @@ func New(ctx context.Context, config Config) *Server {
 // serves a new client: until the table knows the client, it gets SERVFAIL.
 func (s *Server) Set(t *Table) { s.table.Store(t) }
 
-// Serve begins to answer what arrives on the sockets, and owns them from now on.
-// Either may be nil. Clients served under the same id before are removed.
-func (s *Server) Serve(clientID string, udp *net.UDPConn, tcp *net.TCPListener) {
-	c := newClient(s, clientID, udp, tcp)
-	s.mu.Lock()
-	old, closed := s.clients[clientID], s.closed
-	if !closed {
-		s.clients[clientID] = c
-		c.start(s.ctx)
+// Serve begins to answer what arrives on the sockets, UDP over IPv4, and owns them from now on, also when it fails. Either
+// may be nil. Clients served under the same id before are removed.
+func (s *Server) Serve(clientID string, udp *net.UDPConn, tcp *net.TCPListener) error {
+	c, err := newClient(s, clientID, udp, tcp)
+	if err != nil {
+		return err
 	}
-	s.mu.Unlock()
-	if old != nil && !closed {
+	old, err := s.enter(c)
+	if err != nil {
+		c.stop()
+		return err
+	}
+	if old != nil {
 		old.stop()
 	}
-	if closed {
-		c.closeSockets()
+	return nil
+}
+
+// enter starts a client, in place of the one that is returned.
+func (s *Server) enter(c *client) (old *client, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errClosed
 	}
+	if s.poller == nil {
+		if s.poller, err = startPoller(s.ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.start(s.poller); err != nil {
+		return nil, err
+	}
+	old = s.clients[c.id]
+	s.clients[c.id] = c
+	return old, nil
 }
 
 // Remove closes the client's sockets and returns when nothing of it is left
@@ -129,76 +153,97 @@ func (s *Server) Close() {
 	s.mu.Lock()
 	clients := s.clients
 	s.clients, s.closed = nil, true
+	p := s.poller
 	s.mu.Unlock()
 	s.cancel()
 	for _, c := range clients {
 		c.stop()
 	}
+	if p != nil {
+		p.done.Wait()
+	}
 }
 
-// client is one container's pair of sockets. Idle, it costs two goroutines and one packet buffer.
+// client is one container's pair of sockets. Idle, it costs one goroutine, that of the TCP socket.
 type client struct {
 	server   *Server
 	id       string
-	udp      *net.UDPConn
-	tcp      *net.TCPListener
+	ctx      context.Context //nolint:containedctx // the client's own lifetime
 	cancel   context.CancelFunc
+	udp      int     // descriptor, or -1
+	poller   *poller // that waits for udp, once it does
+	segments bool    // the poller's: see batch.write
+	tcp      *net.TCPListener
 	running  sync.WaitGroup
 	forwards atomic.Int64
 	streams  atomic.Int64
 }
 
-func newClient(s *Server, id string, udp *net.UDPConn, tcp *net.TCPListener) *client {
-	return &client{server: s, id: id, udp: udp, tcp: tcp}
+func newClient(s *Server, id string, udp *net.UDPConn, tcp *net.TCPListener) (*client, error) {
+	c := &client{server: s, id: id, udp: -1, tcp: tcp, segments: true}
+	c.ctx, c.cancel = context.WithCancel(s.ctx)
+	if udp != nil {
+		var err error
+		if c.udp, err = takeSocket(udp); err != nil {
+			c.stop()
+			return nil, err
+		}
+	}
+	return c, nil
 }
 
-func (c *client) start(ctx context.Context) {
-	ctx, c.cancel = context.WithCancel(ctx)
-	context.AfterFunc(ctx, c.closeSockets)
-	if c.udp != nil {
-		c.running.Go(func() { c.serveUDP(ctx) })
+func (c *client) start(p *poller) error {
+	if c.udp >= 0 {
+		if err := p.add(c); err != nil {
+			return err
+		}
+		c.poller = p
 	}
 	if c.tcp != nil {
-		c.running.Go(func() { c.serveTCP(ctx) })
+		context.AfterFunc(c.ctx, func() { _ = c.tcp.Close() })
+		c.running.Go(c.serveTCP)
 	}
+	return nil
 }
 
+// stop closes the sockets, also of a client that never started, and returns when nothing of it is left running.
 func (c *client) stop() {
 	c.cancel()
-	c.closeSockets() // not left to AfterFunc alone: the port is free when stop returns
-	c.running.Wait()
-}
-
-func (c *client) closeSockets() {
-	if c.udp != nil {
-		_ = c.udp.Close()
+	if c.poller != nil {
+		c.poller.remove(c)
 	}
 	if c.tcp != nil {
-		_ = c.tcp.Close()
+		_ = c.tcp.Close() // not left to AfterFunc alone: the port is free when stop returns
+	}
+	c.running.Wait()
+	if c.udp >= 0 {
+		_ = unix.Close(c.udp)
 	}
 }
+
+// view is the table as the client sees it now; nil as long as the table does not know the client.
+func (c *client) view() *view { return c.server.table.Load().clients[c.id] }
 
 // respond answers a request in msg, whose array is reused for the answer. It
 // returns nil when nothing is to be sent, and forward=true, with a place acquired,
 // when q has to be asked elsewhere. A stream takes answers of any size.
-func (c *client) respond(msg []byte, q *query, stream bool) (answer []byte, v *view, forward bool) {
+func (c *client) respond(v *view, msg []byte, q *query, stream bool) (answer []byte, forward bool) {
 	switch parseQuery(msg, q) {
 	case dropped:
-		return nil, nil, false
+		return nil, false
 	case malformed:
-		return answerHeader(msg, rcodeFormErr), nil, false
+		return answerHeader(msg, rcodeFormErr), false
 	case refusedOp:
-		return answerHeader(msg, rcodeNotImp), nil, false
+		return answerHeader(msg, rcodeNotImp), false
 	case badVers:
-		return answerCode(msg, q, rcodeBadVers), nil, false
+		return answerCode(msg, q, rcodeBadVers), false
 	case wellFormed:
 	}
-	v = c.server.table.Load().clients[c.id]
 	if v == nil {
-		return answerCode(msg, q, rcodeServFail), nil, false
+		return answerCode(msg, q, rcodeServFail), false
 	}
 	if q.qtype == typeAXFR || q.qtype == typeIXFR {
-		return answerCode(msg, q, rcodeRefused), v, false
+		return answerCode(msg, q, rcodeRefused), false
 	}
 	if q.qclass == classINET {
 		limit := maxStreamAnswer
@@ -206,22 +251,22 @@ func (c *client) respond(msg []byte, q *query, stream bool) (answer []byte, v *v
 			limit = min(q.udpSize, udpPayload)
 		}
 		if e := v.lookup(q.key()); e != nil {
-			return answerEntry(msg, q, e, limit), v, false
+			return answerEntry(msg, q, e, limit), false
 		}
 		if s, ok := v.service(q.key()); ok {
-			return answerServices(msg, q, s, limit), v, false
+			return answerServices(msg, q, s, limit), false
 		}
 		if v.LocalSingle && q.singleLabel() && (q.qtype == typeA || q.qtype == typeAAAA) {
-			return answerCode(msg, q, rcodeSuccess), v, false
+			return answerCode(msg, q, rcodeSuccess), false
 		}
 	}
 	if !c.server.forwardable(v) {
-		return answerCode(msg, q, rcodeServFail), v, false
+		return answerCode(msg, q, rcodeServFail), false
 	}
 	if !c.acquire() {
-		return answerCode(msg, q, rcodeRefused), v, false
+		return answerCode(msg, q, rcodeRefused), false
 	}
-	return nil, v, true
+	return nil, true
 }
 
 // acquire takes a place for a forward, to be given back with release.
@@ -244,15 +289,15 @@ func (c *client) release() {
 
 // ended says whether a socket error means that the client was removed; any
 // other is logged, and what failed is tried again after a moment.
-func (c *client) ended(ctx context.Context, what string, err error) bool {
-	if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+func (c *client) ended(what string, err error) bool {
+	if c.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 		return true
 	}
 	c.server.config.Log.Warn("resolver: "+what, "container", c.id, "error", err)
 	pause := time.NewTimer(100 * time.Millisecond) // out of descriptors or memory: no event tells when they are back
 	defer pause.Stop()
 	select {
-	case <-ctx.Done():
+	case <-c.ctx.Done():
 		return true
 	case <-pause.C:
 		return false

@@ -183,14 +183,14 @@ func TestForwardsAreBounded(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, Config{Upstreams: use(silentPort(t)), Timeout: time.Minute})
 	s.Set(NewTable(nil, []Client{{ID: "c"}}))
-	c := newClient(s, "c", nil, nil)
+	c := bareClient(t, s, "c")
 	for range maxForwardsPerClient {
 		if !c.acquire() {
 			t.Fatal("refused below the limit")
 		}
 	}
 	request, _ := new(mdns.Msg).SetQuestion("example.org.", mdns.TypeA).Pack()
-	answer, _, forward := c.respond(request, &query{}, false)
+	answer, forward := c.respond(c.view(), request, &query{}, false)
 	if forward || answer[3]&15 != mdns.RcodeRefused {
 		t.Errorf("answer %q, forward %t", answer, forward)
 	}
@@ -213,8 +213,11 @@ func TestServeReplacesAndCloses(t *testing.T) {
 	}
 	s.Close()
 	s.Close()
-	late := serveOn(t, s, "late")
-	if conn, err := net.Dial("tcp", late); err == nil {
+	udp, tcp := listen(t)
+	if err := s.Serve("late", udp, tcp); !errors.Is(err, errClosed) {
+		t.Errorf("served by a closed server: %v", err)
+	}
+	if conn, err := net.Dial("tcp", tcp.Addr().String()); err == nil {
 		_ = conn.Close()
 		t.Error("a closed server serves")
 	}
@@ -236,12 +239,12 @@ func FuzzRespond(f *testing.F) {
 	s := New(f.Context(), Config{Log: quiet})
 	defer s.Close()
 	s.Set(servicesTable())
-	c := newClient(s, "web", nil, nil)
+	c := bareClient(f, s, "web")
 	q := &query{}
 	f.Fuzz(func(t *testing.T, packet []byte) {
 		for _, stream := range []bool{false, true} {
 			msg := append(make([]byte, 0, len(packet)+packetBuffer), packet...)
-			answer, _, forward := c.respond(msg, q, stream)
+			answer, forward := c.respond(c.view(), msg, q, stream)
 			if forward {
 				c.release()
 			}

@@ -197,10 +197,12 @@ func (e *Engine) resume(u *Unit, p *runtime.Container, out output) error {
 		return fmt.Errorf("record whether it is paused: %w", err)
 	}
 	if u.Config.OwnNetwork() && p.State().Status != runtime.StatusStopped {
-		if udp, tcp, err := e.takeDNS(e.ctx, &u.Config, p.NetNS()); err != nil {
+		udp, tcp, err := e.takeDNS(e.ctx, &u.Config, p.NetNS())
+		if err == nil {
+			err = e.dns.Serve(u.ID, udp, tcp)
+		}
+		if err != nil {
 			e.Log.Error("take over the resolver", "container", u.Config.Name, "error", err)
-		} else {
-			e.dns.Serve(u.ID, udp, tcp)
 		}
 	}
 	if u.state.Health == nil && u.Config.Health != nil {

@@ -108,8 +108,7 @@ func (e *Engine) yieldDNS(ctx context.Context, c *container.Config) error {
 	if err != nil {
 		return fmt.Errorf("leave port 53 of %s to %s: %w", owner.Name, c.Name, err)
 	}
-	e.dns.Serve(u.ID, udp, tcp)
-	return nil
+	return e.dns.Serve(u.ID, udp, tcp)
 }
 
 func addrPort(a net.Addr) netip.AddrPort {

@@ -245,8 +245,7 @@ func (s *starter) resolve(ctx context.Context) error {
 	s.onUndo(func(context.Context) error { s.e.unresolve(s.u.ID); return nil })
 	err = s.e.holdDNS(s.u.ID, udp, tcp)
 	s.e.names.set(s.u.ID, s.e.nameEntry(s.u.now(), s.endpoints))
-	s.e.dns.Serve(s.u.ID, udp, tcp)
-	return err
+	return errors.Join(err, s.e.dns.Serve(s.u.ID, udp, tcp))
 }
 
 // execute lets the process go. From here on the container runs, also for an engine that finds it after a crash: the
