@@ -92,6 +92,11 @@ func (d *Driver) wire(e *endpoint, in *inside) error {
 	if err != nil {
 		return fmt.Errorf("create link %s: %w", cmp.Or(e.HostInterface, e.Interface), err)
 	}
+	if e.hasIPv6() { // an interface without IPv6 may come next
+		if err := in.ns.DisableIPv6(); err != nil {
+			return err
+		}
+	}
 	if err := d.isolate(e); err != nil {
 		return err
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"tutti/scheduler/container"
 )
 
 // project is a site's further project in a folder of its own.
@@ -245,15 +247,23 @@ services:
         driver_opts: {com.docker.network.endpoint.sysctls: "net.ipv4.conf.IFNAME.log_martians=1,net.ipv6.conf.IFNAME.hop_limit=44"}
       shared:
   db: {image: "busybox:latest", command: sleep 1000, init: true, stop_grace_period: 0s, networks: [beta]}
+  both: {image: "busybox:latest", command: sleep 1000, init: true, stop_grace_period: 0s, networks: [beta, alpha], hostname: full.name.test}
 networks:
   alpha: {ipam: {config: [{subnet: 10.72.0.0/24}]}}
   beta: {enable_ipv6: true, ipam: {config: [{subnet: 10.71.0.0/24}, {subnet: "fd71::/64"}]}}
   shared: {external: true}
 `)
 	s.must("up", "-d")
+	s.must("up", "-d", "--force-recreate", "app") // with the addresses that the container had which it replaces
 	rec := s.recordOf("project-app-1")
 	got := s.inside(rec.State.Pid, `ip addr; ip -4 route show default; ip -6 route show default
 cat /proc/sys/net/ipv4/conf/uplink0/log_martians /proc/sys/net/ipv6/conf/uplink0/hop_limit`)
+	if strings.Count(got, "02:42:ac:11:00:77") != 1 {
+		t.Errorf("not one interface has the service's hardware address:\n%s", got)
+	}
+	if got := s.inside(rec.State.Pid, "ip -6 addr show dev eth1"); got != "" {
+		t.Errorf("an interface of a network without IPv6 has\n%s", got)
+	}
 	for _, want := range []string{
 		"10.71.0.10/24", "fd71::10/64", "169.254.3.3/16", "fe80::33/64", "uplink0@", "eth0@", "02:42:ac:11:00:77", "02:42:ac:11:00:88",
 		"default via 10.72.0.1 dev uplink0", "default via fd71::1 dev eth0", "\n1\n44\n",
@@ -262,7 +272,10 @@ cat /proc/sys/net/ipv4/conf/uplink0/log_martians /proc/sys/net/ipv6/conf/uplink0
 			t.Errorf("no %q in the container:\n%s", want, got)
 		}
 	}
-	db, store := s.recordOf("project-db-1"), s.recordOf("other-store-1")
+	db, store, both := s.recordOf("project-db-1"), s.recordOf("other-store-1"), s.recordOf("project-both-1")
+	if got := s.inside(both.State.Pid, "ip -4 route show default; cat /proc/sys/net/ipv6/conf/default/disable_ipv6"); !strings.Contains(got, "via 10.71.0.1") || !strings.Contains(got, "\n1\n") {
+		t.Errorf("of two networks that lead out not the one with both families is the way: %s", got)
+	}
 	for _, q := range []struct {
 		pid        int
 		name, want string
@@ -271,6 +284,8 @@ cat /proc/sys/net/ipv4/conf/uplink0/log_martians /proc/sys/net/ipv6/conf/uplink0
 		{db.State.Pid, "alias-of-app.", "10.71.0.10", dns.TypeA},
 		{db.State.Pid, "alias-of-app.", "fd71::10", dns.TypeAAAA},
 		{db.State.Pid, "app.project_beta.", "10.71.0.10", dns.TypeA},
+		{both.State.Pid, "app.", "10.71.0.10", dns.TypeA},
+		{rec.State.Pid, "both.", address4(both, "project_alpha"), dns.TypeA}, // alpha has the higher gw_priority
 		{rec.State.Pid, "database.", db.State.Endpoints[0].IPv4.Addr().String(), dns.TypeA},
 		{rec.State.Pid, "cellar.", store.State.Endpoints[0].IPv4.Addr().String(), dns.TypeA},
 		{rec.State.Pid, "somewhere.test.", "by the service's own server", dns.TypeTXT},
@@ -293,7 +308,11 @@ cat /proc/sys/net/ipv4/conf/uplink0/log_martians /proc/sys/net/ipv6/conf/uplink0
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
+	if out := s.must("exec", "-T", "both", "cat", "/etc/hosts"); !strings.Contains(out, "\tfull.name.test full\n") {
+		t.Errorf("/etc/hosts with a whole name: %s", out)
+	}
 	for _, bad := range []struct{ what, want string }{
+		{"mac_address: \"02:42:ac:11:00:88\"\n    mac_address: \"02:42:ac:11:00:77\"", "give it the same value or remove it"},
 		{"link_local_ips: [10.0.0.1]", "10.0.0.1 is no link-local address"},
 		{"driver_opts: {com.example.x: y}", "com.example.x"},
 		{"interface_name: far-too-long-a-name", "no name for an interface"},
@@ -306,4 +325,14 @@ cat /proc/sys/net/ipv4/conf/uplink0/log_martians /proc/sys/net/ipv6/conf/uplink0
 		site.mustBeEmpty("bad")
 	}
 	s.must("down", "-t", "0")
+}
+
+// address4 is a container's IPv4 address on a network.
+func address4(r container.Record, network string) string {
+	for _, p := range r.State.Endpoints {
+		if p.Network == network {
+			return p.IPv4.Addr().String()
+		}
+	}
+	return ""
 }

@@ -32,6 +32,12 @@ func (ns *NS) EnableIPv6() error {
 	return ns.Do(func() error { return write(ipv6Sysctls) })
 }
 
+// DisableIPv6 undoes what [NS.EnableIPv6] allows, for interfaces that are created from now on. Those that are there keep
+// what they have.
+func (ns *NS) DisableIPv6() error {
+	return ns.Do(func() error { return write([]sysctl{{"ipv6/conf/default/disable_ipv6", "1"}}) })
+}
+
 // write applies settings to the namespace of the calling thread. Settings of a kernel
 // without IPv6 are skipped.
 func write(settings []sysctl) error {

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -89,24 +90,46 @@ func (c *Config) On(network string) (Attachment, bool) {
 // OwnNetwork tells whether the container has a network namespace of its own that can be connected to networks.
 func (c *Config) OwnNetwork() bool { return c.NetworkMode == "" }
 
-// Gateways chooses the networks that the default routes of IPv4 and IPv6 lead into, as docker does: of those that lead out
-// the one with the highest gw_priority, then the first by name; "" when none leads out.
-func Gateways(networks []Attachment, leads func(network string) (four, six bool)) (four, six string) {
-	sorted := slices.SortedFunc(slices.Values(networks), func(a, b Attachment) int {
-		if a.GwPriority != b.GwPriority {
-			return b.GwPriority - a.GwPriority
+// Outlook is what a network offers its containers: for which families they can have their default route there.
+type Outlook struct{ Internal, Four, Six bool }
+
+// families counts the families that the network leads out for.
+func (o Outlook) families() (n int) {
+	for _, leads := range []bool{o.Four, o.Six} {
+		if leads {
+			n++
 		}
-		if a.Network < b.Network {
-			return -1
+	}
+	return n
+}
+
+// Order sorts networks as docker does (Endpoint.Less of libnetwork) where the first of several counts, for default routes
+// and for names that are known on more than one: the highest gw_priority, then those that are not internal, those that lead
+// out for more families, and by name. The networks that are given stay as they are.
+func Order(networks []Attachment, at func(network string) Outlook) []Attachment {
+	internal := func(a Attachment) int {
+		if at(a.Network).Internal {
+			return 1
 		}
-		return 1
+		return 0
+	}
+	return slices.SortedFunc(slices.Values(networks), func(a, b Attachment) int {
+		return cmp.Or(
+			cmp.Compare(b.GwPriority, a.GwPriority), cmp.Compare(internal(a), internal(b)),
+			cmp.Compare(at(b.Network).families(), at(a.Network).families()), cmp.Compare(a.Network, b.Network),
+		)
 	})
-	for _, a := range sorted {
-		has4, has6 := leads(a.Network)
-		if four == "" && has4 {
+}
+
+// Gateways chooses the networks that the default routes of IPv4 and IPv6 lead into: the first in [Order] that lead out;
+// "" when none does.
+func Gateways(networks []Attachment, at func(network string) Outlook) (four, six string) {
+	for _, a := range Order(networks, at) {
+		o := at(a.Network)
+		if four == "" && o.Four {
 			four = a.Network
 		}
-		if six == "" && has6 {
+		if six == "" && o.Six {
 			six = a.Network
 		}
 	}

@@ -9,9 +9,9 @@ import (
 
 func TestGateways(t *testing.T) {
 	t.Parallel()
-	leads := func(name string) (four, six bool) {
+	leads := func(name string) Outlook {
 		internal := strings.HasSuffix(name, "-internal")
-		return !internal && !strings.HasSuffix(name, "-v6"), !internal && strings.Contains(name, "6")
+		return Outlook{Internal: internal, Four: !internal && !strings.HasSuffix(name, "-v6"), Six: !internal && strings.Contains(name, "6")}
 	}
 	for _, tt := range []struct {
 		networks  []Attachment
@@ -23,7 +23,9 @@ func TestGateways(t *testing.T) {
 		{[]Attachment{{Network: "a", GwPriority: -1}, {Network: "b"}}, "b", ""},
 		{[]Attachment{{Network: "a-internal", GwPriority: 9}, {Network: "b"}}, "b", ""},
 		{[]Attachment{{Network: "a-internal"}}, "", ""},
-		{[]Attachment{{Network: "a"}, {Network: "b6"}}, "a", "b6"},
+		{[]Attachment{{Network: "a"}, {Network: "b6"}}, "b6", "b6"},
+		{[]Attachment{{Network: "a", GwPriority: 1}, {Network: "b6"}}, "a", "b6"},
+		{[]Attachment{{Network: "c-v6"}, {Network: "a-v6"}, {Network: "b"}}, "b", "a-v6"},
 		{[]Attachment{{Network: "z-v6", GwPriority: 5}, {Network: "b6"}}, "b6", "z-v6"},
 		{nil, "", ""},
 	} {

@@ -235,9 +235,6 @@ func (c *Config) network(p *project.Project, s types.ServiceConfig) error {
 			a.LinkLocal, a.DriverOpts = n.LinkLocalIPs, n.DriverOpts
 			a.Interface = firstOf(a.Interface, a.DriverOpts[netdriver.OptionInterface])
 		}
-		if a.MAC == "" {
-			a.MAC = s.MacAddress
-		}
 		if _, err := a.Endpoint(""); err != nil {
 			return At(err, "networks", key)
 		}
@@ -250,7 +247,22 @@ func (c *Config) network(p *project.Project, s types.ServiceConfig) error {
 		}
 		return a.Network < b.Network
 	})
-	return nil
+	return c.setMAC(s.MacAddress)
+}
+
+// setMAC gives the service's own mac_address to its first network, as docker compose does: no two interfaces of a machine
+// have the same.
+func (c *Config) setMAC(mac string) error {
+	if mac == "" || len(c.Networks) == 0 {
+		return nil
+	}
+	first := &c.Networks[0]
+	if first.MAC != "" && first.MAC != mac {
+		return At(fmt.Errorf("the service has %s and its network %s has %s: the service-level mac_address is that of the first network, so give it the same value or remove it", mac, first.Network, first.MAC), "mac_address")
+	}
+	first.MAC = mac
+	_, err := first.Endpoint("")
+	return At(err, "mac_address")
 }
 
 // ports are what is published and what is only exposed, by the service and its image.

@@ -156,3 +156,16 @@ func (c *Config) Mounted(kind volumes.Type, source string) bool {
 func (c *Config) Args() []string {
 	return append(append([]string{}, c.Entrypoint...), c.Command...)
 }
+
+// HostsNames are the names of the container itself in its /etc/hosts, as docker writes them: the whole name, which the host
+// name may be or the host name and the domain together, and what is before its first dot.
+func (c *Config) HostsNames() string {
+	full := c.Hostname
+	if c.Domainname != "" {
+		full += "." + c.Domainname
+	}
+	if short, _, more := strings.Cut(full, "."); more {
+		return full + " " + short
+	}
+	return full
+}

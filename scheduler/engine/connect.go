@@ -228,7 +228,7 @@ func (e *Engine) settleNetworks(ctx context.Context, u *Unit, ns *netns.NS, netw
 
 // leadOut moves the default routes and the published ports of a running container to where they belong with these networks.
 func (e *Engine) leadOut(ctx context.Context, u *Unit, ns *netns.NS, networks []container.Attachment) error {
-	four, six := container.Gateways(networks, e.leadsOut)
+	four, six := container.Gateways(networks, e.outlook)
 	var ids [2]string
 	for i, name := range []string{four, six} {
 		if name == "" {

@@ -14,7 +14,7 @@ import (
 // endpointSpecs are the networks of a container in the driver's terms, and their names by their ids.
 func (e *Engine) endpointSpecs(c *container.Config) (all []netdriver.EndpointSpec, byID map[string]string, err error) {
 	byID = map[string]string{}
-	four, six := container.Gateways(c.Networks, e.leadsOut)
+	four, six := container.Gateways(c.Networks, e.outlook)
 	for _, a := range c.Networks {
 		n, err := e.NetworkByName(a.Network)
 		if err != nil {
@@ -31,13 +31,14 @@ func (e *Engine) endpointSpecs(c *container.Config) (all []netdriver.EndpointSpe
 	return all, byID, nil
 }
 
-// leadsOut says for which families a network has a way out.
-func (e *Engine) leadsOut(name string) (four, six bool) {
+// outlook says whether a network is internal, and for which families it has a way out.
+func (e *Engine) outlook(name string) container.Outlook {
 	n, err := e.NetworkByName(name)
 	if err != nil {
-		return false, false
+		return container.Outlook{}
 	}
-	return e.NetDriver.LeadsOut(n.ID)
+	four, six := e.NetDriver.LeadsOut(n.ID)
+	return container.Outlook{Internal: n.Internal, Four: four, Six: six}
 }
 
 // isInternal says whether a network has no way out.

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"tutti/dns"
@@ -102,16 +103,21 @@ func (e *Engine) hosts(c *container.Config, endpoints []container.Endpoint) ([]b
 		}
 		fmt.Fprintf(&b, "%s\t%s\n", addr, name)
 	}
-	own := c.Hostname
-	if c.Domainname != "" {
-		own = c.Hostname + "." + c.Domainname + " " + c.Hostname
-	}
 	for _, p := range endpoints {
 		for _, a := range Addresses(p) {
-			fmt.Fprintf(&b, "%s\t%s\n", a, own)
+			fmt.Fprintf(&b, "%s\t%s\n", a, c.HostsNames())
 		}
 	}
 	return []byte(b.String()), nil
+}
+
+// inOrder sorts endpoints so that the first one counts where a name is known on several networks.
+func (e *Engine) inOrder(c *container.Config, endpoints []container.Endpoint) []container.Endpoint {
+	place := map[string]int{}
+	for i, a := range container.Order(c.Networks, e.outlook) {
+		place[a.Network] = i
+	}
+	return slices.SortedFunc(slices.Values(endpoints), func(a, b container.Endpoint) int { return place[a.Network] - place[b.Network] })
 }
 
 // hostGateway is the address by which the container reaches the host: on the bridge that its default route leads to, or
@@ -170,7 +176,7 @@ func dnsServers(c *container.Config) ([]netip.Addr, error) {
 
 // nameEntry is what the resolver has to know of a container.
 func (e *Engine) nameEntry(c *container.Config, endpoints []container.Endpoint) nameEntry {
-	n := nameEntry{config: c, endpoints: endpoints, ports: ServedPorts(c), internal: true}
+	n := nameEntry{config: c, endpoints: e.inOrder(c, endpoints), ports: ServedPorts(c), internal: true}
 	for _, p := range endpoints {
 		if !e.isInternal(p.Network) {
 			n.internal = false
