@@ -76,6 +76,11 @@ func run(ctx context.Context) error {
 			return err
 		}
 	}
+	for _, p := range peers {
+		if p.about != "" {
+			fmt.Printf("%s: %s.\n\n", p.name, p.about)
+		}
+	}
 	for _, part := range []struct {
 		names   []string
 		measure func() error

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -17,6 +18,7 @@ import (
 // peer is one of the programs compared.
 type peer struct {
 	name    string
+	about   string   // what it consists of, "" when the name says it
 	compose []string // the command that takes compose's arguments
 	load    []string // the command that loads an image archive
 	pull    []string // ... that pulls an image
@@ -122,8 +124,13 @@ func startDocker(ctx context.Context, work string) (*peer, error) {
 		}
 	}
 	dir := filepath.Join(work, "docker")
-	socket := "unix://" + dir + "/docker.sock"
 	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	socket := "unix://" + dir + "/docker.sock"
+	config := filepath.Join(dir, "config")
+	builder, err := installPlugins(ctx, config)
+	if err != nil {
 		return nil, err
 	}
 	var log bytes.Buffer
@@ -139,7 +146,7 @@ func startDocker(ctx context.Context, work string) (*peer, error) {
 		pull:    []string{"docker", "pull", "-q"},
 		remove:  []string{"docker", "rmi", "-f"},
 		// Else buildx asks whether samples/mean may have its certificates.
-		env:    []string{"DOCKER_HOST=" + socket, "BUILDX_BAKE_ENTITLEMENTS_FS=0"},
+		env:    []string{"DOCKER_HOST=" + socket, "DOCKER_CONFIG=" + config, "BUILDX_BAKE_ENTITLEMENTS_FS=0"},
 		socket: dir + "/docker.sock",
 		owned: func(p process) bool {
 			return p.pid == daemon.Process.Pid || p.mentions(dir) && strings.HasPrefix(p.name, "containerd") || p.name == "docker-proxy"
@@ -157,7 +164,20 @@ func startDocker(ctx context.Context, work string) (*peer, error) {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
+	p.about = fmt.Sprintf("dockerd %s, docker compose %s, builds by %s", p.answer(ctx, "docker", "version", "--format", "{{.Server.Version}}"),
+		p.answer(ctx, append(slices.Clone(compose), "version", "--short")...), builder)
 	return p, nil
+}
+
+// answer is what a command prints, for people.
+func (p *peer) answer(ctx context.Context, command ...string) string {
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Env = append(os.Environ(), p.env...)
+	out, err := cmd.Output()
+	if err != nil {
+		return "(" + err.Error() + ")"
+	}
+	return strings.TrimSpace(string(out))
 }
 
 func installed(program string) bool {
