@@ -83,7 +83,7 @@ func New(ctx context.Context, c Config) (*Builder, error) {
 		return nil, fmt.Errorf("open build worker: %w", err)
 	}
 	builds, known := &inputsBySession{}, &repeats{racy: racyTime}
-	controller, sessions, err := newController(ctx, c.Root, worker, builds)
+	controller, sessions, err := newController(ctx, c.Root, &sharingWorker{worker, backend}, builds)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open build controller: %w", err), worker.Close())
 	}

@@ -25,8 +25,12 @@ func (b *Builder) Usage(ctx context.Context, filter ...string) ([]*client.UsageI
 	if err != nil {
 		return nil, err
 	}
+	shared, err := b.backend.Shared()
+	if err != nil {
+		return nil, err
+	}
 	for _, u := range list {
-		u.Shared = u.Shared && isChain(layers[u.ID])
+		u.Shared = u.Shared && isChain(layers[u.ID]) || shared[layers[u.ID]]
 	}
 	return list, nil
 }
@@ -58,6 +62,10 @@ func (b *Builder) Prune(ctx context.Context, what client.PruneInfo) ([]client.Us
 	if err != nil {
 		return nil, err
 	}
+	shared, err := b.backend.Shared()
+	if err != nil {
+		return nil, err
+	}
 	var all []client.UsageInfo
 	removed := make(chan client.UsageInfo)
 	var drained sync.WaitGroup
@@ -79,7 +87,7 @@ func (b *Builder) Prune(ctx context.Context, what client.PruneInfo) ([]client.Us
 	}
 	for i := range all {
 		_, err := b.backend.Snapshotter.Stat(namespaces.WithNamespace(ctx, b.backend.Namespace), layers[all[i].ID])
-		all[i].Shared = err == nil
+		all[i].Shared = err == nil || shared[layers[all[i].ID]]
 	}
 	return all, nil
 }
@@ -98,6 +106,9 @@ const (
 	keyDeleted  = "cache.deleted"
 	keyMutable  = "cache.equalMutable" // another record has the layer, and holds it
 )
+
+// keysLazy are of records that are put together of others, as by COPY --link: their layer is made when it is mounted.
+var keysLazy = []string{"cache.mergeParents", "cache.lowerDiffParent", "cache.upperDiffParent"}
 
 // Verify compares the records of the cache with what holds their layers in the image store. Records that are being made or
 // removed meanwhile are no faults.
@@ -133,10 +144,10 @@ func (b *Builder) Verify(ctx context.Context) ([]Fault, error) {
 	return faults, nil
 }
 
-// lacks says what a record stands on that is not there, or nothing. A record that is known by its compressed layer alone
-// lacks nothing: it is fetched when it is needed.
+// lacks says what a record stands on that is not there, or nothing. A record that is known by its compressed layer alone, or
+// as that of others, lacks nothing: its layer is made when it is needed.
 func (b *Builder) lacks(ctx context.Context, item *metadata.StorageItem) (string, error) {
-	if isSet(item, keyBlobOnly) {
+	if isSet(item, keyBlobOnly) || slices.ContainsFunc(keysLazy, func(key string) bool { return item.Get(key) != nil }) {
 		return "", nil
 	}
 	layer, blob := text(item, keySnapshot), text(item, keyBlob)

@@ -32,7 +32,7 @@ func TestBuildCacheUsageAndPrune(t *testing.T) {
 			own += u.Size
 		}
 	}
-	if own < 300_000 || own > 1_000_000 || shared < 1_000_000 {
+	if own > 200_000 || shared < 1_300_000 { // what steps have made is the image's, too
 		for _, u := range list {
 			t.Logf("%+v", *u)
 		}

@@ -74,7 +74,7 @@ func newWorker(ctx context.Context, root string, store image.Backend, held *buil
 
 // newController opens the solver's cache. Its own garbage collection has nothing to
 // do, since the worker has no policy: the Builder prunes in a goroutine it can stop.
-func newController(ctx context.Context, root string, w *base.Worker, builds *inputsBySession) (*control.Controller, *session.Manager, error) {
+func newController(ctx context.Context, root string, w *sharingWorker, builds *inputsBySession) (*control.Controller, *session.Manager, error) {
 	workers := &worker.Controller{}
 	if err := workers.Add(w); err != nil {
 		return nil, nil, err

@@ -26,6 +26,11 @@ type Backend struct {
 	Hosts           docker.RegistryHosts // without credentials
 	Applier         func(content.Provider) diff.Applier
 	GarbageCollect  func(context.Context) (gc.Stats, error)
+
+	// Share makes a layer of the builder's, under key, the top of a chain of an image's layers, without a copy; below is the
+	// chain without it, "" for none. Shared tells which keys of layers are not the only ones of theirs.
+	Share  func(ctx context.Context, key, below, chain string) error
+	Shared func() (map[string]bool, error)
 }
 
 // Backend gives access to the parts of the store. They must not be used after Close.
@@ -41,5 +46,7 @@ func (s *Store) Backend() Backend {
 		Hosts:           s.clients.Hosts(nil),
 		Applier:         func(p content.Provider) diff.Applier { return &applier{content: p, root: s.root, limits: &s.limits} },
 		GarbageCollect:  s.collect,
+		Share:           s.share,
+		Shared:          s.shared,
 	}
 }

@@ -195,7 +195,7 @@ func lockError(err error) error {
 }
 
 func newStore(root string, db *bolt.DB, blobs content.Store, layers snapshots.Snapshotter) *Store {
-	m := metadata.NewDB(db, blobs, map[string]snapshots.Snapshotter{snapshotterName: layers})
+	m := metadata.NewDB(db, blobs, map[string]snapshots.Snapshotter{snapshotterName: shareable{layers}})
 	s := &Store{
 		root:      root,
 		database:  m,

@@ -32,15 +32,15 @@ func (s *Store) LayerSizes(ctx context.Context, image Image) ([]int64, error) {
 // DiskUsage is the bytes of all layers, unpacked and as they came.
 func (s *Store) DiskUsage(ctx context.Context) (int64, error) {
 	var total int64
-	err := s.snapshots.Walk(scope(ctx), func(ctx context.Context, i snapshots.Info) error {
-		usage, err := s.snapshots.Usage(ctx, i.Name)
+	err := s.layers.Walk(ctx, func(ctx context.Context, i snapshots.Info) error { // some have several names above
+		usage, err := s.layers.Usage(ctx, i.Name)
 		if errdefs.IsNotFound(err) {
 			return nil // collected meanwhile, or its folder is gone: `system check` says so
 		}
 		total += usage.Size
 		return err
 	})
-	if err != nil {
+	if err != nil && !errdefs.IsNotFound(err) { // there were never any
 		return 0, fmt.Errorf("size of the layers: %w", err)
 	}
 	err = s.content.Walk(scope(ctx), func(i content.Info) error {
