@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"os"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
@@ -15,8 +16,11 @@ import (
 // for it (core/metadata/snapshot.go).
 const labelRef = "containerd.io/snapshot.ref"
 
-// shareable is a snapshotter that says of a layer which is to be made that it is there already, under another key: one that
-// bears its label and stands on the same layer. containerd's database then gives it the second key, and keeps it for as long
+// labelBuilt on a layer: a build has made it. Its prefix lets containerd hand it on to the snapshotter.
+const labelBuilt = "containerd.io/snapshot/tutti.built"
+
+// shareable is a snapshotter that says of a layer which is to be made that it is there already, under another key: one of a
+// build's that bears its label and stands on the same layer. containerd's database then gives it the second key, and keeps it for as long
 // as either of them is needed.
 type shareable struct{ snapshots.Snapshotter }
 
@@ -28,12 +32,8 @@ func (s shareable) Prepare(ctx context.Context, key, parent string, opts ...snap
 		}
 	}
 	if ref := wanted.Labels[labelRef]; ref != "" {
-		found := false
-		err := s.Walk(ctx, func(_ context.Context, i snapshots.Info) error {
-			found = found || i.Kind == snapshots.KindCommitted && i.Parent == parent && i.Labels[labelRef] == ref
-			return nil
-		})
-		if err != nil && !errdefs.IsNotFound(err) { // there were never any
+		found, err := s.find(ctx, ref, parent)
+		if err != nil {
 			return nil, err
 		}
 		if found {
@@ -41,6 +41,25 @@ func (s shareable) Prepare(ctx context.Context, key, parent string, opts ...snap
 		}
 	}
 	return s.Snapshotter.Prepare(ctx, key, parent, opts...)
+}
+
+// find tells whether a layer can be shared: each that containerd may choose must be a build's, and its folder there.
+func (s shareable) find(ctx context.Context, ref, parent string) (bool, error) {
+	found, fit := false, true
+	err := s.Walk(ctx, func(_ context.Context, i snapshots.Info) error {
+		if i.Kind != snapshots.KindCommitted || i.Parent != parent || i.Labels[labelRef] != ref {
+			return nil
+		}
+		found = true
+		_, built := i.Labels[labelBuilt]
+		_, err := os.Lstat(i.Labels[labelUpperdir])
+		fit = fit && built && err == nil
+		return nil
+	})
+	if err != nil && !errdefs.IsNotFound(err) { // there were never any
+		return false, fmt.Errorf("look for layer %s: %w", ref, err)
+	}
+	return found && fit, nil
 }
 
 // Cleanup removes folders that belong to nothing.
@@ -63,17 +82,27 @@ func (s *Store) share(ctx context.Context, key, below, chain string) error {
 	if err != nil {
 		return err
 	}
+	if names[0] == "" || names[1] == "" && below != "" {
+		return nil // it is known by its content alone
+	}
 	layer, err := s.layers.Stat(ctx, names[0])
 	if err != nil || layer.Kind != snapshots.KindCommitted || layer.Parent != names[1] {
 		return err
 	}
-	label := snapshots.Info{Name: key, Labels: map[string]string{labelRef: chain}}
-	if _, err := s.snapshots.Update(ctx, label, "labels."+labelRef); err != nil {
+	label := snapshots.Info{Name: key, Labels: map[string]string{labelRef: chain, labelBuilt: "yes"}}
+	if _, err := s.snapshots.Update(ctx, label, "labels."+labelRef, "labels."+labelBuilt); err != nil {
 		return fmt.Errorf("label layer %s: %w", key, err)
 	}
-	_, err = s.snapshots.Prepare(ctx, "share-"+rand.Text(), below, snapshots.WithLabels(label.Labels))
-	if !errdefs.IsAlreadyExists(err) {
-		return fmt.Errorf("share layer %s: containerd has made another one: %w", key, err)
+	spare := "share-" + rand.Text()
+	_, err = s.snapshots.Prepare(ctx, spare, below, snapshots.WithLabels(map[string]string{labelRef: chain}))
+	switch {
+	case errdefs.IsAlreadyExists(err): // which means that it has both keys now
+		return nil
+	case err == nil: // there is another one that cannot be shared
+		err = s.snapshots.Remove(ctx, spare)
+	}
+	if err != nil {
+		return fmt.Errorf("share layer %s: %w", key, err)
 	}
 	return nil
 }
