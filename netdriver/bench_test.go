@@ -6,10 +6,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"tutti/netdriver/netns"
+	"tutti/netdriver/rtnl"
 )
 
 // BenchmarkAttach100 wires 100 containers to one network, namespaces made before.
@@ -17,7 +17,8 @@ func BenchmarkAttach100(b *testing.B) {
 	l := newLab(b, "")
 	d := l.driver()
 	n := l.network(d, "net", nil)
-	var used, cleanup time.Duration
+	var used processorTime
+	var cleanup time.Duration
 	for b.Loop() {
 		b.StopTimer()
 		spaces := make([]*netns.NS, 100)
@@ -26,14 +27,14 @@ func BenchmarkAttach100(b *testing.B) {
 			spaces[i], err = netns.New()
 			l.must(err)
 		}
-		before := cpu(b)
+		used.begin(b)
 		b.StartTimer()
 		for i, ns := range spaces {
 			_, err := d.Attach(b.Context(), fmt.Sprint(i), ns, []EndpointSpec{{NetworkID: n.ID, DefaultRoute: true}})
 			l.must(err)
 		}
 		b.StopTimer()
-		used += cpu(b) - before
+		used.end(b)
 		for i, ns := range spaces {
 			ns.Close()
 			l.must(d.Detach(b.Context(), fmt.Sprint(i)))
@@ -43,8 +44,29 @@ func BenchmarkAttach100(b *testing.B) {
 		cleanup += time.Since(start)
 		b.StartTimer()
 	}
-	b.ReportMetric(used.Seconds()*1000/float64(b.N), "cpu-ms/op")
+	used.report(b)
 	b.ReportMetric(cleanup.Seconds()*1000/float64(b.N), "cleanup-ms/op")
+}
+
+// processorTime is what the rounds of a benchmark take of a processor. Other load makes it longer, but less than it makes
+// the time that passes; the shortest of many rounds is nearest to what the work takes alone.
+type processorTime struct {
+	began, total, best time.Duration
+}
+
+func (p *processorTime) begin(b *testing.B) { p.began = cpu(b) }
+
+func (p *processorTime) end(b *testing.B) {
+	took := cpu(b) - p.began
+	p.total += took
+	if p.best == 0 || took < p.best {
+		p.best = took
+	}
+}
+
+func (p *processorTime) report(b *testing.B) {
+	b.ReportMetric(p.total.Seconds()*1000/float64(b.N), "cpu-ms/op")
+	b.ReportMetric(p.best.Seconds()*1000, "best-cpu-ms")
 }
 
 // cpu returns the processor time of the process so far, in the kernel and outside.
@@ -94,7 +116,7 @@ func BenchmarkFloor100(b *testing.B) {
 	l := newLab(b, "")
 	d := l.driver()
 	n := d.lookup(l.network(d, "net", nil).ID)
-	var used time.Duration
+	var used processorTime
 	for b.Loop() {
 		b.StopTimer()
 		ends := make([]*endpoint, 100)
@@ -102,23 +124,23 @@ func BenchmarkFloor100(b *testing.B) {
 		for i := range spaces {
 			ns, err := netns.New()
 			l.must(err)
-			route, socket, err := openRoute(ns)
+			socket, err := rtnl.Open(ns)
 			l.must(err)
-			spaces[i] = &inside{ns, route, socket}
+			spaces[i] = &inside{ns: ns, socket: socket}
 			ip := netip.PrefixFrom(netip.AddrFrom4([4]byte{172, 18, 1, byte(i + 1)}), 16)
 			ends[i] = &endpoint{network: n, Endpoint: Endpoint{
 				Interface: "eth0", HostInterface: fmt.Sprintf("tvab12%08x", i), IPv4: ip, MAC: macOf(ip.Addr()), Gateway: n.Gateway(true), DefaultRoute: true,
 			}}
 		}
-		before := cpu(b)
+		used.begin(b)
 		b.StartTimer()
 		for i, in := range spaces {
-			l.must(in.route.LinkSetUp(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: loopbackIndex}}))
+			l.must(in.socket.SetUp("lo"))
 			l.must(d.addVeth(ends[i], int(n.index.Load()), in.ns))
 			l.must(in.configure(ends[i]))
 		}
 		b.StopTimer()
-		used += cpu(b) - before
+		used.end(b)
 		var names []string
 		for i, in := range spaces {
 			in.close()
@@ -129,5 +151,5 @@ func BenchmarkFloor100(b *testing.B) {
 		l.must(d.Flush(b.Context()))
 		b.StartTimer()
 	}
-	b.ReportMetric(used.Seconds()*1000/float64(b.N), "cpu-ms/op")
+	used.report(b)
 }

@@ -94,12 +94,11 @@ type childLink struct {
 // delete deletes the link, if it is still there, and lets go of the namespace.
 func (c childLink) delete() error {
 	defer c.ns.Close()
-	route, socket, err := openRoute(c.ns)
+	route, err := openHandle(c.ns)
 	if err != nil {
 		return err
 	}
 	defer route.Close()
-	defer socket.Close()
 	link, err := route.LinkByName(c.name)
 	if errors.As(err, new(netlink.LinkNotFoundError)) {
 		return nil

@@ -28,11 +28,11 @@ import (
 	"sync"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"tutti/netdriver/netns"
 	"tutti/netdriver/portmap"
+	"tutti/netdriver/rtnl"
 )
 
 // Errors that callers can tell apart.
@@ -81,8 +81,8 @@ type SocketKeeper interface {
 type Driver struct {
 	cfg    Config
 	log    *slog.Logger
-	route  *netlink.Handle  // rtnetlink in the host's namespace
-	socket *nl.SocketHandle // the same, for messages of our own
+	route  *netlink.Handle // rtnetlink in the host's namespace
+	socket *rtnl.Socket    // the same, for what every container needs
 	host   *hostState
 	life   context.Context //nolint:containedctx // of everything in the background, ended by Close
 	end    context.CancelFunc
@@ -175,23 +175,28 @@ func (d *Driver) Close(ctx context.Context) error {
 	return err
 }
 
-// openRoute opens rtnetlink in a namespace: for the requests of package netlink, and a
-// socket for messages of our own.
-func openRoute(ns *netns.NS) (route *netlink.Handle, socket *nl.SocketHandle, err error) {
-	err = ns.Do(func() (err error) {
-		s, err := nl.Subscribe(unix.NETLINK_ROUTE)
-		if err != nil {
-			return err
-		}
-		if route, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
-			s.Close()
-			return err
-		}
-		socket = &nl.SocketHandle{Socket: s}
-		return nil
-	})
+// openRoute opens rtnetlink in a namespace.
+func openRoute(ns *netns.NS) (*netlink.Handle, *rtnl.Socket, error) {
+	route, err := openHandle(ns)
 	if err != nil {
-		return nil, nil, fmt.Errorf("open rtnetlink: %w", err)
+		return nil, nil, err
+	}
+	socket, err := rtnl.Open(ns)
+	if err != nil {
+		route.Close()
+		return nil, nil, err
 	}
 	return route, socket, nil
+}
+
+// openHandle opens rtnetlink in a namespace for package netlink.
+func openHandle(ns *netns.NS) (route *netlink.Handle, err error) {
+	err = ns.Do(func() (err error) {
+		route, err = netlink.NewHandle(unix.NETLINK_ROUTE)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open rtnetlink: %w", err)
+	}
+	return route, nil
 }

@@ -29,7 +29,7 @@ type endpoint struct {
 // is left as it is. If one fails none is attached. Without any specification the container
 // has its loopback interface alone.
 func (d *Driver) Attach(ctx context.Context, containerID string, ns *netns.NS, specs []EndpointSpec) ([]Endpoint, error) {
-	in, err := enter(ns)
+	in, err := d.enter(ns)
 	if err != nil {
 		return nil, err
 	}

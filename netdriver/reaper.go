@@ -11,6 +11,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"tutti/netdriver/rtnl"
 )
 
 // waste is something to be removed in the background.
@@ -27,7 +29,7 @@ type waste struct {
 type reaper struct {
 	d      *Driver
 	route  *netlink.Handle // its own: a deletion would keep the wiring waiting
-	socket *nl.SocketHandle
+	socket *rtnl.Socket
 	kick   chan struct{}
 	cancel context.CancelFunc
 	ended  chan struct{}
@@ -179,11 +181,10 @@ func (r *reaper) deleteLinks(names []string) error {
 	if !found {
 		return errors.Join(errs...)
 	}
-	req := nl.NewNetlinkRequest(unix.RTM_DELLINK, unix.NLM_F_ACK)
-	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: r.socket}
+	req := nl.NewNetlinkRequest(unix.RTM_DELLINK, 0)
 	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
 	req.AddData(nl.NewRtAttr(unix.IFLA_GROUP, nl.Uint32Attr(group)))
-	if _, err := req.Execute(unix.NETLINK_ROUTE, 0); err != nil && !errors.Is(err, unix.ENODEV) {
+	if _, err := r.socket.Send(req); err != nil && !errors.Is(err, unix.ENODEV) {
 		errs = append(errs, fmt.Errorf("delete links %s: %w", strings.Join(names, " "), err))
 	}
 	return errors.Join(errs...)

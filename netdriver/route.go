@@ -16,7 +16,7 @@ import (
 // none. Its published ports follow IPv4's, as they do in [Driver.Publish], and stay bound meanwhile. What is right already
 // is left alone.
 func (d *Driver) Route(ctx context.Context, containerID string, ns *netns.NS, four, six string) error {
-	in, err := enter(ns)
+	in, err := d.enter(ns)
 	if err != nil {
 		return err
 	}
@@ -46,6 +46,10 @@ func (d *Driver) Route(ctx context.Context, containerID string, ns *netns.NS, fo
 // setDefaultRoutes makes the default routes in a container those that its endpoints say, and removes that of a family
 // which has none.
 func (in *inside) setDefaultRoutes(endpoints []*endpoint) error {
+	handle, err := in.handle()
+	if err != nil {
+		return err
+	}
 	for _, f := range []struct {
 		family int
 		leads  func(*endpoint) bool
@@ -55,17 +59,17 @@ func (in *inside) setDefaultRoutes(endpoints []*endpoint) error {
 	} {
 		i := slices.IndexFunc(endpoints, f.leads)
 		if i < 0 {
-			if err := in.dropDefaultRoutes(f.family, endpoints); err != nil {
+			if err := dropDefaultRoutes(handle, f.family, endpoints); err != nil {
 				return err
 			}
 			continue
 		}
 		e := endpoints[i]
-		index, err := in.index(e.Interface)
+		index, err := in.socket.Index(e.Interface)
 		if err != nil {
 			return fmt.Errorf("find %s in the container: %w", e.Interface, err)
 		}
-		if err := in.route.RouteReplace(e.defaultRoute(f.family == netlink.FAMILY_V4, index)); err != nil {
+		if err := handle.RouteReplace(e.defaultRoute(f.family == netlink.FAMILY_V4, index)); err != nil {
 			return fmt.Errorf("set default route by %s: %w", e.Interface, err)
 		}
 	}
@@ -74,8 +78,8 @@ func (in *inside) setDefaultRoutes(endpoints []*endpoint) error {
 
 // dropDefaultRoutes removes the default routes of a family that lead by a gateway of the container's networks. What the
 // container has set itself stays.
-func (in *inside) dropDefaultRoutes(family int, endpoints []*endpoint) error {
-	routes, err := in.route.RouteList(nil, family)
+func dropDefaultRoutes(handle *netlink.Handle, family int, endpoints []*endpoint) error {
+	routes, err := handle.RouteList(nil, family)
 	if err != nil {
 		return fmt.Errorf("list the routes in the container: %w", err)
 	}
@@ -86,7 +90,7 @@ func (in *inside) dropDefaultRoutes(family int, endpoints []*endpoint) error {
 		if r.Gw == nil || !ours || ok && p.Bits() > 0 {
 			continue
 		}
-		if err := in.route.RouteDel(&r); err != nil {
+		if err := handle.RouteDel(&r); err != nil {
 			return fmt.Errorf("remove the default route by %s: %w", gw, err)
 		}
 	}

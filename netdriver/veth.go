@@ -19,8 +19,7 @@ const maxPorts = 1023
 // One message does it all; with package netlink it takes four. See rtnetlink(7), and
 // rtnl_newlink in the kernel's net/core/rtnetlink.c for the order in which it is obeyed.
 func (d *Driver) addVeth(e *endpoint, bridge int, ns *netns.NS) error {
-	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK)
-	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: d.socket}
+	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL)
 	host := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	host.Flags, host.Change = unix.IFF_UP, unix.IFF_UP
 	req.AddData(host)
@@ -42,7 +41,7 @@ func (d *Driver) addVeth(e *endpoint, bridge int, ns *netns.NS) error {
 	peer.AddRtAttr(unix.IFLA_NUM_RX_QUEUES, one)
 	peer.AddRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(ns.FD())))
 	req.AddData(info)
-	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+	_, err := d.socket.Send(req)
 	if errors.Is(err, unix.EXFULL) {
 		err = e.network.full() // with links of others on it, or it would have been refused before
 	}

@@ -5,61 +5,53 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"tutti/netdriver/netns"
+	"tutti/netdriver/rtnl"
 )
-
-// loopbackIndex is the index of lo in every namespace (LOOPBACK_IFINDEX in the kernel).
-const loopbackIndex = 1
-
-// skipStats is RTEXT_FILTER_SKIP_STATS of linux/rtnetlink.h.
-const skipStats = 1 << 3
-
-// carrierTimeout is far longer than a link ever takes.
-const carrierTimeout = 5 * time.Second
 
 // inside is rtnetlink in the namespace of a container.
 type inside struct {
 	ns     *netns.NS
-	route  *netlink.Handle
-	socket *nl.SocketHandle // the same, for messages of our own
+	socket *rtnl.Socket
+	route  *netlink.Handle // opened by the first who needs it, see handle
 }
 
 // enter opens rtnetlink in a container's namespace and starts its loopback interface.
-func enter(ns *netns.NS) (*inside, error) {
-	route, socket, err := openRoute(ns)
+func (d *Driver) enter(ns *netns.NS) (*inside, error) {
+	socket, err := rtnl.Open(ns)
 	if err != nil {
 		return nil, err
 	}
-	in := &inside{ns, route, socket}
-	if err := route.LinkSetUp(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: loopbackIndex}}); err != nil {
-		in.close()
+	d.wiring.Lock()
+	defer d.wiring.Unlock()
+	if err := socket.SetUp("lo"); err != nil {
+		socket.Close()
 		return nil, fmt.Errorf("start the loopback interface: %w", err)
 	}
-	return in, nil
+	return &inside{ns: ns, socket: socket}, nil
 }
 
 func (in *inside) close() {
-	in.route.Close()
 	in.socket.Close()
+	if in.route != nil {
+		in.route.Close()
+	}
 }
 
-// index returns the index of an interface. The old request of netdevice(7) costs a tenth of
-// asking rtnetlink, which tells everything about the link.
-func (in *inside) index(name string) (int, error) {
-	req, err := unix.NewIfreq(name)
-	if err != nil {
-		return 0, err
+// handle is rtnetlink for package netlink.
+func (in *inside) handle() (*netlink.Handle, error) {
+	if in.route != nil {
+		return in.route, nil
 	}
-	err = unix.IoctlIfreq(in.socket.Socket.GetFd(), unix.SIOCGIFINDEX, req)
-	return int(req.Uint32()), err
+	var err error
+	in.route, err = openHandle(in.ns)
+	return in.route, err
 }
 
 // wire makes the link of an endpoint: a veth pair with one end in the bridge and the other
@@ -124,8 +116,6 @@ func (d *Driver) isolate(e *endpoint) error {
 // through the bridge, if this is its first port; and the container's IPv6. What is sent
 // before is lost, an ARP request for instance, and sent again a second later.
 func (d *Driver) await(ctx context.Context, e *endpoint, in *inside) error {
-	ctx, cancel := context.WithTimeout(ctx, carrierTimeout)
-	defer cancel()
 	if !e.network.Bridged() {
 		return d.awaitChild(ctx, e, in)
 	}
@@ -147,11 +137,41 @@ func (d *Driver) await(ctx context.Context, e *endpoint, in *inside) error {
 	return in.awaitIPv6(ctx)
 }
 
+// carrierTimeout is far longer than a link ever takes.
+const carrierTimeout = 5 * time.Second
+
+// awaitCarrier waits until all parts of the kernel know that a link has its carrier.
+func awaitCarrier(ctx context.Context, socket *rtnl.Socket, name string) error {
+	if up, err := socket.IsUp(name); up && err == nil {
+		return nil // as ever with newer kernels
+	}
+	ctx, cancel := context.WithTimeout(ctx, carrierTimeout)
+	defer cancel()
+	for {
+		up, err := socket.IsUp(name)
+		if up {
+			return nil
+		}
+		if err == nil {
+			err = pause(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("wait for link %s to come up: %w", name, err)
+		}
+	}
+}
+
 // awaitIPv6 waits until the kernel has accepted the IPv6 addresses, which it does by the
 // work queue of duplicate address detection even if there is none.
 func (in *inside) awaitIPv6(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, carrierTimeout)
+	defer cancel()
+	route, err := in.handle()
+	if err != nil {
+		return err
+	}
 	for {
-		addrs, err := in.route.AddrList(nil, netlink.FAMILY_V6)
+		addrs, err := route.AddrList(nil, netlink.FAMILY_V6)
 		if err != nil {
 			return fmt.Errorf("list addresses in the container: %w", err)
 		}
@@ -172,86 +192,4 @@ func pause(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// awaitCarrier waits until all parts of the kernel know that a link has its carrier. Kernels
-// from 6.8 on see to that when they are asked for the link (linkwatch_sync_dev in
-// rtnl_getlink), so that once is enough.
-func awaitCarrier(ctx context.Context, socket *nl.SocketHandle, name string) error {
-	for {
-		up, err := isUp(socket, name)
-		if up {
-			return nil
-		}
-		if err == nil {
-			err = pause(ctx)
-		}
-		if err != nil {
-			return fmt.Errorf("wait for link %s to come up: %w", name, err)
-		}
-	}
-}
-
-// isUp asks for the operational state of a link and nothing else, which takes a third of
-// the time that a whole [netlink.Link] does.
-func isUp(socket *nl.SocketHandle, name string) (bool, error) {
-	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
-	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: socket}
-	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
-	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
-	req.AddData(nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(skipStats)))
-	links, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
-	if err != nil {
-		return false, err
-	}
-	for _, link := range links {
-		attrs, err := nl.ParseRouteAttr(link[unix.SizeofIfInfomsg:])
-		if err != nil {
-			return false, err
-		}
-		for _, a := range attrs {
-			if a.Attr.Type == unix.IFLA_OPERSTATE && len(a.Value) == 1 {
-				return netlink.LinkOperState(a.Value[0]) == netlink.OperUp, nil
-			}
-		}
-	}
-	return false, nil
-}
-
-// configure gives the container's end of a link its addresses, starts it, and sets the
-// default route if it leads there.
-func (in *inside) configure(e *endpoint) error {
-	index, err := in.index(e.Interface)
-	if err != nil {
-		return fmt.Errorf("find %s in the container: %w", e.Interface, err)
-	}
-	link := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: e.Interface, Index: index}}
-	if err := in.tune(e); err != nil {
-		return err
-	}
-	for _, p := range append([]netip.Prefix{e.IPv4, e.IPv6}, e.LinkLocal...) {
-		if !p.IsValid() {
-			continue
-		}
-		addr := &netlink.Addr{IPNet: ipNet(p)}
-		if p.Addr().Is6() {
-			addr.Flags = unix.IFA_F_NODAD // given out once, by us
-		}
-		if err := in.route.AddrAdd(link, addr); err != nil {
-			return fmt.Errorf("set address %s: %w", p, err)
-		}
-	}
-	if err := in.route.LinkSetUp(link); err != nil {
-		return fmt.Errorf("start %s: %w", e.Interface, err)
-	}
-	for _, four := range []bool{true, false} {
-		route := e.defaultRoute(four, index)
-		if route == nil {
-			continue
-		}
-		if err := in.route.RouteAdd(route); err != nil {
-			return fmt.Errorf("set default route by %s: %w", e.Interface, err)
-		}
-	}
-	return nil
 }

@@ -24,6 +24,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,7 +35,8 @@ func init() { runtime.LockOSThread() }
 // NS is an open network namespace. A nil *NS stands for the process's own namespace and
 // is valid for every method. The methods may be called concurrently, Close last.
 type NS struct {
-	file *os.File
+	file  *os.File
+	spare atomic.Int32 // 1 + a socket of rtnetlink that nobody has asked for yet
 }
 
 // New returns a new network namespace prepared for a container, which the caller has to
@@ -90,8 +92,12 @@ func (ns *NS) Inode() (uint64, error) {
 
 // Close gives up the hold on the namespace. Closing twice is no error.
 func (ns *NS) Close() {
-	if ns != nil {
-		_ = ns.file.Close() // a second close is the only possible error
+	if ns == nil {
+		return
+	}
+	_ = ns.file.Close() // a second close is the only possible error
+	if spare := ns.spare.Swap(0); spare != 0 {
+		_ = unix.Close(int(spare - 1))
 	}
 }
 
@@ -187,5 +193,12 @@ func unshare(settings []sysctl) (*NS, error) {
 		_ = f.Close()
 		return nil, err
 	}
-	return &NS{file: f}, nil
+	socket, err := netlink()
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	ns := &NS{file: f}
+	ns.spare.Store(int32(socket + 1))
+	return ns, nil
 }

@@ -211,3 +211,39 @@ func BenchmarkDo(b *testing.B) {
 		}
 	}
 }
+
+// The socket that a new namespace has already, and those that are opened for it, are inside; one that nobody took goes with it.
+func TestNetlinkIsInside(t *testing.T) {
+	t.Parallel()
+	ns := newNS(t)
+	want, err := ns.Inode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, what := range []string{"the first", "the second"} {
+		fd, err := ns.Netlink()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		of, err := unix.IoctlRetInt(fd, unix.SIOCGSKNS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(of)
+		var st unix.Stat_t
+		if err := unix.Fstat(of, &st); err != nil || st.Ino != want {
+			t.Errorf("%s socket is in namespace %d, not %d: %v", what, st.Ino, want, err)
+		}
+	}
+	closed, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	spare := int(closed.spare.Load()) - 1
+	closed.Close()
+	closed.Close()
+	if closed.spare.Load() != 0 || spare < 0 {
+		t.Errorf("the socket %d of a closed namespace is %d", spare, closed.spare.Load()-1)
+	}
+}

@@ -4,7 +4,31 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"os"
+
+	"golang.org/x/sys/unix"
 )
+
+// Netlink opens a socket of rtnetlink(7) inside the namespace, for the caller to close. The socket keeps the namespace alive
+// until then. That of a new namespace is there already, so that nobody has to enter it.
+func (ns *NS) Netlink() (fd int, err error) {
+	if ns != nil {
+		if spare := ns.spare.Swap(0); spare != 0 {
+			return int(spare - 1), nil
+		}
+	}
+	err = ns.Do(func() (err error) {
+		fd, err = netlink()
+		return err
+	})
+	return fd, err
+}
+
+// netlink opens a socket of rtnetlink in the namespace of the calling thread.
+func netlink() (int, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	return fd, os.NewSyscallError("socket", err)
+}
 
 // ListenUDP opens a UDP socket on addr inside the namespace. The socket keeps the namespace
 // alive until it is closed.
