@@ -9,12 +9,12 @@ import (
 	"syscall"
 
 	"tutti/scheduler/api"
-	"tutti/scheduler/engine"
+	"tutti/scheduler/layout"
 )
 
 // connect returns a client of the engine, which it starts when it is not running.
 func (a *app) connect(ctx context.Context) (*api.Client, error) {
-	p, err := engine.NewPaths(a.root)
+	p, err := layout.New(a.root)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 
 	"tutti/runtime/keeper"
 	"tutti/scheduler"
-	"tutti/scheduler/engine"
+	"tutti/scheduler/layout"
 	"tutti/scheduler/server"
 )
 
@@ -32,7 +32,7 @@ func (a *app) engineCommand() *cobra.Command {
 }
 
 // startEngine starts the engine and returns when it serves.
-func startEngine(ctx context.Context, p engine.Paths, environ []string) error {
+func startEngine(ctx context.Context, p layout.Paths, environ []string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find this program's own file: %w", err)

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"tutti/scheduler/api"
-	"tutti/scheduler/engine"
+	"tutti/scheduler/layout"
 )
 
 // cli is a command line with a socket behind it on which the test answers for the engine: what is tested here is what the
@@ -33,7 +33,7 @@ func newCLI(t *testing.T) *cli {
 	t.Helper()
 	root := t.TempDir()
 	c := &cli{t: t, mux: http.NewServeMux(), root: root, dir: t.TempDir(), signals: make(chan os.Signal, 4)}
-	paths, err := engine.NewPaths(root)
+	paths, err := layout.New(root)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 	"tutti/cmd/tutti/bootunit"
 	"tutti/runtime/cgroup/scope"
 	"tutti/scheduler/api"
-	"tutti/scheduler/engine"
+	"tutti/scheduler/layout"
 )
 
 var systemNotYet = []notYet{
@@ -28,7 +28,7 @@ func (a *app) systemCommand() *cobra.Command {
 
 // bootUnit is the service of the engine that the command is for.
 func (a *app) bootUnit() (bootunit.Unit, error) {
-	p, err := engine.NewPaths(a.root)
+	p, err := layout.New(a.root)
 	if err != nil {
 		return bootunit.Unit{}, err
 	}
@@ -36,7 +36,7 @@ func (a *app) bootUnit() (bootunit.Unit, error) {
 	if err != nil {
 		return bootunit.Unit{}, fmt.Errorf("find this program's own file: %w", err)
 	}
-	return bootunit.Unit{Name: p.UnitName(), Program: program, Root: p.Root, Default: p.Root == engine.DefaultRoot}, nil
+	return bootunit.Unit{Name: p.UnitName(), Program: program, Root: p.Root, Default: p.Root == layout.DefaultRoot}, nil
 }
 
 func (a *app) systemInstallCommand() *cobra.Command {
@@ -130,7 +130,7 @@ func (a *app) systemHaltCommand() *cobra.Command {
 					return nil
 				}
 			}
-			p, err := engine.NewPaths(a.root)
+			p, err := layout.New(a.root)
 			if err != nil {
 				return err
 			}

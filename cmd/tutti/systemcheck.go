@@ -16,6 +16,7 @@ import (
 	"tutti/scheduler/api"
 	"tutti/scheduler/checkup"
 	"tutti/scheduler/engine"
+	"tutti/scheduler/layout"
 )
 
 // exitUnsound is the exit code of a check that has found something which is not repaired.
@@ -65,7 +66,7 @@ func (a *app) systemCheckCommand() *cobra.Command {
 // check asks the engine. When none runs, it looks first whether one could start: an engine would set damaged databases
 // aside, which is a repair.
 func (a *app) check(ctx context.Context, repair bool) (api.CheckReport, error) {
-	paths, err := engine.NewPaths(a.root)
+	paths, err := layout.New(a.root)
 	if err != nil {
 		return api.CheckReport{}, err
 	}

@@ -110,15 +110,15 @@ func (e *Engine) sweep(dir string) {
 // loadUnits reads the containers' records. A folder without one was being created or removed: it is discarded.
 func (e *Engine) loadUnits() (outputs map[string]output, err error) {
 	outputs = map[string]output{}
-	l, err := os.ReadDir(e.Paths.containers())
+	l, err := os.ReadDir(e.Paths.Containers())
 	if err != nil {
 		return nil, err
 	}
-	for _, dir := range []string{e.Paths.Root, e.Paths.projects(), e.Paths.histories()} {
+	for _, dir := range []string{e.Paths.Root, e.Paths.Projects(), e.Paths.Histories()} {
 		e.sweep(dir)
 	}
 	for _, d := range l {
-		dir := e.Paths.container(d.Name())
+		dir := e.Paths.Container(d.Name())
 		e.sweep(dir)
 		rec, damage, err := readRecord(dir)
 		if err != nil {
@@ -236,7 +236,7 @@ func (e *Engine) releaseUnclaimed(processes map[string]*runtime.Container) {
 
 // removeUnclaimedFiles removes the files of runs that are over.
 func (e *Engine) removeUnclaimedFiles(processes map[string]*runtime.Container) error {
-	l, err := os.ReadDir(e.Paths.files())
+	l, err := os.ReadDir(e.Paths.Files())
 	for _, d := range l {
 		if processes[d.Name()] == nil {
 			err = errors.Join(err, os.RemoveAll(e.filesDir(d.Name())))
@@ -254,7 +254,7 @@ func (e *Engine) rebooted() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	file := e.Paths.bootID()
+	file := e.Paths.BootID()
 	before, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, err

@@ -16,6 +16,7 @@ import (
 	"tutti/runtime/keeper"
 	"tutti/runtime/keeper/wire"
 	"tutti/runtime/logs"
+	"tutti/scheduler/layout"
 )
 
 const (
@@ -46,7 +47,7 @@ func bequeath(ctx context.Context, k *keeper.Client, o keeper.StartOptions, log 
 }
 
 // startOptions are those with which this engine was started.
-func startOptions(p Paths) keeper.StartOptions {
+func startOptions(p layout.Paths) keeper.StartOptions {
 	environ := slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, wire.EnvFD+"=") || strings.HasPrefix(v, wire.EnvVersion+"=")
 	})

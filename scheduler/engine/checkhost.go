@@ -42,7 +42,7 @@ func (e *Engine) whenQuiet(repair func(context.Context) error) func(context.Cont
 func (e *Engine) lookAtFiles(context.Context) ([]checkup.Fault, int, error) {
 	var faults []checkup.Fault
 	looked := 0
-	for _, dir := range []string{e.Paths.projects(), e.Paths.histories(), filepath.Join(e.Paths.Root, "networks")} {
+	for _, dir := range []string{e.Paths.Projects(), e.Paths.Histories(), filepath.Join(e.Paths.Root, "networks")} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.json"))
 		if err != nil {
 			return nil, looked, err
@@ -63,7 +63,7 @@ func (e *Engine) lookAtFiles(context.Context) ([]checkup.Fault, int, error) {
 	for _, u := range e.SelectUnits(func(*container.Config) bool { return true }) {
 		running[u.ID] = u.Snapshot().Alive() || u.Running() != nil
 	}
-	for _, dir := range []string{e.Paths.files(), e.Paths.rootfs()} {
+	for _, dir := range []string{e.Paths.Files(), e.Paths.Rootfs()} {
 		entries, err := os.ReadDir(dir)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, looked, err
@@ -78,9 +78,9 @@ func (e *Engine) lookAtFiles(context.Context) ([]checkup.Fault, int, error) {
 			}
 		}
 	}
-	entries, err := os.ReadDir(e.Paths.trash())
+	entries, err := os.ReadDir(e.Paths.Trash())
 	for _, d := range entries {
-		path := filepath.Join(e.Paths.trash(), d.Name())
+		path := filepath.Join(e.Paths.Trash(), d.Name())
 		looked++
 		faults = append(faults, checkup.Fault{
 			Object: path, Problem: "what is left of a removed container", Remedy: "remove it", Fleeting: true,
@@ -137,8 +137,8 @@ func (e *Engine) leftMounts() ([]checkup.Fault, error) {
 		return nil, nil
 	}
 	below := func(m *mountinfo.Info) (skip, stop bool) {
-		return !strings.HasPrefix(m.Mountpoint, e.Paths.images()+"/") && !strings.HasPrefix(m.Mountpoint, e.Paths.builder()+"/") &&
-			!strings.HasPrefix(m.Mountpoint, e.Paths.rootfs()+"/"), false
+		return !strings.HasPrefix(m.Mountpoint, e.Paths.Images()+"/") && !strings.HasPrefix(m.Mountpoint, e.Paths.Builder()+"/") &&
+			!strings.HasPrefix(m.Mountpoint, e.Paths.Rootfs()+"/"), false
 	}
 	mounts, err := mountinfo.GetMounts(below)
 	if err != nil {

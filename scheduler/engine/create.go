@@ -37,7 +37,7 @@ func (e *Engine) CreateUnit(ctx context.Context, c container.Config, keep map[st
 	if err := need.images(ctx, &c); err != nil {
 		return nil, err
 	}
-	dir := e.Paths.container(c.ID)
+	dir := e.Paths.Container(c.ID)
 	for _, d := range []string{dir, filepath.Join(dir, "upper"), filepath.Join(dir, "work")} {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			return nil, fmt.Errorf("create the container's folder: %w", err)
@@ -142,7 +142,7 @@ func (e *Engine) lowers(ctx context.Context, imageID string) ([]string, error) {
 
 // discard takes a folder away at once and deletes it when there is time.
 func (e *Engine) discard(dir string) error {
-	to := filepath.Join(e.Paths.trash(), filepath.Base(dir)+"-"+NewID()[:8])
+	to := filepath.Join(e.Paths.Trash(), filepath.Base(dir)+"-"+NewID()[:8])
 	if err := os.Rename(dir, to); err != nil {
 		if errors.Is(err, os.ErrNotExist) {
 			return nil

@@ -22,12 +22,13 @@ import (
 	"tutti/runtime/keeper"
 	"tutti/scheduler/builder"
 	"tutti/scheduler/journal"
+	"tutti/scheduler/layout"
 	"tutti/volumes"
 )
 
 // Engine owns the containers, networks, volumes and images of one state root.
 type Engine struct {
-	Paths       Paths
+	Paths       layout.Paths
 	Log         *slog.Logger
 	keeper      *keeper.Client
 	reaper      *retainer // the keeper for the runtime
@@ -74,11 +75,11 @@ type Engine struct {
 
 // Open starts an engine over the state in paths: stores are opened, containers that run are adopted, leftovers of a crash
 // are removed.
-func Open(ctx context.Context, paths Paths, k *keeper.Client, log *slog.Logger) (*Engine, error) {
-	if err := paths.create(); err != nil {
+func Open(ctx context.Context, paths layout.Paths, k *keeper.Client, log *slog.Logger) (*Engine, error) {
+	if err := paths.Create(); err != nil {
 		return nil, fmt.Errorf("create the state folders: %w", err)
 	}
-	if err := paths.checkFormat(); err != nil {
+	if err := paths.CheckFormat(); err != nil {
 		return nil, err
 	}
 	e := &Engine{Paths: paths, Log: log, keeper: k, reaper: newRetainer(k), busy: newActivity(), asked: make(chan struct{}, 1), replaced: make(chan struct{}), units: map[string]*Unit{}, networks: map[string]netdriver.Network{}, reserved: map[string]bool{}, execs: map[string]*Exec{}}
@@ -93,28 +94,28 @@ func Open(ctx context.Context, paths Paths, k *keeper.Client, log *slog.Logger) 
 }
 
 func (e *Engine) open(ctx context.Context) (err error) {
-	if e.journal, err = journal.Open(e.Paths.events()); err != nil {
+	if e.journal, err = journal.Open(e.Paths.Events()); err != nil {
 		e.Log.Error("events will not be kept", "error", err) // nothing that runs needs them
 	}
 	parent, err := e.settle(ctx)
 	if err != nil {
 		return fmt.Errorf("find a place for cgroups: %w", err)
 	}
-	if e.runtime, err = runtime.New(runtime.Config{Dir: e.Paths.runtime(), CgroupParent: parent, Reaper: e.reaper}); err != nil {
+	if e.runtime, err = runtime.New(runtime.Config{Dir: e.Paths.Runtime(), CgroupParent: parent, Reaper: e.reaper}); err != nil {
 		return fmt.Errorf("open the runtime: %w", err)
 	}
-	if e.VolumeStore, err = volumes.Open(e.Paths.volumes()); err != nil {
+	if e.VolumeStore, err = volumes.Open(e.Paths.Volumes()); err != nil {
 		return fmt.Errorf("open the volumes: %w", err)
 	}
-	if e.ImageStore, err = openImages(ctx, e.Paths.images(), e.Log); err != nil {
+	if e.ImageStore, err = openImages(ctx, e.Paths.Images(), e.Log); err != nil {
 		return fmt.Errorf("open the image store: %w", err)
 	}
 	if e.NetDriver, err = netdriver.New(ctx, netdriver.Config{
-		StateDir: e.Paths.Root, PoolsFile: e.Paths.config(), Instance: e.Paths.Instance(), Keeper: e.keeper, RelayProgram: relayProgram, Log: e.Log,
+		StateDir: e.Paths.Root, PoolsFile: e.Paths.Config(), Instance: e.Paths.Instance(), Keeper: e.keeper, RelayProgram: relayProgram, Log: e.Log,
 	}); err != nil {
 		return fmt.Errorf("open the networks: %w", err)
 	}
-	e.Builder = builder.New(e.ctx, builder.Config{Root: e.Paths.builder(), StateRoot: e.Paths.Root, Store: e.ImageStore, Runtime: e.runtime, Net: e.NetDriver, Busy: e.busy.begin, Log: e.Log})
+	e.Builder = builder.New(e.ctx, builder.Config{Root: e.Paths.Builder(), StateRoot: e.Paths.Root, Store: e.ImageStore, Runtime: e.runtime, Net: e.NetDriver, Busy: e.busy.begin, Log: e.Log})
 	e.Upstreams = dns.NewHostUpstreams()
 	e.dns = dns.New(e.ctx, dns.Config{Upstreams: e.Upstreams.Upstreams, DialClient: e.dialInside, Log: e.Log})
 	e.names = newNames(e.dns)
@@ -125,7 +126,7 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	if e.ImageStore.Unclean() {
 		e.Background("collect what an engine that died has left", func() error { return e.ImageStore.GarbageCollect(e.ctx) })
 	}
-	e.Background("empty the trash", func() error { return emptyFolder(e.Paths.trash()) })
+	e.Background("empty the trash", func() error { return emptyFolder(e.Paths.Trash()) })
 	return nil
 }
 

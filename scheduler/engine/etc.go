@@ -12,18 +12,12 @@ import (
 
 	"tutti/dns"
 	"tutti/scheduler/container"
-)
-
-// The files that every container gets bound into /etc.
-const (
-	hostsFile    = "hosts"
-	hostnameFile = "hostname"
-	resolvFile   = "resolv.conf"
+	"tutti/scheduler/layout"
 )
 
 // filesDir holds what is written for one run of a container: its files of /etc, configs and secrets. It lies in the run
 // folder, on a tmpfs by default, and goes when the container has ended.
-func (e *Engine) filesDir(id string) string { return filepath.Join(e.Paths.files(), id) }
+func (e *Engine) filesDir(id string) string { return filepath.Join(e.Paths.Files(), id) }
 
 // writeFiles writes the container's hosts, hostname and resolv.conf. One that shares another's network shares its files.
 func (s *starter) writeFiles(context.Context) error {
@@ -38,7 +32,7 @@ func (s *starter) writeFiles(context.Context) error {
 		if err != nil {
 			return err
 		}
-		for _, name := range []string{hostsFile, hostnameFile, resolvFile} {
+		for _, name := range []string{layout.HostsFile, layout.HostnameFile, layout.ResolvFile} {
 			b, err := os.ReadFile(filepath.Join(s.e.filesDir(peer.ID), name))
 			if err != nil {
 				return err
@@ -59,8 +53,8 @@ func (s *starter) writeFiles(context.Context) error {
 	}
 	return errors.Join(
 		s.e.writeHosts(s.u, hosts),
-		writeEtc(filepath.Join(dir, hostnameFile), []byte(c.Hostname+"\n")),
-		writeEtc(filepath.Join(dir, resolvFile), resolv),
+		writeEtc(filepath.Join(dir, layout.HostnameFile), []byte(c.Hostname+"\n")),
+		writeEtc(filepath.Join(dir, layout.ResolvFile), resolv),
 	)
 }
 

@@ -88,8 +88,8 @@ func (e *Engine) openTree(ctx context.Context, u *Unit, bare bool) (*files.Tree,
 	if err := resetVolatile(u.work()); err != nil {
 		return nil, nil, err
 	}
-	layers := files.Layers{Lower: append(slices.Clip(lowers), e.Paths.skeleton()), Upper: u.upper(), Work: u.work()}
-	v, err := files.Mount(layers, mounts, e.Paths.rootfs())
+	layers := files.Layers{Lower: append(slices.Clip(lowers), e.Paths.Skeleton()), Upper: u.upper(), Work: u.work()}
+	v, err := files.Mount(layers, mounts, e.Paths.Rootfs())
 	if err != nil {
 		return nil, nil, fmt.Errorf("container %s: %w", u.Config.Name, err)
 	}
@@ -280,7 +280,7 @@ func (e *Engine) useDifference(ctx context.Context, u *Unit, use func(context.Co
 		if err != nil {
 			return err
 		}
-		lower, err := files.Mount(files.Layers{Lower: append(slices.Clip(lowers), e.Paths.skeleton())}, nil, e.Paths.rootfs())
+		lower, err := files.Mount(files.Layers{Lower: append(slices.Clip(lowers), e.Paths.Skeleton())}, nil, e.Paths.Rootfs())
 		if err != nil {
 			return err
 		}

@@ -42,7 +42,7 @@ func (e *Engine) imageMount(ctx context.Context, m volumes.Mount) (specs.Mount, 
 	if err != nil {
 		return specs.Mount{}, fmt.Errorf("mount the image on %s: %w", m.Target, err)
 	}
-	layers := strings.Join(append(slices.Clip(lowers), e.Paths.empty()), ":")
+	layers := strings.Join(append(slices.Clip(lowers), e.Paths.Empty()), ":")
 	s := specs.Mount{Destination: path.Clean(m.Target), Type: "overlay", Source: "overlay", Options: []string{"ro", "lowerdir=" + layers}}
 	if m.Subpath != "" {
 		s.Options = append(s.Options, runtime.OptionSubpath+m.Subpath)

@@ -17,6 +17,7 @@ import (
 
 	"tutti/runtime/keeper"
 	"tutti/scheduler/container"
+	"tutti/scheduler/layout"
 )
 
 // linger is how long an engine with nothing to do waits for the next command.
@@ -32,7 +33,7 @@ func Main(ctx context.Context, root string, handler func(*Engine) http.Handler) 
 	}()
 	// Collect seldom while there is work: what is left is given back as soon as it is quiet, see economize.
 	debug.SetGCPercent(200)
-	paths, err := NewPaths(root)
+	paths, err := layout.New(root)
 	if err != nil {
 		return err
 	}
@@ -62,11 +63,11 @@ func Main(ctx context.Context, root string, handler func(*Engine) http.Handler) 
 }
 
 // lockRoot makes sure that only one engine works on a state root, whoever started it.
-func lockRoot(ctx context.Context, p Paths) (unlock func(), err error) {
+func lockRoot(ctx context.Context, p layout.Paths) (unlock func(), err error) {
 	return lockRootFor(ctx, p, lockRootWait)
 }
 
-func lockRootFor(ctx context.Context, p Paths, wait time.Duration) (unlock func(), err error) {
+func lockRootFor(ctx context.Context, p layout.Paths, wait time.Duration) (unlock func(), err error) {
 	if err := os.MkdirAll(p.Root, 0o700); err != nil {
 		return nil, err
 	}
@@ -154,7 +155,7 @@ func (e *Engine) cleanUp() error {
 		return nil
 	}
 	errs := []error{e.runtime.RemoveParent()}
-	for _, d := range []string{e.Paths.runtime(), e.Paths.rootfs(), e.Paths.files()} {
+	for _, d := range []string{e.Paths.Runtime(), e.Paths.Rootfs(), e.Paths.Files()} {
 		errs = append(errs, os.RemoveAll(d))
 	}
 	return errors.Join(errs...)

@@ -19,7 +19,7 @@ func (e *Engine) AppliedModel(name string) (*project.Project, error) {
 		return nil, err
 	}
 	var raw json.RawMessage
-	err := statefile.Read(e.Paths.project(name), &raw)
+	err := statefile.Read(e.Paths.Project(name), &raw)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil //nolint:nilnil // no model is an answer
 	}
@@ -51,13 +51,13 @@ func validProjectName(name string) bool {
 // SaveModel remembers the model that is being applied: order and conditions outlive the engine and the host's boot.
 func (e *Engine) SaveModel(project string, raw json.RawMessage) error {
 	defer e.edges.forget(project)
-	return statefile.WriteSync(e.Paths.project(project), raw)
+	return statefile.WriteSync(e.Paths.Project(project), raw)
 }
 
 // DropModel forgets the model of a project that is taken away.
 func (e *Engine) DropModel(project string) error {
 	defer e.edges.forget(project)
-	if err := os.Remove(e.Paths.project(project)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(e.Paths.Project(project)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil

@@ -2,15 +2,11 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
 	"time"
-
-	"tutti/runtime/statefile"
 )
 
 // flushTime bounds the answer to who asked for the replacement.
@@ -42,28 +38,4 @@ func (e *Engine) makeWay(ctx context.Context, srv *http.Server) {
 	_ = srv.Shutdown(ctx) // the answer may be cut off: who asked looks for the next engine anyway
 	e.Log.Info("another program is to be the engine")
 	os.Exit(exitBequeathed)
-}
-
-// stateFormat counts the changes after which older engines misunderstand what lies in the state folder.
-const stateFormat = 1
-
-// checkFormat refuses a state folder that a newer tutti has written, and marks a new one.
-func (p Paths) checkFormat() error {
-	path := filepath.Join(p.Root, "format.json")
-	var f struct {
-		Format int `json:"format"`
-	}
-	err := statefile.Read(path, &f)
-	if err == nil && f.Format > stateFormat {
-		return fmt.Errorf("a newer tutti has written %s (format %d, this one knows %d): use that one, or another --root", p.Root, f.Format, stateFormat)
-	}
-	if err == nil && f.Format == stateFormat {
-		return nil
-	}
-	var system *fs.PathError
-	if errors.As(err, &system) && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f.Format = stateFormat // of before there were formats, or damaged: nothing has changed since the first
-	return statefile.WriteSync(path, f)
 }

@@ -9,6 +9,7 @@ import (
 
 	"tutti/netdriver/netns"
 	"tutti/scheduler/container"
+	"tutti/scheduler/layout"
 )
 
 // sharers are the running containers that have the network of u, by network_mode service:NAME or container:NAME: of u itself
@@ -55,9 +56,9 @@ func (e *Engine) sharedNamespace(ctx context.Context, u *Unit) (*netns.NS, error
 
 // writeHosts writes a container's /etc/hosts, and that of those who share its network.
 func (e *Engine) writeHosts(u *Unit, hosts []byte) error {
-	err := writeEtc(filepath.Join(e.filesDir(u.ID), hostsFile), hosts)
+	err := writeEtc(filepath.Join(e.filesDir(u.ID), layout.HostsFile), hosts)
 	for _, v := range e.sharers(u) {
-		if shared := writeEtc(filepath.Join(e.filesDir(v.ID), hostsFile), hosts); !errors.Is(shared, fs.ErrNotExist) { // it has just ended
+		if shared := writeEtc(filepath.Join(e.filesDir(v.ID), layout.HostsFile), hosts); !errors.Is(shared, fs.ErrNotExist) { // it has just ended
 			err = errors.Join(err, shared)
 		}
 	}

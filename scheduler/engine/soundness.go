@@ -19,6 +19,7 @@ import (
 	"tutti/scheduler/api"
 	"tutti/scheduler/checkup"
 	"tutti/scheduler/container"
+	"tutti/scheduler/layout"
 	"tutti/volumes"
 )
 
@@ -38,7 +39,7 @@ func (e *Engine) Check(ctx context.Context, q api.CheckRequest) (api.CheckReport
 
 // CheckDatabases is the part of a check that is for when no engine runs: whether one could open its databases. It finds
 // nothing when an engine runs after all, or starts just now.
-func CheckDatabases(ctx context.Context, paths Paths, repair bool) (api.CheckReport, error) {
+func CheckDatabases(ctx context.Context, paths layout.Paths, repair bool) (api.CheckReport, error) {
 	nothing := api.CheckReport{Checked: map[string]int{}, Findings: []api.Finding{}}
 	if _, err := os.Stat(paths.Root); errors.Is(err, os.ErrNotExist) {
 		return nothing, nil
@@ -51,7 +52,7 @@ func CheckDatabases(ctx context.Context, paths Paths, repair bool) (api.CheckRep
 		return nothing, err
 	}
 	defer unlock()
-	return checkup.Run(ctx, []checkup.Area{checkup.Databases(paths.images(), image.Databases(paths.images()))}, repair)
+	return checkup.Run(ctx, []checkup.Area{checkup.Databases(paths.Images(), image.Databases(paths.Images()))}, repair)
 }
 
 // engineEnds is how long an engine that nobody can ask any more may take to end.
@@ -67,7 +68,7 @@ func (e *Engine) lookAtImages(ctx context.Context, keepAside bool) ([]checkup.Fa
 	for _, f := range found {
 		faults = append(faults, checkup.Fault{Object: f.Object, Problem: f.Problem, Remedy: f.Remedy, Hint: f.Hint, Repair: f.Repair})
 	}
-	if aside := e.Paths.images() + checkup.DamagedSuffix; err == nil && !keepAside {
+	if aside := e.Paths.Images() + checkup.DamagedSuffix; err == nil && !keepAside {
 		faults = append(faults, e.setAside(aside)...)
 	}
 	return faults, len(list), err
@@ -82,7 +83,7 @@ func (e *Engine) setAside(aside string) []checkup.Fault {
 	for _, u := range e.SelectUnits(func(*container.Config) bool { return true }) {
 		table, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", u.Snapshot().Pid))
 		// The layers are mounted by the name that the folder had: those that no store has now.
-		if s := u.Snapshot(); s.Alive() && (err != nil || strings.Contains(string(table), e.Paths.images()+"/snapshots/")) && s.Started.Before(modTime(aside)) {
+		if s := u.Snapshot(); s.Alive() && (err != nil || strings.Contains(string(table), e.Paths.Images()+"/snapshots/")) && s.Started.Before(modTime(aside)) {
 			f.Hint = "stop container " + u.Config.Name + ", which runs from it, and check again"
 			return []checkup.Fault{f}
 		}
@@ -103,7 +104,7 @@ func modTime(path string) time.Time {
 
 func (e *Engine) lookAtBuildCache(ctx context.Context) ([]checkup.Fault, int, error) {
 	if !e.Builder.IsOpen() {
-		for _, path := range build.Databases(e.Paths.builder()) {
+		for _, path := range build.Databases(e.Paths.Builder()) {
 			err := boltcheck.Check(path, time.Second)
 			if errors.Is(err, boltcheck.ErrDamaged) {
 				return []checkup.Fault{{Object: path, Problem: err.Error(), Remedy: "throw the build cache away", Repair: func(context.Context) error {
@@ -132,13 +133,13 @@ func (e *Engine) lookAtBuildCache(ctx context.Context) ([]checkup.Fault, int, er
 }
 
 func (e *Engine) lookAtContainers(ctx context.Context) ([]checkup.Fault, int, error) {
-	entries, err := os.ReadDir(e.Paths.containers())
+	entries, err := os.ReadDir(e.Paths.Containers())
 	if err != nil {
 		return nil, 0, err
 	}
 	var faults []checkup.Fault
 	for _, d := range entries {
-		dir := e.Paths.container(d.Name())
+		dir := e.Paths.Container(d.Name())
 		e.mu.Lock()
 		u := e.units[d.Name()]
 		e.mu.Unlock()
@@ -227,7 +228,7 @@ func (e *Engine) lookAtVolumes(context.Context) ([]checkup.Fault, int, error) {
 			})
 		}
 	}
-	entries, err := os.ReadDir(e.Paths.volumes())
+	entries, err := os.ReadDir(e.Paths.Volumes())
 	if err != nil {
 		return faults, len(list), err
 	}
@@ -235,7 +236,7 @@ func (e *Engine) lookAtVolumes(context.Context) ([]checkup.Fault, int, error) {
 		known := strings.HasPrefix(d.Name(), ".") || slices.ContainsFunc(list, func(v volumes.Volume) bool { return v.Name == d.Name() })
 		if !known && d.IsDir() {
 			faults = append(faults, checkup.Fault{
-				Object: filepath.Join(e.Paths.volumes(), d.Name()), Problem: "folder without the file that makes it a volume; it may hold data", Fleeting: true,
+				Object: filepath.Join(e.Paths.Volumes(), d.Name()), Problem: "folder without the file that makes it a volume; it may hold data", Fleeting: true,
 				Remedy: "make it a volume again", Repair: func(context.Context) error { return e.adoptVolume(d.Name()) },
 			})
 		}
@@ -245,7 +246,7 @@ func (e *Engine) lookAtVolumes(context.Context) ([]checkup.Fault, int, error) {
 
 // adoptVolume writes the file of a volume that lies there without one.
 func (e *Engine) adoptVolume(name string) error {
-	dir := filepath.Join(e.Paths.volumes(), name)
+	dir := filepath.Join(e.Paths.Volumes(), name)
 	if err := os.MkdirAll(filepath.Join(dir, "_data"), 0o755); err != nil { //nolint:gosec // as volumes are made
 		return err
 	}

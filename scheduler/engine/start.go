@@ -300,7 +300,7 @@ func (e *Engine) spec(ctx context.Context, u *Unit, netNS string) (*specs.Spec, 
 	if err != nil {
 		return nil, nil, err
 	}
-	o := container.SpecOptions{Root: e.Paths.rootfs(), NetNS: netNS, Mounts: mounts, Etc: e.filesDir(u.ID)}
+	o := container.SpecOptions{Root: e.Paths.Rootfs(), NetNS: netNS, Mounts: mounts, Etc: e.filesDir(u.ID)}
 	if err := e.share(&u.Config, &o); err != nil {
 		return nil, nil, err
 	}
@@ -317,7 +317,7 @@ func (e *Engine) spec(ctx context.Context, u *Unit, netNS string) (*specs.Spec, 
 		return nil, nil, err
 	}
 	overlay := specs.Mount{Type: "overlay", Source: "overlay", Destination: "/", Options: []string{
-		"lowerdir=" + strings.Join(append(slices.Clip(lowers), e.Paths.skeleton()), ":"), "upperdir=" + u.upper(), "workdir=" + u.work(), "volatile",
+		"lowerdir=" + strings.Join(append(slices.Clip(lowers), e.Paths.Skeleton()), ":"), "upperdir=" + u.upper(), "workdir=" + u.work(), "volatile",
 	}}
 	return spec, []specs.Mount{overlay}, nil
 }
