@@ -14,6 +14,7 @@ import (
 	"tutti/netdriver/netns"
 	"tutti/scheduler/api"
 	"tutti/scheduler/engine"
+	"tutti/scheduler/names"
 	"tutti/scheduler/reach"
 )
 
@@ -157,7 +158,7 @@ func (v *survey) service(project, name string) reach.Service {
 	all := reach.Service{Name: name}
 	for _, u := range v.e.ServiceUnits(project, name) {
 		state := u.Snapshot()
-		p := reach.Party{Name: u.Config.Name, State: state.Describe(time.Now()), Running: state.Alive(), Ports: engine.ServedPorts(&u.Config)}
+		p := reach.Party{Name: u.Config.Name, State: state.Describe(time.Now()), Running: state.Alive(), Ports: names.ServedPorts(&u.Config)}
 		owner := v.netOwner(u)
 		p.Host = owner.Config.NetworkMode == "host"
 		if process := u.Running(); process != nil && !p.Host {
@@ -167,7 +168,7 @@ func (v *survey) service(project, name string) reach.Service {
 			}
 		}
 		for _, at := range owner.Snapshot().Endpoints {
-			place := reach.Endpoint{Network: at.Network, Addrs: engine.Addresses(at), Default: at.DefaultRoute}
+			place := reach.Endpoint{Network: at.Network, Addrs: at.Addresses(), Default: at.DefaultRoute}
 			if n, err := v.e.NetworkByName(at.Network); err == nil {
 				icc, err := strconv.ParseBool(n.Options["com.docker.network.bridge.enable_icc"])
 				place.Internal, place.NoICC = n.Internal, err == nil && !icc

@@ -2,6 +2,7 @@ package container
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/docker/go-units"
@@ -117,6 +118,17 @@ func (s *State) RestartIn() time.Duration {
 type Endpoint struct {
 	Network string `json:"network"` // full name
 	netdriver.Endpoint
+}
+
+// Addresses are those that the container has there, IPv4 before IPv6; none where somebody else gives them out.
+func (e Endpoint) Addresses() []netip.Addr {
+	var all []netip.Addr
+	for _, a := range []netip.Prefix{e.IPv4, e.IPv6} {
+		if a.IsValid() {
+			all = append(all, a.Addr())
+		}
+	}
+	return all
 }
 
 // Record is one container as it lies on disk.

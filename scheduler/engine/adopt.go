@@ -16,6 +16,7 @@ import (
 	"tutti/runtime/logs"
 	"tutti/runtime/statefile"
 	"tutti/scheduler/container"
+	"tutti/scheduler/names"
 	"tutti/scheduler/plan"
 )
 
@@ -90,13 +91,13 @@ func (e *Engine) adopt(ctx context.Context) error {
 // knowNames tells the resolver of the containers that run. All names are known before anybody is answered: a lookup that
 // waited for this engine must not be told otherwise.
 func (e *Engine) knowNames(alive []*Unit) {
-	entries := map[string]nameEntry{}
+	entries := map[string]names.Entry{}
 	for _, u := range alive {
 		if u.Config.OwnNetwork() {
 			entries[u.ID] = e.nameEntry(u.now(), u.Snapshot().Endpoints)
 		}
 	}
-	e.names.setAll(entries)
+	e.names.SetAll(entries)
 }
 
 // sweep removes what an engine that was killed while it wrote has left in a folder. The image store's lock is held: nobody

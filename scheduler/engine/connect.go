@@ -187,7 +187,7 @@ func (e *Engine) disconnectRunning(ctx context.Context, u *Unit, p *runtime.Cont
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
-	e.names.set(u.ID, e.nameEntry(u.now(), slices.DeleteFunc(slices.Clone(s.Endpoints), func(p container.Endpoint) bool { return p.Network == n.Name })))
+	e.names.Set(u.ID, e.nameEntry(u.now(), slices.DeleteFunc(slices.Clone(s.Endpoints), func(p container.Endpoint) bool { return p.Network == n.Name })))
 	if err := e.leadOut(ctx, u, ns, next); err != nil {
 		return errors.Join(err, e.settleNetworks(ctx, u, ns, before))
 	}
@@ -222,7 +222,7 @@ func (e *Engine) settleNetworks(ctx context.Context, u *Unit, ns *netns.NS, netw
 	if err != nil {
 		return err
 	}
-	e.names.set(u.ID, e.nameEntry(&c, endpoints))
+	e.names.Set(u.ID, e.nameEntry(&c, endpoints))
 	return nil
 }
 

@@ -23,6 +23,7 @@ import (
 	"tutti/scheduler/builder"
 	"tutti/scheduler/journal"
 	"tutti/scheduler/layout"
+	"tutti/scheduler/names"
 	"tutti/volumes"
 )
 
@@ -38,7 +39,7 @@ type Engine struct {
 	NetDriver   *netdriver.Driver
 	dns         *dns.Server
 	VolumeStore *volumes.Store
-	names       *names
+	names       *names.Table
 	Upstreams   *dns.HostUpstreams
 	bus         *bus
 	syncer      *syncer
@@ -118,7 +119,7 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	e.Builder = builder.New(e.ctx, builder.Config{Root: e.Paths.Builder(), StateRoot: e.Paths.Root, Store: e.ImageStore, Runtime: e.runtime, Net: e.NetDriver, Busy: e.busy.begin, Log: e.Log})
 	e.Upstreams = dns.NewHostUpstreams()
 	e.dns = dns.New(e.ctx, dns.Config{Upstreams: e.Upstreams.Upstreams, DialClient: e.dialInside, Log: e.Log})
-	e.names = newNames(e.dns)
+	e.names = names.New(e.dns)
 	if err := e.adopt(ctx); err != nil {
 		return fmt.Errorf("adopt what is there: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"tutti/dns"
 	"tutti/scheduler/container"
 	"tutti/scheduler/layout"
+	"tutti/scheduler/names"
 )
 
 // filesDir holds what is written for one run of a container: its files of /etc, configs and secrets. It lies in the run
@@ -98,7 +99,7 @@ func (e *Engine) hosts(c *container.Config, endpoints []container.Endpoint) ([]b
 		fmt.Fprintf(&b, "%s\t%s\n", addr, name)
 	}
 	for _, p := range endpoints {
-		for _, a := range Addresses(p) {
+		for _, a := range p.Addresses() {
 			fmt.Fprintf(&b, "%s\t%s\n", a, c.HostsNames())
 		}
 	}
@@ -169,15 +170,15 @@ func dnsServers(c *container.Config) ([]netip.Addr, error) {
 }
 
 // nameEntry is what the resolver has to know of a container.
-func (e *Engine) nameEntry(c *container.Config, endpoints []container.Endpoint) nameEntry {
-	n := nameEntry{config: c, endpoints: e.inOrder(c, endpoints), ports: ServedPorts(c), internal: true}
+func (e *Engine) nameEntry(c *container.Config, endpoints []container.Endpoint) names.Entry {
+	n := names.Entry{Config: c, Endpoints: e.inOrder(c, endpoints), Ports: names.ServedPorts(c), Internal: true}
 	for _, p := range endpoints {
 		if !e.isInternal(p.Network) {
-			n.internal = false
+			n.Internal = false
 		}
 	}
 	servers, _ := dnsServers(c) // checked when resolv.conf was written
-	n.upstreams = dns.ClientUpstreams(servers)
-	_, n.localSingle = dns.ResolvConf(dns.ResolvConfSpec{Host: e.Upstreams.Config(), Search: c.DNSSearch, Options: c.DNSOptions})
+	n.Upstreams = dns.ClientUpstreams(servers)
+	_, n.LocalSingle = dns.ResolvConf(dns.ResolvConfSpec{Host: e.Upstreams.Config(), Search: c.DNSSearch, Options: c.DNSOptions})
 	return n
 }

@@ -121,7 +121,7 @@ func dialContainer(ctx context.Context, u *Unit, p *runtime.Container, port uint
 	defer ns.Close()
 	candidates := []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()}
 	for _, n := range u.Snapshot().Endpoints {
-		candidates = append(candidates, Addresses(n)...)
+		candidates = append(candidates, n.Addresses()...)
 	}
 	var first error
 	for _, a := range candidates {

@@ -55,7 +55,7 @@ func (e *Engine) describe(u *Unit, now time.Time) api.Container {
 	}
 	for _, p := range s.Endpoints {
 		if s.Alive() {
-			if all := Addresses(p); len(all) > 0 { // none where somebody else gives them out
+			if all := p.Addresses(); len(all) > 0 { // none where somebody else gives them out
 				d.Networks[p.Network] = all[0].String()
 			}
 		}

@@ -69,4 +69,4 @@ func (e *Engine) LockProject(ctx context.Context, project string) (unlock func()
 }
 
 // ExpectNames keeps the names of containers resolvable that are about to be started anew, until done.
-func (e *Engine) ExpectNames(containers []string) (done func()) { return e.names.expect(containers) }
+func (e *Engine) ExpectNames(containers []string) (done func()) { return e.names.Expect(containers) }

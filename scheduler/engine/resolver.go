@@ -158,7 +158,7 @@ func (e *Engine) takeDNS(ctx context.Context, c *container.Config, path string) 
 // unresolve takes a container out of the resolver and closes its sockets, which would keep its namespace alive.
 func (e *Engine) unresolve(id string) {
 	e.dns.Remove(id)
-	e.names.drop(id)
+	e.names.Drop(id)
 	if err := e.keeper.Release(dnsHolder(id)); err != nil {
 		e.Log.Error("release the resolver's sockets", "container", id[:12], "error", err)
 	}

@@ -244,7 +244,7 @@ func (s *starter) resolve(ctx context.Context) error {
 	}
 	s.onUndo(func(context.Context) error { s.e.unresolve(s.u.ID); return nil })
 	err = s.e.holdDNS(s.u.ID, udp, tcp)
-	s.e.names.set(s.u.ID, s.e.nameEntry(s.u.now(), s.endpoints))
+	s.e.names.Set(s.u.ID, s.e.nameEntry(s.u.now(), s.endpoints))
 	return errors.Join(err, s.e.dns.Serve(s.u.ID, udp, tcp))
 }
 

@@ -15,6 +15,7 @@ import (
 	"tutti/netdriver"
 	"tutti/scheduler/container"
 	"tutti/scheduler/engine"
+	"tutti/scheduler/names"
 )
 
 // connectNetwork answers POST /networks/{name}/connect.
@@ -114,7 +115,7 @@ func (s *server) networkSettings(c *container.Config, st container.State) *apico
 // endpointSettings is what was asked for of a network.
 func (s *server) endpointSettings(c *container.Config, a container.Attachment) *apinetwork.EndpointSettings {
 	j := &apinetwork.EndpointSettings{
-		Aliases: a.Aliases, DriverOpts: maps.Clone(a.DriverOpts), GwPriority: a.GwPriority, DNSNames: engine.NamesOn(c, a.Network),
+		Aliases: a.Aliases, DriverOpts: maps.Clone(a.DriverOpts), GwPriority: a.GwPriority, DNSNames: names.On(c, a.Network),
 	}
 	if n, err := s.e.Network(a.Network); err == nil {
 		j.NetworkID = n.ID

@@ -1,4 +1,5 @@
-package engine
+// Package names keeps the resolver's table true to what runs.
+package names
 
 import (
 	"maps"
@@ -11,63 +12,64 @@ import (
 	"tutti/scheduler/container"
 )
 
-// names keeps the resolver's table true: which containers run on which networks under which names. Changes that come at
+// Table keeps the resolver's table true: which containers run on which networks under which names. Changes that come at
 // the same time share one new table.
-type names struct {
+type Table struct {
 	server *dns.Server
 
 	mu       sync.Mutex
-	entries  map[string]nameEntry // by container id
-	expected map[string]int       // by container name, how many plans start it anew
-	leaving  map[string]nameEntry // by container name, of those that are expected and do not run
+	entries  map[string]Entry // by container id
+	expected map[string]int   // by container name, how many plans start it anew
+	leaving  map[string]Entry // by container name, of those that are expected and do not run
 	changes  int
 
 	build sync.Mutex
 	built int // the changes that the current table contains
 }
 
-// nameEntry is one running container.
-type nameEntry struct {
-	config    *container.Config
-	endpoints []container.Endpoint
-	ports     []dns.Port
-	internal  bool // all its networks are
-	upstreams []netip.AddrPort
-	// localSingle: see dns.Client.
-	localSingle bool
+// Entry is one running container.
+type Entry struct {
+	Config    *container.Config
+	Endpoints []container.Endpoint
+	Ports     []dns.Port
+	Internal  bool // all its networks are
+	Upstreams []netip.AddrPort
+	// LocalSingle: see [dns.Client].
+	LocalSingle bool
 }
 
-func newNames(s *dns.Server) *names {
-	return &names{server: s, entries: map[string]nameEntry{}, expected: map[string]int{}, leaving: map[string]nameEntry{}}
+// New returns the names of nothing, for a resolver.
+func New(s *dns.Server) *Table {
+	return &Table{server: s, entries: map[string]Entry{}, expected: map[string]int{}, leaving: map[string]Entry{}}
 }
 
-// set makes a container known, and known to the resolver as a client. It returns when the resolver answers accordingly.
-func (n *names) set(id string, e nameEntry) { n.setAll(map[string]nameEntry{id: e}) }
+// Set makes a container known, and known to the resolver as a client. It returns when the resolver answers accordingly.
+func (n *Table) Set(id string, e Entry) { n.SetAll(map[string]Entry{id: e}) }
 
-// setAll is set for many at once, by their ids.
-func (n *names) setAll(all map[string]nameEntry) {
+// SetAll is set for many at once, by their ids.
+func (n *Table) SetAll(all map[string]Entry) {
 	n.apply(func() {
 		for id, e := range all {
 			n.entries[id] = e
-			delete(n.leaving, e.config.Name)
+			delete(n.leaving, e.Config.Name)
 		}
 	})
 }
 
-// drop forgets a container. One that is expected to be started anew, or another of its name, leaves those of its names
+// Drop forgets a container. One that is expected to be started anew, or another of its name, leaves those of its names
 // behind that nobody else has: a client that asks in between is led where its container was, which is nearly always where
 // it will be, and tries again. That the name does not exist many would take for final.
-func (n *names) drop(id string) {
+func (n *Table) Drop(id string) {
 	n.apply(func() {
-		if e, ok := n.entries[id]; ok && n.expected[e.config.Name] > 0 {
-			n.leaving[e.config.Name] = e
+		if e, ok := n.entries[id]; ok && n.expected[e.Config.Name] > 0 {
+			n.leaving[e.Config.Name] = e
 		}
 		delete(n.entries, id)
 	})
 }
 
-// expect announces that containers will be started anew, until the returned function is called.
-func (n *names) expect(containers []string) (done func()) {
+// Expect announces that containers will be started anew, until the returned function is called.
+func (n *Table) Expect(containers []string) (done func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, c := range containers {
@@ -85,7 +87,7 @@ func (n *names) expect(containers []string) (done func()) {
 	})
 }
 
-func (n *names) apply(change func()) {
+func (n *Table) apply(change func()) {
 	n.mu.Lock()
 	change()
 	n.changes++
@@ -105,17 +107,17 @@ func (n *names) apply(change func()) {
 }
 
 // table lists all names and clients, in a stable order: replicas take turns from the lowest number on.
-func (n *names) table() ([]dns.Record, []dns.Client) {
+func (n *Table) table() ([]dns.Record, []dns.Client) {
 	var records []dns.Record
 	clients := make([]dns.Client, 0, len(n.entries))
 	for _, e := range sorted(n.entries) {
-		c := dns.Client{ID: e.config.ID, Internal: e.internal, Upstreams: e.upstreams, LocalSingle: e.localSingle}
-		if len(e.config.Links) > 0 {
-			private := "links of " + e.config.ID
+		c := dns.Client{ID: e.Config.ID, Internal: e.Internal, Upstreams: e.Upstreams, LocalSingle: e.LocalSingle}
+		if len(e.Config.Links) > 0 {
+			private := "links of " + e.Config.ID
 			c.Networks = append(c.Networks, private)
 			records = append(records, n.linkRecords(e, private)...)
 		}
-		for _, p := range e.endpoints {
+		for _, p := range e.Endpoints {
 			c.Networks = append(c.Networks, p.Network)
 		}
 		records = append(records, e.records()...)
@@ -125,19 +127,19 @@ func (n *names) table() ([]dns.Record, []dns.Client) {
 }
 
 // sorted are entries by their containers' names.
-func sorted(entries map[string]nameEntry) []nameEntry {
+func sorted(entries map[string]Entry) []Entry {
 	all := slices.Collect(maps.Values(entries))
-	slices.SortFunc(all, func(a, b nameEntry) int { return strings.Compare(a.config.Name, b.config.Name) })
+	slices.SortFunc(all, func(a, b Entry) int { return strings.Compare(a.Config.Name, b.Config.Name) })
 	return all
 }
 
 // records are the names of a container on its networks.
-func (e nameEntry) records() []dns.Record {
+func (e Entry) records() []dns.Record {
 	var records []dns.Record
-	for _, p := range e.endpoints {
-		for _, name := range namesOn(e.config, p.Network) {
+	for _, p := range e.Endpoints {
+		for _, name := range On(e.Config, p.Network) {
 			records = append(records, dns.Record{
-				NetworkID: p.Network, NetworkName: p.Network, Name: name, Addrs: Addresses(p), Ports: e.ports, Host: e.config.Name,
+				NetworkID: p.Network, NetworkName: p.Network, Name: name, Addrs: p.Addresses(), Ports: e.Ports, Host: e.Config.Name,
 			})
 		}
 	}
@@ -146,7 +148,7 @@ func (e nameEntry) records() []dns.Record {
 
 // leavingRecords are the names of containers that are about to be started anew, as far as no record of a running one has
 // them.
-func (n *names) leavingRecords(have []dns.Record) []dns.Record {
+func (n *Table) leavingRecords(have []dns.Record) []dns.Record {
 	if len(n.leaving) == 0 {
 		return nil
 	}
@@ -166,25 +168,25 @@ func (n *names) leavingRecords(have []dns.Record) []dns.Record {
 }
 
 // linkRecords are the private names that a container's links give to other services.
-func (n *names) linkRecords(e nameEntry, private string) []dns.Record {
+func (n *Table) linkRecords(e Entry, private string) []dns.Record {
 	shared := map[string]bool{}
-	for _, p := range e.endpoints {
+	for _, p := range e.Endpoints {
 		shared[p.Network] = true
 	}
 	var records []dns.Record
-	for _, l := range e.config.Links {
+	for _, l := range e.Config.Links {
 		before := len(records)
-		for _, all := range []map[string]nameEntry{n.entries, n.leaving} {
+		for _, all := range []map[string]Entry{n.entries, n.leaving} {
 			if len(records) > before {
 				break
 			}
 			for _, other := range sorted(all) {
-				if !l.To(other.config, e.config.Project) {
+				if !l.To(other.Config, e.Config.Project) {
 					continue
 				}
-				for _, p := range other.endpoints {
+				for _, p := range other.Endpoints {
 					if shared[p.Network] && (l.Network == "" || l.Network == p.Network) {
-						records = append(records, dns.Record{NetworkID: private, Name: l.Alias, Addrs: Addresses(p), Ports: other.ports, Host: other.config.Name})
+						records = append(records, dns.Record{NetworkID: private, Name: l.Alias, Addrs: p.Addresses(), Ports: other.Ports, Host: other.Config.Name})
 					}
 				}
 			}
@@ -193,12 +195,9 @@ func (n *names) linkRecords(e nameEntry, private string) []dns.Record {
 	return records
 }
 
-// NamesOn are the names by which others find a container on a network.
-func NamesOn(c *container.Config, network string) []string { return namesOn(c, network) }
-
-// namesOn are the names of a container on a network: its own first, which answers reverse queries, then the service's,
-// the aliases, the short id and the host name.
-func namesOn(c *container.Config, network string) []string {
+// On are the names by which others find a container on a network: its own first, which answers reverse queries, then the
+// service's, the aliases, the short id and the host name.
+func On(c *container.Config, network string) []string {
 	all := []string{c.Name}
 	add := func(name string) {
 		for _, have := range all {
@@ -232,17 +231,6 @@ func ServedPorts(c *container.Config) []dns.Port {
 			all = append(all, dns.Port{Port: p.Target, Proto: p.Protocol, Name: p.Name})
 		case all[i].Name == "":
 			all[i].Name = p.Name
-		}
-	}
-	return all
-}
-
-// Addresses are those of an endpoint.
-func Addresses(p container.Endpoint) []netip.Addr {
-	var all []netip.Addr
-	for _, a := range []netip.Prefix{p.IPv4, p.IPv6} {
-		if a.IsValid() {
-			all = append(all, a.Addr())
 		}
 	}
 	return all
