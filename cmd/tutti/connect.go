@@ -57,3 +57,31 @@ func engineEnviron(environ []string) []string {
 	}
 	return out
 }
+
+// connectProject returns a client of the engine, and the name of the project that a command is about.
+func (a *app) connectProject(ctx context.Context) (c *api.Client, name string, err error) {
+	if name, err = a.projectName(); err != nil {
+		return nil, "", err
+	}
+	c, err = a.connect(ctx)
+	return c, name, err
+}
+
+// projectContainers returns a client of the engine, and the containers of the project that a command is about.
+func (a *app) projectContainers(ctx context.Context) (c *api.Client, all []api.Container, err error) {
+	c, name, err := a.connectProject(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	all, err = c.Containers(ctx, name)
+	return c, all, err
+}
+
+// get asks the engine for what is at a path of its API.
+func get[T any](ctx context.Context, a *app, path string) (answer T, err error) {
+	c, err := a.connect(ctx)
+	if err != nil {
+		return answer, err
+	}
+	return answer, c.Get(ctx, path, &answer)
+}

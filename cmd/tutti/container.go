@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -76,12 +75,8 @@ func (a *app) containerListCommand() *cobra.Command {
 		Args:        noArgs,
 		Annotations: heeds(readsOnly),
 		RunE: a.run(func(ctx context.Context, _ *cobra.Command, _ []string) error {
-			c, err := a.connect(ctx)
+			list, err := get[[]container.Summary](ctx, a, "/containers/json?all="+strconv.FormatBool(all))
 			if err != nil {
-				return err
-			}
-			var list []container.Summary
-			if err := c.Call(ctx, http.MethodGet, "/containers/json?all="+strconv.FormatBool(all), nil, &list); err != nil {
 				return err
 			}
 			if quiet {

@@ -78,15 +78,7 @@ func (a *app) copyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			name, err := a.projectName()
-			if err != nil {
-				return err
-			}
-			c, err := a.connect(ctx)
-			if err != nil {
-				return err
-			}
-			all, err := c.Containers(ctx, name)
+			c, all, err := a.projectContainers(ctx)
 			if err != nil {
 				return err
 			}

@@ -33,11 +33,7 @@ func (a *app) execCommand() *cobra.Command {
 		Args:  minArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			name, err := a.projectName()
-			if err != nil {
-				return err
-			}
-			c, err := a.connect(ctx)
+			c, name, err := a.connectProject(ctx)
 			if err != nil {
 				return err
 			}

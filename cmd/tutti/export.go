@@ -53,15 +53,7 @@ func (a *app) exportCommand() *cobra.Command {
 
 // serviceTarget finds the container of a service that a command is about, running or not.
 func (a *app) serviceTarget(ctx context.Context, service string, index int) (*api.Client, api.Container, error) {
-	name, err := a.projectName()
-	if err != nil {
-		return nil, api.Container{}, err
-	}
-	c, err := a.connect(ctx)
-	if err != nil {
-		return nil, api.Container{}, err
-	}
-	all, err := c.Containers(ctx, name)
+	c, all, err := a.projectContainers(ctx)
 	if err != nil {
 		return nil, api.Container{}, err
 	}
@@ -116,12 +108,8 @@ func (a *app) containerDiffCommand() *cobra.Command {
 		Args:        exactArgs(1),
 		Annotations: heeds(readsOnly),
 		RunE: a.run(func(ctx context.Context, _ *cobra.Command, args []string) error {
-			c, err := a.connect(ctx)
+			list, err := get[[]container.FilesystemChange](ctx, a, "/containers/"+url.PathEscape(args[0])+"/changes")
 			if err != nil {
-				return err
-			}
-			var list []container.FilesystemChange
-			if err := c.Call(ctx, http.MethodGet, "/containers/"+url.PathEscape(args[0])+"/changes", nil, &list); err != nil {
 				return err
 			}
 			for _, change := range list {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -32,12 +31,8 @@ func (a *app) imageHistoryCommand() *cobra.Command {
 		Args:        exactArgs(1),
 		Annotations: heeds(readsOnly),
 		RunE: a.run(func(ctx context.Context, _ *cobra.Command, args []string) error {
-			c, err := a.connect(ctx)
+			items, err := get[[]image.HistoryResponseItem](ctx, a, "/images/"+url.PathEscape(args[0])+"/history")
 			if err != nil {
-				return err
-			}
-			var items []image.HistoryResponseItem
-			if err := c.Call(ctx, http.MethodGet, "/images/"+url.PathEscape(args[0])+"/history", nil, &items); err != nil {
 				return err
 			}
 			var rows []historyRow

@@ -40,15 +40,7 @@ func (a *app) imagesCommand() *cobra.Command {
 		Short:       "List images used by the created containers",
 		Annotations: heeds(readsOnly),
 		RunE: a.run(func(ctx context.Context, _ *cobra.Command, services []string) error {
-			name, err := a.projectName()
-			if err != nil {
-				return err
-			}
-			c, err := a.connect(ctx)
-			if err != nil {
-				return err
-			}
-			all, err := c.Containers(ctx, name)
+			c, all, err := a.projectContainers(ctx)
 			if err != nil {
 				return err
 			}

@@ -40,11 +40,7 @@ Exit codes: 0 TARGET is reached, or there was none; 1 the question could not be 
 			if err != nil {
 				return err
 			}
-			name, err := a.projectName()
-			if err != nil {
-				return err
-			}
-			c, err := a.connect(ctx)
+			c, name, err := a.connectProject(ctx)
 			if err != nil {
 				return err
 			}

@@ -34,15 +34,7 @@ func (a *app) portCommand() *cobra.Command {
 			} else if !cmd.Flags().Changed("protocol") {
 				protocol = ""
 			}
-			name, err := a.projectName()
-			if err != nil {
-				return err
-			}
-			c, err := a.connect(ctx)
-			if err != nil {
-				return err
-			}
-			all, err := c.Containers(ctx, name)
+			_, all, err := a.projectContainers(ctx)
 			if err != nil {
 				return err
 			}

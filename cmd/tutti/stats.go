@@ -32,11 +32,7 @@ func (a *app) statsCommand() *cobra.Command {
 		Args:        cobra.MaximumNArgs(1),
 		Annotations: heeds(readsOnly),
 		RunE: a.run(func(ctx context.Context, _ *cobra.Command, services []string) error {
-			name, err := a.projectName()
-			if err != nil {
-				return err
-			}
-			c, err := a.connect(ctx)
+			c, name, err := a.connectProject(ctx)
 			if err != nil {
 				return err
 			}

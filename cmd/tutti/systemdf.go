@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,12 +55,8 @@ func (a *app) systemDiskUsageCommand() *cobra.Command {
 		Args:        noArgs,
 		Annotations: heeds(readsOnly),
 		RunE: a.run(func(ctx context.Context, _ *cobra.Command, _ []string) error {
-			c, err := a.connect(ctx)
+			u, err := get[diskUsage](ctx, a, "/system/df")
 			if err != nil {
-				return err
-			}
-			var u diskUsage
-			if err := c.Call(ctx, http.MethodGet, "/system/df", nil, &u); err != nil {
 				return err
 			}
 			if verbose {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"strings"
 
 	"github.com/docker/go-units"
@@ -21,12 +20,8 @@ func (a *app) systemInfoCommand() *cobra.Command {
 		Args:        noArgs,
 		Annotations: heeds(readsOnly),
 		RunE: a.run(func(ctx context.Context, _ *cobra.Command, _ []string) error {
-			c, err := a.connect(ctx)
+			i, err := get[system.Info](ctx, a, "/info")
 			if err != nil {
-				return err
-			}
-			var i system.Info
-			if err := c.Call(ctx, http.MethodGet, "/info", nil, &i); err != nil {
 				return err
 			}
 			if format != "" {

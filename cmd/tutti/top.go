@@ -23,11 +23,7 @@ func (a *app) topCommand() *cobra.Command {
 		Short:       "Display the running processes",
 		Annotations: heeds(readsOnly),
 		RunE: a.run(func(ctx context.Context, _ *cobra.Command, services []string) error {
-			name, err := a.projectName()
-			if err != nil {
-				return err
-			}
-			c, err := a.connect(ctx)
+			c, name, err := a.connectProject(ctx)
 			if err != nil {
 				return err
 			}

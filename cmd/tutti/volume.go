@@ -57,12 +57,8 @@ func (a *app) volumeListCommand() *cobra.Command {
 		Args:        noArgs,
 		Annotations: heeds(readsOnly),
 		RunE: a.run(func(ctx context.Context, _ *cobra.Command, _ []string) error {
-			c, err := a.connect(ctx)
+			list, err := get[volume.ListResponse](ctx, a, "/volumes")
 			if err != nil {
-				return err
-			}
-			var list volume.ListResponse
-			if err := c.Call(ctx, http.MethodGet, "/volumes", nil, &list); err != nil {
 				return err
 			}
 			slices.SortFunc(list.Volumes, func(a, b volume.Volume) int { return strings.Compare(a.Name, b.Name) })

@@ -34,11 +34,7 @@ Exit codes: 0 all is well; 1 the question could not be answered; 2 a service has
 			if format != "" && format != "text" && format != "json" {
 				return fmt.Errorf("format value %q could not be parsed: parsing failed", format)
 			}
-			name, err := a.projectName()
-			if err != nil {
-				return err
-			}
-			c, err := a.connect(ctx)
+			c, name, err := a.connectProject(ctx)
 			if err != nil {
 				return err
 			}
