@@ -104,7 +104,7 @@ oci-validation: test-deps build ## Judge the OCI runtime by the specification's 
 fuzz: ## Send the resolver what nobody should
 	for target in FuzzRespond FuzzUpstreamAnswer; do $(GO) test ./dns -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(FUZZTIME),3m); done
 
-# PARTS=network measures that alone; there are containers, images, bare and network.
+# PARTS=network measures that alone; there are containers, images, bare, network and dns (of network).
 .PHONY: bench
 bench: deps build ## Compare with docker compose, where dockerd is installed (about 20 minutes)
 	@.ci/deps $(BENCH_DEPS)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -76,65 +77,77 @@ func numbers(from, to int) (list []int) {
 }
 
 // flood sends requests that ask for the names in turn, each with its number as the id, while the server is held back, so
-// that they are answered in full batches. It returns the names that each answered id had been asked for.
-func flood(t *testing.T, s *Server, at string, names []string, clients, each int) {
-	t.Helper()
+// that they are answered in full batches, and reads the answers.
+func flood(s *Server, at string, names []string, clients, each int) error {
 	var conns []net.Conn
-	func() {
+	defer func() {
+		for _, conn := range conns {
+			_ = conn.Close()
+		}
+	}()
+	if err := func() error {
 		s.poller.mu.Lock()
 		defer s.poller.mu.Unlock()
 		for n := range clients {
 			conn, err := net.Dial("udp", at)
 			if err != nil {
-				t.Fatal(err)
+				return err
 			}
-			t.Cleanup(func() { _ = conn.Close() })
-			setReceiveBuffer(t, conn.(*net.UDPConn), 4<<20)
 			conns = append(conns, conn)
-			for i := range each {
-				m := new(mdns.Msg).SetQuestion(names[(n+i)%len(names)], []uint16{mdns.TypeA, mdns.TypeAAAA}[i%2]).SetEdns0(udpPayload, false)
-				m.Id = uint16(i)
-				packet, err := m.Pack()
-				if err != nil {
-					t.Fatal(err)
-				}
-				if _, err := conn.Write(packet); err != nil {
-					t.Fatal(err)
-				}
+			if err := sendMany(conn.(*net.UDPConn), names, n, each); err != nil {
+				return err
 			}
 		}
-	}()
-	buf := make([]byte, 4096)
+		return nil
+	}(); err != nil {
+		return err
+	}
 	for n, conn := range conns {
-		answered := map[uint16]bool{}
-		for len(answered) < each {
-			_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-			size, err := conn.Read(buf)
-			if err != nil {
-				t.Fatalf("client %d: %d of %d answers: %v", n, len(answered), each, err)
-			}
-			in := new(mdns.Msg)
-			if err := in.Unpack(buf[:size]); err != nil {
-				t.Fatalf("client %d: answer %q: %v", n, buf[:size], err)
-			}
-			if want := names[(n+int(in.Id))%len(names)]; answered[in.Id] || in.Question[0].Name != want || in.Rcode != mdns.RcodeSuccess {
-				t.Fatalf("client %d: answer to %d, which asked for %s (answered: %t): %v", n, in.Id, want, answered[in.Id], in)
-			}
-			answered[in.Id] = true
+		if err := receiveMany(conn, names, n, each); err != nil {
+			return fmt.Errorf("client %d: %w", n, err)
 		}
 	}
+	return nil
 }
 
-func setReceiveBuffer(t *testing.T, conn *net.UDPConn, size int) {
-	t.Helper()
+// sendMany sends requests for addresses, IPv4 and IPv6 in turn, with room for all answers.
+func sendMany(conn *net.UDPConn, names []string, first, count int) error {
 	raw, err := conn.SyscallConn()
 	if err == nil {
-		controlErr := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) })
+		controlErr := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4<<20) })
 		err = errors.Join(err, controlErr)
 	}
-	if err != nil {
-		t.Fatal(err)
+	for i := 0; i < count && err == nil; i++ {
+		m := new(mdns.Msg).SetQuestion(names[(first+i)%len(names)], []uint16{mdns.TypeA, mdns.TypeAAAA}[i%2]).SetEdns0(udpPayload, false)
+		m.Id = uint16(i)
+		var packet []byte
+		if packet, err = m.Pack(); err == nil {
+			_, err = conn.Write(packet)
+		}
 	}
+	return err
+}
+
+// receiveMany reads the answers to sendMany, one for each.
+func receiveMany(conn net.Conn, names []string, first, count int) error {
+	buf := make([]byte, 4096)
+	answered := map[uint16]bool{}
+	for len(answered) < count {
+		_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+		size, err := conn.Read(buf)
+		if err != nil {
+			return fmt.Errorf("%d of %d answers: %w", len(answered), count, err)
+		}
+		in := new(mdns.Msg)
+		if err := in.Unpack(buf[:size]); err != nil {
+			return fmt.Errorf("answer %q: %w", buf[:size], err)
+		}
+		if want := names[(first+int(in.Id))%len(names)]; answered[in.Id] || in.Question[0].Name != want || in.Rcode != mdns.RcodeSuccess {
+			return fmt.Errorf("answer to %d, which asked for %s (answered: %t): %v", in.Id, want, answered[in.Id], in)
+		}
+		answered[in.Id] = true
+	}
+	return nil
 }
 
 // manyTable has names with answers of many lengths, "big0." the longest with 60 addresses.
@@ -158,8 +171,12 @@ func TestBatches(t *testing.T) {
 	s := newServer(t, Config{})
 	s.Set(table)
 	at := serveOn(t, s, "web")
-	flood(t, s, at, names, 3, 100)
-	flood(t, s, at, []string{"big7."}, 10, 100)
+	if err := flood(s, at, names, 3, 100); err != nil {
+		t.Fatal(err)
+	}
+	if err := flood(s, at, []string{"big7."}, 10, 100); err != nil {
+		t.Fatal(err)
+	}
 	if !cutsDatagrams(s, "web") {
 		t.Error("the answers were sent one by one")
 	}
@@ -176,11 +193,31 @@ func TestBatchesWithoutSegments(t *testing.T) {
 		if err := setMTU("lo", 600); err != nil {
 			return err
 		}
-		flood(t, s, serveOn(t, s, "web"), names, 3, 100)
-		return nil
+		return flood(s, serveOn(t, s, "web"), names, 3, 100)
 	})
 	if cutsDatagrams(s, "web") {
 		t.Error("not even one answer was larger than the interface's packets")
+	}
+}
+
+// A container that is a DNS server itself has the resolver on another port, to which its queries are redirected: what is cut
+// must be led back too.
+func TestBatchesRedirected(t *testing.T) {
+	t.Parallel()
+	table, names := manyTable()
+	s := newServer(t, Config{})
+	s.Set(table)
+	inNetns(t, func() error {
+		at := serveOn(t, s, "web")
+		redirect := exec.CommandContext(t.Context(), "iptables", "-t", "nat", "-A", "OUTPUT", "-d", Listen.Addr().String(), "-p", "udp",
+			"--dport", "53", "-j", "DNAT", "--to-destination", at)
+		if out, err := redirect.CombinedOutput(); err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return flood(s, Listen.String(), names, 3, 100)
+	})
+	if !cutsDatagrams(s, "web") {
+		t.Error("the answers were sent one by one")
 	}
 }
 
@@ -291,7 +328,9 @@ func TestComeAndGo(t *testing.T) {
 		}
 	})
 	for range 20 {
-		flood(t, s, at, names, 2, 50)
+		if err := flood(s, at, names, 2, 50); err != nil {
+			t.Fatal(err)
+		}
 	}
 	cancel()
 	others.Wait()

@@ -37,12 +37,15 @@ func run(ctx context.Context) error {
 	runs := flag.Int("runs", 7, "runs of each measurement")
 	parts := flag.String("parts", "containers,images,bare,network", "what to measure")
 	pongOn := flag.String("pong", "", "only send back what comes in on this port")
+	echoDNS := flag.String("echo-dns", "", "only answer DNS queries at this address, all alike and as simply as can be")
 	pingAt := flag.String("ping", "", "only print how long a byte takes to this address and back")
 	flag.Parse()
 	wanted := strings.Split(*parts, ",")
 	switch {
 	case *pongOn != "":
 		return pong(*pongOn)
+	case *echoDNS != "":
+		return answerAlike(*echoDNS)
 	case *pingAt != "":
 		return ping(*pingAt)
 	case *images == "":
@@ -87,7 +90,9 @@ func run(ctx context.Context) error {
 	}{
 		{[]string{"containers", "images"}, func() error { return commands(ctx, peers, wanted, work, *base, *samples, *runs) }},
 		{[]string{"bare"}, func() error { return runtimes(ctx, *tutti, work, *runs) }},
-		{[]string{"network"}, func() error { return network(ctx, os.Stdout, peers, *samples, work, *runs) }},
+		{[]string{"network", "dns"}, func() error {
+			return network(ctx, os.Stdout, peers, *samples, work, *runs, !slices.Contains(wanted, "network"))
+		}},
 	} {
 		if !slices.ContainsFunc(part.names, func(name string) bool { return slices.Contains(wanted, name) }) {
 			continue

@@ -38,9 +38,10 @@ type way struct {
 }
 
 // network compares the way of packets: what goes from one container to another, and through a published port, with what
-// goes over a cable of its own (a veth pair between two namespaces); and the resolver. All take turns in each round, so that
+// goes over a cable of its own (a veth pair between two namespaces); and the resolver with a program that sends the same
+// answer to everything. All take turns in each round, so that
 // whatever else the machine does meets all of them; the ratios are medians of the rounds' ratios.
-func network(ctx context.Context, out io.Writer, peers []*peer, samples, work string, rounds int) (err error) {
+func network(ctx context.Context, out io.Writer, peers []*peer, samples, work string, rounds int, dnsAlone bool) (err error) {
 	b := &netBench{ctx: ctx, file: filepath.Join(samples, "net", "compose.yaml"), work: work}
 	defer func() { err = errors.Join(err, b.end()) }()
 	direct, err := b.cable()
@@ -51,6 +52,10 @@ func network(ctx context.Context, out io.Writer, peers []*peer, samples, work st
 	if err != nil {
 		return err
 	}
+	echo, err := b.echo()
+	if err != nil {
+		return err
+	}
 	rows := []*netRow{
 		{what: "container to container", unit: "Gbit/s", ways: []way{direct}, measure: b.stream},
 		{what: "published port, from outside", unit: "Gbit/s", ways: []way{direct}, measure: b.stream},
@@ -58,8 +63,8 @@ func network(ctx context.Context, out io.Writer, peers []*peer, samples, work st
 		{what: "round trip, container to container", unit: "µs", ways: []way{direct}, measure: b.roundTrip},
 		{what: "round trip, published port, from outside", unit: "µs", ways: []way{direct}, measure: b.roundTrip},
 		{what: "round trip, published port, from localhost", unit: "µs", ways: []way{direct}, measure: b.roundTrip},
-		{what: "DNS from inside a container", unit: "queries/s", measure: b.queries},
-		{what: "DNS, processor time of the resolver per query", unit: "µs", measure: b.resolverTime},
+		{what: "DNS from inside a container", unit: "queries/s", ways: []way{echo}, measure: b.queries},
+		{what: "DNS, processor time of the resolver per query", unit: "µs", ways: []way{echo}, measure: b.resolverTime},
 	}
 	for i, p := range peers {
 		near, far, err := b.up(p, i)
@@ -73,6 +78,9 @@ func network(ctx context.Context, out io.Writer, peers []*peer, samples, work st
 		for r, w := range []way{inside, published, local, inside, published, local, inside, inside} {
 			rows[r].ways = append(rows[r].ways, w)
 		}
+	}
+	if dnsAlone {
+		rows = slices.DeleteFunc(rows, func(r *netRow) bool { return !strings.HasPrefix(r.what, "DNS") })
 	}
 	for n := range rounds {
 		for _, r := range rows {
@@ -123,9 +131,9 @@ func (r *netRow) median(i, to int) float64 {
 }
 
 func printNetwork(out io.Writer, rows []*netRow, peers []*peer) error {
-	head, line := []string{"", "direct veth"}, []string{"---", "---:"}
+	head, line := []string{"", "direct veth, bare echo"}, []string{"---", "---:"}
 	for _, p := range peers {
-		head, line = append(head, p.name, "of direct"), append(line, "---:", "---:")
+		head, line = append(head, p.name, "of that"), append(line, "---:", "---:")
 	}
 	if len(peers) > 1 {
 		head, line = append(head, peers[0].name+" / "+peers[1].name), append(line, "---:")
@@ -133,24 +141,12 @@ func printNetwork(out io.Writer, rows []*netRow, peers []*peer) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "| %s |\n| %s |\n", strings.Join(head, " | "), strings.Join(line, " | "))
 	for _, r := range rows {
-		cells := []string{r.what}
-		first := 0
-		if len(r.ways) > len(peers) {
-			first = 1
-			cells = append(cells, fmt.Sprintf("%.3g %s", r.median(0, -1), r.unit))
-		} else {
-			cells = append(cells, "")
-		}
-		for i := first; i < len(r.ways); i++ {
-			cells = append(cells, fmt.Sprintf("%.3g %s", r.median(i, -1), r.unit))
-			if first == 1 {
-				cells = append(cells, fmt.Sprintf("%.2f", r.median(i, 0)))
-			} else {
-				cells = append(cells, "")
-			}
+		cells := []string{r.what, fmt.Sprintf("%.3g %s", r.median(0, -1), r.unit)}
+		for i := range peers {
+			cells = append(cells, fmt.Sprintf("%.3g %s", r.median(i+1, -1), r.unit), fmt.Sprintf("%.2f", r.median(i+1, 0)))
 		}
 		if len(peers) > 1 {
-			cells = append(cells, fmt.Sprintf("%.2f", r.median(first, first+1)))
+			cells = append(cells, fmt.Sprintf("%.2f", r.median(1, 2)))
 		}
 		fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | "))
 	}
@@ -284,23 +280,42 @@ func (b *netBench) place(p *peer, name string) (place, error) {
 	return place{}, fmt.Errorf("%s is on no network: %s", name, answer.Status)
 }
 
+// start starts a program in a namespace, to be killed in the end.
+func (b *netBench) start(path string, command ...string) (*exec.Cmd, error) {
+	cmd := exec.CommandContext(b.ctx, "nsenter", append([]string{"--net=" + path, "--"}, command...)...)
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	b.ends = append(b.ends, func() error {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it was killed
+		return nil
+	})
+	return cmd, nil
+}
+
 // serve starts the servers in a namespace and returns when they listen.
 func (b *netBench) serve(path string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	for _, server := range [][]string{{"iperf3", "-s", "-p", strconv.Itoa(streamPort)}, {self, "-pong", strconv.Itoa(pongPort)}} {
-		cmd := exec.CommandContext(b.ctx, "nsenter", append([]string{"--net=" + path, "--"}, server...)...)
-		if err := cmd.Start(); err != nil {
+	for port, server := range map[uint16][]string{
+		streamPort: {"iperf3", "-s", "-p", strconv.Itoa(streamPort)},
+		pongPort:   {self, "-pong", strconv.Itoa(pongPort)},
+	} {
+		if _, err := b.start(path, server...); err != nil {
 			return err
 		}
-		b.ends = append(b.ends, func() error {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait() // it was killed
-			return nil
-		})
+		if err := listening(path, func(s probe.Bound) bool { return s.Proto == "tcp" && s.Addr.Port() == port }); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// listening returns when there is such a socket in a namespace.
+func listening(path string, wanted func(probe.Bound) bool) error {
 	ns, err := netns.Open(path)
 	if err != nil {
 		return err
@@ -308,18 +323,11 @@ func (b *netBench) serve(path string) error {
 	defer ns.Close()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		sockets, err := probe.Sockets(ns)
-		if err != nil {
+		if err != nil || slices.ContainsFunc(sockets, wanted) {
 			return err
 		}
-		if listens(sockets, streamPort) && listens(sockets, pongPort) {
-			return nil
-		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("iperf3 and its like do not listen: %v", sockets)
+			return fmt.Errorf("a server does not listen: %v", sockets)
 		}
 	}
-}
-
-func listens(sockets []probe.Bound, port uint16) bool {
-	return slices.ContainsFunc(sockets, func(s probe.Bound) bool { return s.Proto == "tcp" && s.Addr.Port() == port })
 }

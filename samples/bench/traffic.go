@@ -7,8 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,46 +43,6 @@ func (b *netBench) roundTrip(w way) (float64, error) {
 		return 0, err
 	}
 	return strconv.ParseFloat(strings.TrimSpace(out), 64)
-}
-
-var (
-	perSecond = regexp.MustCompile(`Queries per second:\s+([0-9.]+)`)
-	completed = regexp.MustCompile(`Queries completed:\s+([0-9]+)`)
-)
-
-// queries is how many queries for a neighbour's name the resolver answers in a second.
-func (b *netBench) queries(w way) (float64, error) { return b.dnsperf(w, perSecond) }
-
-// resolverTime is how much of a processor the resolver takes for a query, in µs: what a busy machine changes least. The
-// time of the whole peer is counted; it does nothing else meanwhile.
-func (b *netBench) resolverTime(w way) (float64, error) {
-	before, err := w.peer.processorTime()
-	if err != nil {
-		return 0, err
-	}
-	n, err := b.dnsperf(w, completed)
-	if err != nil {
-		return 0, err
-	}
-	after, err := w.peer.processorTime()
-	return float64(after-before) / float64(time.Microsecond) / n, err
-}
-
-// dnsperf asks the resolver of a container as fast as it answers, and returns one of the figures that it found.
-func (b *netBench) dnsperf(w way, figure *regexp.Regexp) (float64, error) {
-	file := filepath.Join(b.work, "queries")
-	if err := os.WriteFile(file, []byte("far A\n"), 0o600); err != nil {
-		return 0, err
-	}
-	out, err := b.run(w.from, "dnsperf", "-s", "127.0.0.11", "-d", file, "-l", seconds, "-c", "8", "-q", "200")
-	if err != nil {
-		return 0, err
-	}
-	found := figure.FindStringSubmatch(out)
-	if found == nil || !strings.Contains(out, "NOERROR") {
-		return 0, fmt.Errorf("dnsperf: %s", out)
-	}
-	return strconv.ParseFloat(found[1], 64)
 }
 
 // pong sends every byte of every connection back. It runs until it is killed.
