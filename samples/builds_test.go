@@ -32,7 +32,7 @@ services:
   alone:
     build: {context: ., dockerfile_inline: "FROM busybox:latest\nRUN ls /sys/class/net > /network", network: none}
   checked:
-    build: {context: ., dockerfile: Checked}
+    build: {context: ., dockerfile: Checked, extra_hosts: ["outer=host-gateway"]}
     healthcheck: {interval: 1h}
 `
 
@@ -53,8 +53,9 @@ func TestBuilds(t *testing.T) {
 	s := newBusyboxSite(t)
 	s.write("compose.yaml", buildsFile)
 	s.write("Dockerfile", buildsDockerfile)
-	s.write("Checked", "FROM busybox:latest\nCOPY --chmod=755 <<\"EOF\" /bin/myshell\n#!/bin/sh\necho \"$1 $2\" > /seen\nexec sh -c \"$2\"\nEOF\n"+
+	s.write("Checked", "FROM busybox:latest\nRUN ip route | grep \"default via $(sed -n 's/.outer$//p' /etc/hosts) \" && ping -c 1 outer\nCOPY --chmod=755 <<\"EOF\" /bin/myshell\n#!/bin/sh\necho \"$1 $2\" > /seen\nexec sh -c \"$2\"\nEOF\n"+
 		"SHELL [\"/bin/myshell\", \"-odd\"]\nHEALTHCHECK CMD test -e /seen\nSHELL [\"/bin/myshell\", \"-x\"]\nENTRYPOINT [\"sleep\", \"1000\"]\n")
+	s.buildDry(t)
 	r := s.run("build", "--progress", "plain")
 	if r.code != 0 {
 		t.Fatal(r)
@@ -88,6 +89,24 @@ func TestBuilds(t *testing.T) {
 	s.buildSingle(t)
 	s.buildClassic(t)
 	s.buildInterrupted(t)
+}
+
+// buildDry says what would be built, and builds nothing.
+func (s *site) buildDry(t *testing.T) {
+	want := "DRY-RUN MODE -  Image builds-base Building\nDRY-RUN MODE -  Image builds-one Building\n" +
+		"DRY-RUN MODE -  base ==> ==> writing image dryRun-1405df66cbe219b0bf6355bc3d60361a8376b6b4\nDRY-RUN MODE -  base ==> ==> naming to builds-base\n" +
+		"DRY-RUN MODE -  one ==> ==> writing image dryRun-fe05bcdcdc4928012781a5f1a2a77cbb5398e106\nDRY-RUN MODE -  one ==> ==> naming to builds-one\n" +
+		"DRY-RUN MODE -  Image builds-base Built\nDRY-RUN MODE -  Image builds-one Built\n"
+	if out := s.must("--dry-run", "build", "one"); out != want {
+		t.Errorf("the dry run of a build says %s, want %s", out, want)
+	}
+	s.write("dry.yaml", "name: dry\nservices: {a: {build: {context: ., dockerfile: Missing}}}\n")
+	if r := s.run("-f", "dry.yaml", "--dry-run", "build"); r.code != 1 || !strings.Contains(r.stderr, `service "a": build failed`) || !strings.Contains(r.stderr, "Missing") {
+		t.Errorf("the dry run of a build without a Dockerfile: %s", r)
+	}
+	if out := s.must("image", "ls", "-q", "builds-base"); out != "" {
+		t.Errorf("a dry run has built %s", out)
+	}
 }
 
 // buildFlags tries the flags of build that change what is done.

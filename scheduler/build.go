@@ -36,6 +36,9 @@ func (s *Scheduler) Build(ctx context.Context, q api.BuildRequest, emit func(api
 	flags := imagebuild.Flags{
 		NoCache: q.NoCache, Pull: q.Pull, Push: q.Push, Args: q.Args, SSH: q.SSH, Memory: q.Memory, Provenance: q.Provenance, SBOM: q.SBOM,
 	}
+	if q.DryRun {
+		return r.tryBuilds(slices.Sorted(maps.Keys(needs)), flags)
+	}
 	if q.Check {
 		return r.checkBuilds(ctx, slices.Sorted(maps.Keys(needs)), flags)
 	}

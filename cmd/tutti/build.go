@@ -27,8 +27,9 @@ type buildFlags struct {
 func (a *app) buildCommand() *cobra.Command {
 	var b buildFlags
 	cmd := &cobra.Command{
-		Use:   "build [OPTIONS] [SERVICE...]",
-		Short: "Build or rebuild services",
+		Use:         "build [OPTIONS] [SERVICE...]",
+		Short:       "Build or rebuild services",
+		Annotations: heeds(heedsDryRun),
 		RunE: a.run(func(ctx context.Context, cmd *cobra.Command, services []string) error {
 			if err := a.readBuildFlags(cmd, &b); err != nil {
 				return err
@@ -121,13 +122,13 @@ func (a *app) buildServices(ctx context.Context, services []string, b *buildFlag
 	if b.Project, err = p.Encode(); err != nil {
 		return err
 	}
-	b.Services, b.Client = services, a.clientContext()
+	b.Services, b.Client, b.DryRun = services, a.clientContext(), a.dryRun
 	b.Args = a.buildArgs(b.args, p.Environment)
 	c, err := a.connect(ctx)
 	if err != nil {
 		return err
 	}
-	if !b.Check {
+	if !b.Check || b.DryRun {
 		return a.verb(ctx, c, "build", b.BuildRequest, displayOptions{quiet: b.quiet})
 	}
 	found := checks{out: a.out}

@@ -64,7 +64,6 @@ func TestWhatIsMissingSaysSo(t *testing.T) {
 	} {
 		c.run(cmd.args...).expect(t, 1, "", "--"+cmd.flag+" is not supported yet\n")
 	}
-	c.run("--dry-run", "build").expect(t, 1, "", "--dry-run is not supported for build yet\n")
 	c.run("--dry-run", "image", "rm", "x").expect(t, 1, "", "--dry-run is not supported for image rm yet\n")
 	c.run("--parallel", "3", "pull").expect(t, 1, "", "--parallel is not supported for pull yet\n")
 	if r := c.run("up", "--menu=false", "--help"); r.code != 0 {

@@ -54,6 +54,9 @@ func setSteps(attrs map[string]string, r Request) {
 	var hosts, limits []string
 	for _, name := range slices.Sorted(maps.Keys(r.ExtraHosts)) {
 		for _, address := range r.ExtraHosts[name] {
+			if address == hostGateway {
+				address = hostGatewayMark.String()
+			}
 			hosts = append(hosts, name+"="+strings.Trim(address, "[]"))
 		}
 	}

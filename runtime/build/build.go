@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,9 +35,15 @@ type Config struct {
 	Store   *image.Store     // where bases come from and results go
 	Runtime *runtime.Runtime // runs RUN steps
 
-	// Network makes a network namespace for a RUN step; release is called when the
-	// step has ended. Nil: RUN steps use the host's network.
-	Network func(ctx context.Context) (nsPath string, release func(), err error)
+	// Network makes the network of a RUN step. Nil: RUN steps use the host's network.
+	Network func(ctx context.Context) (StepNetwork, error)
+}
+
+// StepNetwork is a network namespace for one RUN step.
+type StepNetwork struct {
+	Path    string     // of the namespace
+	Host    netip.Addr // by which the step reaches the host ("host-gateway"); zero when it does not
+	Release func()     // called when the step has ended
 }
 
 // Builder builds images. Its methods may be called concurrently.

@@ -26,7 +26,7 @@ const idPrefix = "build-"
 type steps struct {
 	dir     string // one folder per running step
 	runtime *runtime.Runtime
-	network func(context.Context) (string, func(), error)
+	network func(context.Context) (StepNetwork, error)
 
 	mu      sync.Mutex
 	running map[string]*step // by BuildKit's ID
@@ -45,7 +45,7 @@ type step struct {
 }
 
 // newSteps empties dir of what an earlier process has left there.
-func newSteps(dir string, r *runtime.Runtime, network func(context.Context) (string, func(), error)) (*steps, error) {
+func newSteps(dir string, r *runtime.Runtime, network func(context.Context) (StepNetwork, error)) (*steps, error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, fmt.Errorf("remove files of earlier build steps: %w", err)
 	}

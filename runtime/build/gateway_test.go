@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -132,9 +133,9 @@ func TestBuildNetwork(t *testing.T) {
 	made, released := 0, 0
 	b, err := New(t.Context(), Config{
 		Root: filepath.Join(root, "build"), Store: store, Runtime: openRuntime(t, root),
-		Network: func(context.Context) (string, func(), error) {
+		Network: func(context.Context) (StepNetwork, error) {
 			made++
-			return "/proc/self/ns/net", func() { released++ }, nil
+			return StepNetwork{Path: "/proc/self/ns/net", Host: netip.MustParseAddr("192.0.2.1"), Release: func() { released++ }}, nil
 		},
 	})
 	if err != nil {
@@ -145,12 +146,16 @@ func TestBuildNetwork(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	request := runs(t, b, "FROM busybox\nRUN ls /sys/class/net > /net\nRUN --network=none true", nil)
-	build(t, b, request)
+	request := runs(t, b, "FROM busybox\nRUN ls /sys/class/net > /net; cat /etc/hosts >/hosts\nRUN --network=none ! grep outer /etc/hosts", nil)
+	request.ExtraHosts = map[string][]string{"outer": {"host-gateway"}}
+	if hosts, _ := fileOf(t, b, build(t, b, request), "hosts"); !strings.HasSuffix(hosts, "\n192.0.2.1\touter\n") {
+		t.Errorf("host-gateway: %q", hosts)
+	}
 	if made != 1 || released != 1 {
 		t.Errorf("%d namespaces made, %d released; want one", made, released)
 	}
-	request = runs(t, b, "FROM busybox\nRUN echo host", nil)
+	request = runs(t, b, "FROM busybox\nRUN grep 127.0.0.1.outer /etc/hosts", nil)
+	request.ExtraHosts = map[string][]string{"outer": {"host-gateway"}}
 	request.Network = "host"
 	build(t, b, request)
 	request = runs(t, b, "FROM busybox\nRUN [ $(ls /sys/class/net) = lo ]", nil)

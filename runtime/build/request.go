@@ -38,7 +38,7 @@ type Request struct {
 	SSH     []SSH
 
 	Network      string              // "", "default", "host" or "none", for RUN steps
-	ExtraHosts   map[string][]string // name → addresses
+	ExtraHosts   map[string][]string // name → addresses, or "host-gateway" for the host's
 	ShmSize      int64               // bytes; 0: default
 	Ulimits      []Ulimit
 	Limits       Limits   // of each RUN step
@@ -80,6 +80,32 @@ type Limits struct {
 	CPUPeriod          int64 // microseconds
 	CPUQuota           int64 // microseconds
 	CPUs, Mems         string
+}
+
+// Validate finds what would fail before anything is built: attributes that are not supported, files and folders of the host
+// that are missing.
+func (r Request) Validate() error {
+	if err := checkRequest(r); err != nil {
+		return err
+	}
+	if _, err := newSecretStore(r.Secrets); err != nil {
+		return err
+	}
+	for name, source := range r.AdditionalContexts {
+		if !remote().MatchString(source) {
+			if _, err := openFolder("additional context "+name, source); err != nil {
+				return err
+			}
+		}
+	}
+	if r.Context == "-" || remote().MatchString(r.Context) {
+		return nil
+	}
+	if _, err := openFolder("build context", r.Context); err != nil || r.DockerfileInline != "" {
+		return err
+	}
+	_, err := findDockerfile(r.Context, r.Dockerfile)
+	return err
 }
 
 func checkRequest(r Request) error {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
+	"net/netip"
 	"os"
 	"path"
 	"path/filepath"
@@ -35,6 +37,7 @@ type sandbox struct {
 	dir    string
 	spec   *specs.Spec
 	rootfs []specs.Mount
+	host   netip.Addr // of the host, as the step reaches it; zero when it does not
 
 	undo []func() error // in reverse order
 }
@@ -212,23 +215,25 @@ func lastOfEach(mounts []specs.Mount) []specs.Mount {
 
 // addNetwork chooses the namespace: a fresh and empty one, the host's, or one that
 // the engine wires.
-func (sb *sandbox) addNetwork(ctx context.Context, network func(context.Context) (string, func(), error), mode pb.NetMode) error {
+func (sb *sandbox) addNetwork(ctx context.Context, network func(context.Context) (StepNetwork, error), mode pb.NetMode) error {
 	linux := sb.spec.Linux
 	linux.Namespaces = slices.DeleteFunc(linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.NetworkNamespace })
 	switch {
 	case mode == pb.NetMode_NONE:
 		linux.Namespaces = append(linux.Namespaces, specs.LinuxNamespace{Type: specs.NetworkNamespace})
 	case mode == pb.NetMode_HOST || network == nil:
+		sb.host = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 		maps.DeleteFunc(linux.Sysctl, func(key, _ string) bool { return strings.HasPrefix(key, "net.") }) // the host's own
 	default:
-		path, release, err := network(ctx)
+		n, err := network(ctx)
 		if err != nil {
 			return fmt.Errorf("network of build step: %w", err)
 		}
-		if release != nil {
-			sb.onClose(func() error { release(); return nil })
+		if n.Release != nil {
+			sb.onClose(func() error { n.Release(); return nil })
 		}
-		linux.Namespaces = append(linux.Namespaces, specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: path})
+		sb.host = n.Host
+		linux.Namespaces = append(linux.Namespaces, specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: n.Path})
 	}
 	return nil
 }
@@ -240,7 +245,7 @@ func (sb *sandbox) addFiles(meta executor.Meta) error {
 	if err != nil {
 		return err
 	}
-	for name, data := range map[string][]byte{"resolv.conf": resolv, "hosts": hostsFile(sb.spec.Hostname, meta.ExtraHosts)} {
+	for name, data := range map[string][]byte{"resolv.conf": resolv, "hosts": hostsFile(sb.spec.Hostname, meta.ExtraHosts, sb.host)} {
 		file := filepath.Join(sb.dir, name)
 		if err := os.WriteFile(file, data, 0o644); err != nil { //nolint:gosec // for every user of the container
 			return fmt.Errorf("write %s of build step: %w", name, err)
@@ -275,11 +280,24 @@ func resolvConf(hostNetwork bool) ([]byte, error) {
 	return data, nil
 }
 
-func hostsFile(hostname string, extra []executor.HostIP) []byte {
+// hostGateway is what users write for the address of the host. BuildKit wants an address and makes it part of the step's key
+// in the cache, but which one it is depends on the network: hostGatewayMark stands for it until the step runs. It is from
+// the block that leads nowhere (RFC 6666).
+const hostGateway = "host-gateway"
+
+var hostGatewayMark = net.ParseIP("100::686f:7374:2d67:7765")
+
+// hostsFile is a step's /etc/hosts. A host that the step cannot reach has no line.
+func hostsFile(hostname string, extra []executor.HostIP, host netip.Addr) []byte {
 	var text bytes.Buffer
 	fmt.Fprintf(&text, "127.0.0.1\tlocalhost %s\n::1\tlocalhost ip6-localhost ip6-loopback\n", hostname)
 	for _, h := range extra {
-		fmt.Fprintf(&text, "%s\t%s\n", h.IP, h.Host)
+		switch {
+		case !h.IP.Equal(hostGatewayMark):
+			fmt.Fprintf(&text, "%s\t%s\n", h.IP, h.Host)
+		case host.IsValid():
+			fmt.Fprintf(&text, "%s\t%s\n", host, h.Host)
+		}
 	}
 	return text.Bytes()
 }

@@ -24,6 +24,7 @@ type BuildRequest struct {
 	Push       bool               `json:"push,omitempty"`  // services that have an `image`
 	Check      bool               `json:"check,omitempty"` // lint only; the results come as KindCheck
 	WithDeps   bool               `json:"withDeps,omitempty"`
+	DryRun     bool               `json:"dryRun,omitempty"` // only say what would be built, as KindPlan
 	Client     ClientContext      `json:"client"`
 }
 

@@ -51,7 +51,7 @@ func (b *Builder) Open() (*build.Builder, error) {
 	if b.open != nil {
 		return b.open, nil
 	}
-	opened, err := build.New(b.ctx, build.Config{Root: b.config.Root, Store: b.config.Store, Runtime: b.config.Runtime, Network: b.namespace})
+	opened, err := build.New(b.ctx, build.Config{Root: b.config.Root, Store: b.config.Store, Runtime: b.config.Runtime, Network: b.stepNetwork})
 	if err != nil {
 		return nil, fmt.Errorf("open the builder: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"tutti/netdriver"
 	"tutti/netdriver/netns"
+	"tutti/runtime/build"
 )
 
 // NetworkName is the name of the network of builds. It cannot be a compose network's: those begin with a letter or digit.
@@ -63,32 +64,33 @@ func (b *Builder) networkID(ctx context.Context) (string, error) {
 	return n.id, nil
 }
 
-// namespace is what BuildKit calls for every RUN step.
-func (b *Builder) namespace(ctx context.Context) (path string, release func(), err error) {
+// stepNetwork is what BuildKit calls for every RUN step.
+func (b *Builder) stepNetwork(ctx context.Context) (build.StepNetwork, error) {
 	end := b.use()
 	id, err := b.networkID(ctx)
 	if err != nil {
 		end()
-		return "", nil, err
+		return build.StepNetwork{}, err
 	}
 	ns, err := netns.New()
 	if err != nil {
 		end()
-		return "", nil, err
+		return build.StepNetwork{}, err
 	}
 	step := "build-" + rand.Text()
-	release = func() {
+	release := func() {
 		defer end()
 		ns.Close()
 		if err := b.config.Net.Detach(context.WithoutCancel(b.ctx), step); err != nil {
 			b.config.Log.Error("detach a build step", "error", err)
 		}
 	}
-	if _, err := b.config.Net.Attach(ctx, step, ns, []netdriver.EndpointSpec{{NetworkID: id, Name: step, Interface: "eth0", DefaultRoute: true}}); err != nil {
+	ends, err := b.config.Net.Attach(ctx, step, ns, []netdriver.EndpointSpec{{NetworkID: id, Name: step, Interface: "eth0", DefaultRoute: true}})
+	if err != nil {
 		release()
-		return "", nil, err
+		return build.StepNetwork{}, err
 	}
-	return ns.Path(), release, nil
+	return build.StepNetwork{Path: ns.Path(), Host: ends[0].Gateway, Release: release}, nil
 }
 
 // RemoveNetwork removes the network that an engine left which died while it built.

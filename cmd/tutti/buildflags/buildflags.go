@@ -184,7 +184,7 @@ func (u User) Contexts(list []string) (map[string]string, error) {
 	return m, nil
 }
 
-// Hosts reads --add-host: NAME:ADDRESS or NAME=ADDRESS.
+// Hosts reads --add-host: NAME:ADDRESS or NAME=ADDRESS; the address may be "host-gateway".
 func Hosts(list []string) (map[string][]string, error) {
 	m := map[string][]string{}
 	for _, text := range list {
@@ -194,9 +194,6 @@ func Hosts(list []string) (map[string][]string, error) {
 		}
 		if !ok || name == "" || address == "" {
 			return nil, fmt.Errorf("invalid host-to-IP mapping %q: give NAME:ADDRESS", text)
-		}
-		if address == "host-gateway" {
-			return nil, fmt.Errorf("--add-host %s: host-gateway is not supported for builds, give the address", text)
 		}
 		m[name] = append(m[name], strings.Trim(address, "[]"))
 	}

@@ -90,9 +90,9 @@ func TestPairsAndContexts(t *testing.T) {
 		`{"a":"/work/dir","b":"/abs","c":"docker-image://x","d":"oci-layout:///work/lay:v1","e":"https://h/x.git","f":"git@h:x"}`)
 	_, err = user.Contexts([]string{"a"})
 	check(t, "contexts", nil, err, "error: invalid context value: a")
-	hosts, err := Hosts([]string{"a:10.0.0.1", "a=10.0.0.2", "b:[fd00::1]"})
-	check(t, "hosts", hosts, err, `{"a":["10.0.0.1","10.0.0.2"],"b":["fd00::1"]}`)
-	for _, bad := range []string{"a", "a:", ":1", "a:host-gateway"} {
+	hosts, err := Hosts([]string{"a:10.0.0.1", "a=10.0.0.2", "b:[fd00::1]", "h:host-gateway"})
+	check(t, "hosts", hosts, err, `{"a":["10.0.0.1","10.0.0.2"],"b":["fd00::1"],"h":["host-gateway"]}`)
+	for _, bad := range []string{"a", "a:", ":1"} {
 		if _, err := Hosts([]string{bad}); err == nil {
 			t.Errorf("--add-host %s is taken", bad)
 		}
