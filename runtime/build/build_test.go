@@ -159,6 +159,7 @@ func TestBuildRefuses(t *testing.T) {
 		"no dockerfile":  {Request{Context: dir, Dockerfile: "nope"}, []string{"dockerfile", "nope"}},
 		"bad dockerfile": {Request{Context: dir, Dockerfile: "broken"}, []string{"broken:2", ">>> RUNN x", "unknown instruction"}},
 		"syntax":         {Request{Context: dir, Dockerfile: "syntax"}, []string{"evil.example/front:1", "not supported"}},
+		"device":         {Request{Context: dir, DockerfileInline: "# syntax=docker/dockerfile:1-labs\nFROM busybox\nRUN --device=a.b/c=d true"}, []string{">>> RUN --device", "--device is not supported"}},
 		"missing file":   {Request{Context: dir, Dockerfile: "missing"}, []string{">>> COPY nothing /", "not found"}},
 		"no target":      {Request{Context: dir, Target: "zzz"}, []string{"zzz"}},
 		"secret file":    {Request{Context: dir, Secrets: []Secret{{ID: "s", File: dir + "/none"}}}, []string{"build secret s"}},

@@ -33,6 +33,11 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// errDevice is the answer to RUN --device. BuildKit's own points to a frontend that would know it, which is the one in use.
+var errDevice = errors.New("RUN --device is not supported: no device of the host reaches a build")
+
+const deviceRefused = "device feature is only supported in Dockerfile frontend"
+
 // newError finds the source lines in BuildKit's error details.
 func newError(err error, output string, hide *strings.Replacer) *Error {
 	var text strings.Builder
@@ -40,6 +45,9 @@ func newError(err error, output string, hide *strings.Replacer) *Error {
 		if source.Print(&text) != nil {
 			break // a strings.Builder does not fail
 		}
+	}
+	if strings.Contains(err.Error(), deviceRefused) {
+		err = errDevice
 	}
 	return &Error{Source: text.String(), Output: output, Err: fmt.Errorf("build: %w", err), hide: hide}
 }

@@ -82,7 +82,7 @@ func (s *steps) prepare(ctx context.Context, id string, root executor.Mount, mou
 func supported(meta executor.Meta) error {
 	switch {
 	case len(meta.CDIDevices) > 0:
-		return errors.New("RUN --device is not supported")
+		return errDevice
 	case meta.Proxy != nil:
 		return errors.New("the proxy network of a build is not supported")
 	}
