@@ -153,3 +153,42 @@ func BenchmarkFloor100(b *testing.B) {
 	}
 	used.report(b)
 }
+
+// BenchmarkAttach1000 fills a bridge and reports what the first and the last hundred of its containers take: what a link
+// costs must not depend on how many there are.
+func BenchmarkAttach1000(b *testing.B) {
+	l := newLab(b, "")
+	d := l.driver()
+	n := l.network(d, "net", nil)
+	var hundreds [10]processorTime
+	for b.Loop() {
+		for h := range hundreds {
+			b.StopTimer()
+			spaces := make([]*netns.NS, 100)
+			for i := range spaces {
+				var err error
+				spaces[i], err = netns.New()
+				l.must(err)
+				b.Cleanup(spaces[i].Close)
+			}
+			hundreds[h].begin(b)
+			b.StartTimer()
+			for i, ns := range spaces {
+				_, err := d.Attach(b.Context(), fmt.Sprint(h, i), ns, []EndpointSpec{{NetworkID: n.ID, DefaultRoute: true}})
+				l.must(err)
+			}
+			hundreds[h].end(b)
+		}
+		b.StopTimer()
+		for h := range hundreds {
+			for i := range 100 {
+				l.must(d.Detach(b.Context(), fmt.Sprint(h, i)))
+			}
+		}
+		l.must(d.Flush(b.Context()))
+		b.StartTimer()
+	}
+	for h, p := range hundreds {
+		b.ReportMetric(p.best.Seconds()*1000, fmt.Sprintf("cpu-ms-hundred-%d", h))
+	}
+}

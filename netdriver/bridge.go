@@ -54,9 +54,12 @@ func (d *Driver) chooseBridge(n *network, others []*network) error {
 
 // makeBridge creates the bridge of a network with its addresses, or gives them to the one that the user has made. What is
 // there of an earlier attempt is completed.
+//
+// It does not watch who joins which multicast group: that has no effect unless a router asks for the members, and the kernel
+// prepares it anew on all ports of the bridge for each link that comes or goes.
 func (d *Driver) makeBridge(n *network) error {
 	if n.Own {
-		bridge := &netlink.Bridge{LinkAttrs: netlink.NewLinkAttrs()}
+		bridge := &netlink.Bridge{LinkAttrs: netlink.NewLinkAttrs(), MulticastSnooping: new(bool)}
 		bridge.Name, bridge.MTU, bridge.Flags = n.Bridge, n.MTU, net.FlagUp
 		bridge.HardwareAddr = macOf(n.Gateway(true)) // a bridge without one takes that of a port, which may go
 		if len(bridge.HardwareAddr) != 6 {
