@@ -115,6 +115,7 @@ volumes: {data: {driver_opts: {type: tmpfs, device: tmpfs}}}
 	if now := s.identities()["web"]; now != pid {
 		t.Errorf("web was %s and is %s", pid, now)
 	}
+	s.damagedFiles()
 	s.must("-f", "plain.yaml", "up")
 	s.must("down", "-v", "-t", "0")
 	s.must("-f", "plain.yaml", "down", "-v", "-t", "0")

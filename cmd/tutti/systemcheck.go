@@ -25,14 +25,14 @@ const exitUnsound = 2
 const checkHelp = `Compare everything that tutti keeps with everything else and with the host
 
 Every blob of every image is read and compared with its digest and size; databases with one another and with folders; records
-of containers, volumes and networks; links, firewall rules, control groups, processes and mounts. Nothing is changed without
---repair, and data of users, such as volumes, is not removed with it either. Other commands may run meanwhile.
+of containers, volumes and networks; links, firewall rules, control groups, processes and mounts. With --deep, each layer is
+unpacked once more and compared with what containers run from, file by file. Nothing is changed without --repair, and data of users, such as volumes, is not removed with it either. Other commands may run meanwhile.
 
 Exit codes: 0 when all is well, or was repaired; 2 when something is wrong; 1 when the check could not be made.`
 
 func (a *app) systemCheckCommand() *cobra.Command {
 	var format string
-	var repair bool
+	var repair, deep bool
 	cmd := &cobra.Command{
 		Use:         "check [OPTIONS]",
 		Short:       "Check images, containers, volumes and networks, and repair them",
@@ -43,7 +43,7 @@ func (a *app) systemCheckCommand() *cobra.Command {
 			if format != "" && format != "json" && format != "table" {
 				return fmt.Errorf("format value %q could not be parsed: give json or table", format)
 			}
-			report, err := a.check(ctx, repair)
+			report, err := a.check(ctx, api.CheckRequest{Repair: repair, Deep: deep})
 			if err != nil {
 				return err
 			}
@@ -59,20 +59,21 @@ func (a *app) systemCheckCommand() *cobra.Command {
 		}),
 	}
 	cmd.Flags().BoolVar(&repair, "repair", false, "Repair what can be repaired")
+	cmd.Flags().BoolVar(&deep, "deep", false, "Compare the files of unpacked layers with their content, too")
 	cmd.Flags().StringVar(&format, "format", "", "Format the output: 'table' or 'json'")
 	return cmd
 }
 
 // check asks the engine. When none runs, it looks first whether one could start: an engine would set damaged databases
 // aside, which is a repair.
-func (a *app) check(ctx context.Context, repair bool) (api.CheckReport, error) {
+func (a *app) check(ctx context.Context, q api.CheckRequest) (api.CheckReport, error) {
 	paths, err := layout.New(a.root)
 	if err != nil {
 		return api.CheckReport{}, err
 	}
 	report := api.CheckReport{Checked: map[string]int{}, Findings: []api.Finding{}}
 	if err := api.NewClient(paths.Socket(), nil).Ping(ctx); errors.Is(err, api.ErrNotRunning) && os.Geteuid() == 0 {
-		if report, err = engine.CheckDatabases(ctx, paths, repair); err != nil {
+		if report, err = engine.CheckDatabases(ctx, paths, q.Repair); err != nil {
 			return report, err
 		}
 		if report.Open() > 0 {
@@ -84,7 +85,8 @@ func (a *app) check(ctx context.Context, repair bool) (api.CheckReport, error) {
 		return report, err
 	}
 	var rest api.CheckReport
-	if err := c.Call(ctx, http.MethodPost, api.Prefix+"/check", api.CheckRequest{Repair: repair, KeepAside: len(report.Findings) > 0}, &rest); err != nil {
+	q.KeepAside = len(report.Findings) > 0
+	if err := c.Call(ctx, http.MethodPost, api.Prefix+"/check", q, &rest); err != nil {
 		return report, err
 	}
 	maps.Copy(report.Checked, rest.Checked)

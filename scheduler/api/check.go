@@ -3,6 +3,8 @@ package api
 // CheckRequest asks for POST /check: everything that the engine keeps is compared with everything else.
 type CheckRequest struct {
 	Repair bool `json:"repair,omitempty"`
+	// Deep compares the files of unpacked layers with their content, too.
+	Deep bool `json:"deep,omitempty"`
 	// KeepAside leaves alone, and unsaid, an image store that was set aside: it has just been, by who asks.
 	KeepAside bool `json:"keepAside,omitempty"`
 }

@@ -26,7 +26,7 @@ import (
 // Check compares everything that the engine keeps with everything else and with the kernel; with repair it mends what it
 // can. Data of users, such as volumes, is never removed.
 func (e *Engine) Check(ctx context.Context, q api.CheckRequest) (api.CheckReport, error) {
-	return checkup.Run(ctx, []checkup.Area{
+	areas := []checkup.Area{
 		{Name: "images", Look: func(ctx context.Context) ([]checkup.Fault, int, error) { return e.lookAtImages(ctx, q.KeepAside) }},
 		{Name: "build cache", Look: e.lookAtBuildCache},
 		{Name: "containers", Look: e.lookAtContainers},
@@ -34,7 +34,11 @@ func (e *Engine) Check(ctx context.Context, q api.CheckRequest) (api.CheckReport
 		{Name: "networks", Look: e.lookAtNetworks},
 		{Name: "files", Look: e.lookAtFiles},
 		{Name: "host", Look: e.lookAtHost},
-	}, q.Repair)
+	}
+	if q.Deep {
+		areas = append(areas, checkup.Area{Name: "layers", Look: e.lookAtLayers})
+	}
+	return checkup.Run(ctx, areas, q.Repair)
 }
 
 // CheckDatabases is the part of a check that is for when no engine runs: whether one could open its databases. It finds

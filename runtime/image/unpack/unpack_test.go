@@ -221,7 +221,9 @@ func TestUnpackManyFolders(t *testing.T) {
 	const count = 2500
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
-	name := func(n int) string { return fmt.Sprintf("%s/%s%d/", strings.Repeat("l", 250), strings.Repeat("o", 240), n) }
+	name := func(n int) string {
+		return fmt.Sprintf("%s/%s%d/", strings.Repeat("l", 250), strings.Repeat("o", 240), n)
+	}
 	for n := range count {
 		if err := w.WriteHeader(&tar.Header{Name: name(n), Typeflag: tar.TypeDir, Mode: 0o755, ModTime: time.Unix(int64(n)+1, 0)}); err != nil {
 			t.Fatal(err)
