@@ -15,6 +15,8 @@ require (
 	google.golang.org/grpc v1.82.1
 )
 
+require github.com/fvbommel/sortorder v1.1.0
+
 require (
 	github.com/Microsoft/go-winio v0.6.3-0.20251027160822-ad3df93bed29 // indirect
 	github.com/Microsoft/hcsshim v0.15.0-rc.1 // indirect

@@ -180,13 +180,15 @@ func (s *site) refusedChanges() {
 		{"no such container: nobody", "connect project_one nobody"},
 		{"is not connected to network project_two", "disconnect project_two project-first-1"},
 		{"no such container: nobody", "disconnect project_one nobody"},
+		{"no such container: nobody", "disconnect --force project_one nobody"},
+		{"network mode", "connect host project-first-1"},
+		{"cannot be removed", "rm none"},
 		{"in use by project-app-1, project-second-1", "rm project_two"},
 	} {
 		if r := s.run(append([]string{"network"}, strings.Fields(tt.args)...)...); r.code != 1 || !strings.Contains(r.stderr, tt.want) {
 			s.t.Errorf("want an error with %q: exit code %d, %s", tt.want, r.code, r)
 		}
 	}
-	s.must("network", "disconnect", "--force", "project_one", "nobody")
 	if after := s.recordOf("project-app-1").State.Endpoints; fmt.Sprint(after) != fmt.Sprint(before) {
 		s.t.Errorf("changed: %v, before %v", after, before)
 	}

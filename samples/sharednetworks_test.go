@@ -59,7 +59,7 @@ func TestSharedNetworks(t *testing.T) {
 		t.Errorf("network inspect: %q", got)
 	}
 	for filter, want := range map[string]string{
-		"name=^meet": "meeting", "label=team": "handmade", "driver=macvlan": "", "dangling=true": "", "dangling=false": "bridge handmade meeting", "type=custom": "handmade meeting", "type=builtin": "bridge", "scope=swarm": "",
+		"name=^meet": "meeting", "label=team": "handmade", "driver=macvlan": "", "dangling=true": "", "dangling=false": "bridge handmade host meeting none", "type=custom": "handmade meeting", "type=builtin": "bridge host none", "scope=swarm": "",
 	} {
 		if got := strings.Fields(s.must("network", "ls", "--filter", filter, "--format", "{{.Name}}")); strings.Join(got, " ") != want {
 			t.Errorf("network ls --filter %s: %q, want %q", filter, got, want)
@@ -78,7 +78,7 @@ func TestSharedNetworks(t *testing.T) {
 		t.Errorf("network rm: %s", r)
 	}
 	south.must("down", "-t", "0")
-	if got := strings.Fields(s.must("network", "ls", "--format", "{{.Name}}")); strings.Join(got, " ") != "handmade" {
+	if got := strings.Fields(s.must("network", "ls", "--format", "{{.Name}}")); strings.Join(got, " ") != "handmade host none" {
 		t.Errorf("after the last project there are %q", got)
 	}
 	s.must("network", "rm", "handmade")

@@ -22,6 +22,9 @@ func (r *run) observe(ctx context.Context) (plan.State, error) {
 	for _, n := range r.s.Networks() {
 		s.Networks = append(s.Networks, plan.Network{Others: others[n.Name], ID: n.ID, Name: n.Name, Project: n.Labels[api.LabelProject], Key: n.Labels[api.LabelNetwork], Hash: n.Labels[api.LabelConfigHash]})
 	}
+	for _, c := range r.s.NetworkConfigs() {
+		s.Networks = append(s.Networks, plan.Network{ID: c.ID, Name: c.Name, ConfigOnly: true})
+	}
 	all, err := r.s.VolumeStore.List()
 	if err != nil {
 		return s, err

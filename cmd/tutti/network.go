@@ -7,10 +7,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
+	"github.com/fvbommel/sortorder"
 	"github.com/moby/moby/api/types/network"
 	"github.com/spf13/cobra"
 
@@ -69,7 +70,7 @@ func (a *app) networkListCommand() *cobra.Command {
 			if err := c.Call(ctx, http.MethodGet, "/networks"+query, nil, &list); err != nil {
 				return err
 			}
-			slices.SortFunc(list, func(a, b network.Summary) int { return strings.Compare(a.Name, b.Name) })
+			sort.Slice(list, func(i, j int) bool { return sortorder.NaturalLess(list[i].Name, list[j].Name) })
 			rows := make([]networkRow, 0, len(list))
 			for _, n := range list {
 				rows = append(rows, networkRow{

@@ -15,6 +15,8 @@ import (
 type networkCreateFlags struct {
 	driver, scope              string
 	internal, attachable       bool
+	configOnly, ingress        bool
+	configFrom                 string
 	ipv4, ipv6                 bool
 	subnets, ranges, gateways  []string
 	auxiliary, options, labels []string
@@ -31,15 +33,16 @@ func (a *app) networkCreateCommand() *cobra.Command {
 		RunE: a.run(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			q := network.CreateRequest{
 				Name: args[0], Driver: f.driver, Internal: f.internal, Attachable: f.attachable, Options: pairs(f.options), Labels: pairs(f.labels),
+				Scope: f.scope, Ingress: f.ingress, ConfigOnly: f.configOnly,
+			}
+			if f.configFrom != "" {
+				q.ConfigFrom = &network.ConfigReference{Network: f.configFrom}
 			}
 			if cmd.Flags().Changed("ipv4") {
 				q.EnableIPv4 = &f.ipv4
 			}
 			if cmd.Flags().Changed("ipv6") {
 				q.EnableIPv6 = &f.ipv6
-			}
-			if f.scope != "" && f.scope != "local" {
-				return fmt.Errorf("--scope %s is not supported: there is one host only, and its networks are local", f.scope)
 			}
 			pools, err := f.pools()
 			if err != nil {
@@ -53,6 +56,9 @@ func (a *app) networkCreateCommand() *cobra.Command {
 			var made network.CreateResponse
 			if err := c.Call(ctx, http.MethodPost, "/networks/create", q, &made); err != nil {
 				return err
+			}
+			for warning := range strings.Lines(made.Warning) {
+				a.warn(strings.TrimSpace(warning))
 			}
 			fmt.Fprintln(a.out, made.ID)
 			return nil
@@ -73,7 +79,9 @@ func (a *app) networkCreateCommand() *cobra.Command {
 	flags.StringVar(&f.ipamDriver, "ipam-driver", "default", "IP Address Management Driver")
 	flags.StringVar(&f.scope, "scope", "", "Control the network's scope (local)")
 	flags.StringArrayVar(&f.ipamOptions, "ipam-opt", nil, "Set IPAM driver specific options")
-	refuse(cmd, refusal{name: "config-from"}, refusal{name: "config-only", isBool: true}, refusal{name: "ingress", isBool: true})
+	flags.StringVar(&f.configFrom, "config-from", "", "The network from which to copy the configuration")
+	flags.BoolVar(&f.configOnly, "config-only", false, "Create a configuration only network")
+	flags.BoolVar(&f.ingress, "ingress", false, "Create swarm routing-mesh network, which is refused: there is no swarm")
 	return cmd
 }
 

@@ -55,13 +55,9 @@ func (e *Engine) ConnectNetwork(ctx context.Context, network, name string, a con
 	return nil
 }
 
-// DisconnectNetwork takes a container off a network, while it runs too. With force a container that does not exist is no
-// error, as with docker, whose networks may remember containers of another host.
-func (e *Engine) DisconnectNetwork(ctx context.Context, network, name string, force bool) error {
+// DisconnectNetwork takes a container off a network, while it runs too.
+func (e *Engine) DisconnectNetwork(ctx context.Context, network, name string) error {
 	n, u, done, err := e.beginChange(ctx, network, name)
-	if force && errors.Is(err, ErrNoSuch) && n.ID != "" {
-		return nil
-	}
 	if err != nil {
 		return err
 	}
@@ -108,6 +104,8 @@ func (e *Engine) beginChange(ctx context.Context, network, name string) (n netdr
 		err = fmt.Errorf("%w: container %s is marked for removal and cannot be connected to or disconnected from a network", ErrConflict, u.Config.Name)
 	case mode == "none":
 		err = fmt.Errorf("%w: container %s is in the private network mode none: no network can be connected to it", ErrForbidden, u.Config.Name)
+	case mode == "host":
+		err = fmt.Errorf("%w: container %s is on the host's network from its creation to its end: no network can be connected to it or disconnected from it", ErrForbidden, u.Config.Name)
 	case !u.Config.OwnNetwork():
 		err = fmt.Errorf("%w: container %s has the network of %s: connect or disconnect that one", ErrForbidden, u.Config.Name, mode)
 	}

@@ -15,6 +15,15 @@ import (
 
 // NetworkSpec reads a network's compose section. What is wrong is a [container.Fault] about one of its keys.
 func NetworkSpec(c types.NetworkConfig) (netdriver.NetworkSpec, error) {
+	spec, err := readNetwork(c)
+	if err != nil {
+		return spec, err
+	}
+	return spec, NetworkFault(c.Name, netdriver.CheckNetwork(spec))
+}
+
+// readNetwork reads a network's compose section, whatever its driver says to that.
+func readNetwork(c types.NetworkConfig) (netdriver.NetworkSpec, error) {
 	spec := netdriver.NetworkSpec{
 		Name: c.Name, Driver: c.Driver, Internal: c.Internal, Attachable: c.Attachable, Options: c.DriverOpts, IPAM: c.Ipam.Driver, IPAMOptions: c.Ipam.Options,
 		NoIPv4: c.EnableIPv4 != nil && !*c.EnableIPv4, EnableIPv6: c.EnableIPv6 != nil && *c.EnableIPv6,
@@ -34,7 +43,7 @@ func NetworkSpec(c types.NetworkConfig) (netdriver.NetworkSpec, error) {
 			spec.Pools = append(spec.Pools, p)
 		}
 	}
-	return spec, NetworkFault(c.Name, netdriver.CheckNetwork(spec))
+	return spec, nil
 }
 
 // NetworkFault makes an error of the driver's about a network the fault of one of the network's keys.

@@ -95,48 +95,11 @@ func (e *Engine) Networks() []netdriver.Network {
 	return all
 }
 
-// Network finds a network by name, id or the beginning of its id.
-func (e *Engine) Network(ref string) (netdriver.Network, error) {
-	for _, n := range e.Networks() {
-		if n.Name == ref || len(ref) >= 4 && strings.HasPrefix(n.ID, ref) {
-			return n, nil
-		}
-	}
-	return netdriver.Network{}, fmt.Errorf("%w network: %s", ErrNoSuch, ref)
-}
-
-// RemoveNetwork removes a network that no container has.
-func (e *Engine) RemoveNetwork(ctx context.Context, ref string) error {
-	n, err := e.Network(ref)
-	if err != nil {
-		return err
-	}
-	return e.DropNetwork(ctx, n.Name)
-}
-
-// EndpointsOn are the running containers of a network.
-func (e *Engine) EndpointsOn(network string) map[string]ContainerEndpoint {
-	all := map[string]ContainerEndpoint{}
-	for _, u := range e.SelectUnits(func(*container.Config) bool { return true }) {
-		for _, p := range u.Snapshot().Endpoints {
-			if p.Network == network {
-				all[u.ID] = ContainerEndpoint{Name: u.Config.Name, Endpoint: p.Endpoint}
-			}
-		}
-	}
-	return all
-}
-
-// ContainerEndpoint is a container's place on a network, with the container's name.
-type ContainerEndpoint struct {
-	Name     string
-	Endpoint netdriver.Endpoint
-}
-
 // NetworkLabels are the labels that a network was given.
 func NetworkLabels(n netdriver.Network) map[string]string {
 	labels := maps.Clone(n.Labels)
 	delete(labels, labelCreated)
+	delete(labels, labelConfigFrom)
 	return labels
 }
 

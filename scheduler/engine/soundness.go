@@ -268,5 +268,9 @@ func (e *Engine) lookAtNetworks(ctx context.Context) ([]checkup.Fault, int, erro
 			return f.Repair(ctx)
 		}})
 	}
+	_, damaged := e.configs().All()
+	if damaged != nil { // what it said is nowhere else
+		faults = append(faults, checkup.Fault{Object: e.Paths.NetworkConfigs(), Problem: damaged.Error()})
+	}
 	return faults, len(e.Networks()), err
 }

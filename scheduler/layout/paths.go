@@ -118,6 +118,9 @@ func (p Paths) Rootfs() string { return filepath.Join(p.Run, "rootfs") }
 // Files has the files that are bound into containers.
 func (p Paths) Files() string { return filepath.Join(p.Run, "files") }
 
+// NetworkConfigs is the folder of the networks that are only a configuration.
+func (p Paths) NetworkConfigs() string { return filepath.Join(p.Root, "network-configs") }
+
 // Create makes the folders. Only root may look into them: container layers hold set-user-id programs (CVE-2021-41091).
 func (p Paths) Create() error {
 	for _, d := range []string{p.Root, p.Run, p.Containers(), p.Images(), p.TempDir(), p.Builder(), p.Volumes(), p.Projects(), p.Histories(), p.Trash(), p.Empty(), p.Runtime(), p.Rootfs(), p.Files()} {

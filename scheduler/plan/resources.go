@@ -14,6 +14,8 @@ func (d *differ) networks() error {
 		n := d.p.Networks[key]
 		found, exists := d.networkByName[n.Name]
 		switch {
+		case exists && found.ConfigOnly:
+			return d.at(fmt.Errorf("network %q: %s is only a configuration, which connects nobody: make a network from it, `tutti network create --config-from %[2]s NAME`, and name that one", key, n.Name), "networks", key)
 		case bool(n.External) && !exists:
 			if builtinNetwork(n.Name) {
 				continue

@@ -110,6 +110,8 @@ type Network struct {
 	Hash string
 	// Others are the names of containers of other projects, or of none, that are on it.
 	Others []string
+	// ConfigOnly: it is settings for networks, and no container can be on it.
+	ConfigOnly bool
 }
 
 // Volume is a named volume that exists.

@@ -37,7 +37,7 @@ func (s *server) disconnectNetwork(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	ok200(w, s.e.DisconnectNetwork(r.Context(), r.PathValue("name"), q.Container, q.Force))
+	ok200(w, s.e.DisconnectNetwork(r.Context(), r.PathValue("name"), q.Container)) // q.Force is for endpoints of containers that are gone, which there are none of
 }
 
 // ok200 answers with nothing, or with the error.

@@ -2,14 +2,14 @@ package server
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
-	"strconv"
+	"strings"
 
 	apinetwork "github.com/moby/moby/api/types/network"
 
-	"tutti/netdriver"
 	"tutti/scheduler/engine"
 	"tutti/scheduler/journal"
 	"tutti/scheduler/plan"
@@ -21,7 +21,7 @@ var networkFilterKeys = []string{"dangling", "driver", "id", "label", "name", "s
 // listNetworks answers GET /networks.
 func (s *server) listNetworks(w http.ResponseWriter, r *http.Request) {
 	filters, err := journal.ParseFilters(r.URL.Query().Get("filters"), networkFilterKeys...)
-	var match func(netdriver.Network) bool
+	var match func(engine.ListedNetwork) bool
 	if err == nil {
 		match, err = networkFilter(filters, s.e.NetworkUsers())
 	}
@@ -30,7 +30,7 @@ func (s *server) listNetworks(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	all := []apinetwork.Summary{}
-	for _, n := range s.e.Networks() {
+	for _, n := range s.e.ListNetworks() {
 		if match(n) {
 			all = append(all, apinetwork.Summary{Network: networkJSON(n)})
 		}
@@ -40,41 +40,38 @@ func (s *server) listNetworks(w http.ResponseWriter, r *http.Request) {
 
 // networkFilter chooses networks as docker does: values of one key are alternatives, but for label, of which all must be
 // there; name and id are patterns that match anywhere. users are the containers on each network.
-func networkFilter(filters map[string][]string, users map[string][]string) (func(netdriver.Network) bool, error) {
-	dangling, err := alternatives(filters["dangling"], "dangling", strconv.ParseBool)
+func networkFilter(filters map[string][]string, users map[string][]string) (func(engine.ListedNetwork) bool, error) {
+	dangling, err := choice(filters["dangling"], "dangling", map[string]bool{"true": true, "1": true, "false": false, "0": false})
 	if err != nil {
 		return nil, err
 	}
-	custom, err := alternatives(filters["type"], "type", func(v string) (bool, error) {
-		if v != "custom" && v != "builtin" {
-			return false, fmt.Errorf("it is neither custom nor builtin")
-		}
-		return v == "custom", nil
-	})
+	custom, err := choice(filters["type"], "type", map[string]bool{"custom": true, "builtin": false})
 	if err != nil {
 		return nil, err
 	}
-	return func(n netdriver.Network) bool {
+	return func(n engine.ListedNetwork) bool {
 		return is(filters["driver"], n.Driver) && is(filters["scope"], "local") && matches(filters["id"], n.ID) && matches(filters["name"], n.Name) &&
 			engine.Labelled(n.Labels, filters) &&
-			(dangling == nil || dangling[len(users[n.Name]) == 0]) && (custom == nil || custom[n.Name != plan.DefaultBridge])
+			(dangling == nil || *dangling == (!builtin(n) && len(users[n.Name]) == 0)) && (custom == nil || *custom == !builtin(n))
 	}, nil
 }
 
-// alternatives reads the values of a key that says yes or no; nil when it is not given.
-func alternatives(values []string, key string, read func(string) (bool, error)) (map[bool]bool, error) {
-	var found map[bool]bool
-	for _, v := range values {
-		b, err := read(v)
-		if err != nil {
-			return nil, fmt.Errorf("invalid filter '%s=%s': %w", key, v, err)
-		}
-		if found == nil {
-			found = map[bool]bool{}
-		}
-		found[b] = true
+// builtin tells whether a network is one that docker has without making it.
+func builtin(n engine.ListedNetwork) bool { return n.Predefined || n.Name == plan.DefaultBridge }
+
+// choice reads the value of a key that says yes or no; nil when it is not given. Docker takes one only.
+func choice(values []string, key string, known map[string]bool) (*bool, error) {
+	if len(values) == 0 {
+		return nil, nil //nolint:nilnil // not given
 	}
-	return found, nil
+	if len(values) > 1 {
+		return nil, fmt.Errorf("got more than one value for filter key %q", key)
+	}
+	is, ok := known[values[0]]
+	if !ok {
+		return nil, fmt.Errorf("invalid value for filter '%s': must be one of %s, not %q", key, strings.Join(slices.Sorted(maps.Keys(known)), ", "), values[0])
+	}
+	return &is, nil
 }
 
 func is(wanted []string, value string) bool {
