@@ -26,6 +26,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"tutti/runtime"
+	"tutti/runtime/build/clients"
 	"tutti/runtime/image"
 )
 
@@ -60,6 +61,8 @@ type Builder struct {
 	steps      *steps
 	repeats    *repeats
 	builds     *inputsBySession
+	clients    *clients.Server
+	bodies     *bodies
 }
 
 // New opens the builder in Config.Root, which is made when it is missing, and
@@ -89,8 +92,12 @@ func New(ctx context.Context, c Config) (*Builder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open build worker: %w", err)
 	}
+	bodies := newBodies()
+	if err := acceptBodies(worker, bodies); err != nil {
+		return nil, errors.Join(err, worker.Close())
+	}
 	builds, known := &inputsBySession{}, &repeats{racy: racyTime}
-	controller, sessions, err := newController(ctx, c.Root, &sharingWorker{worker, backend}, builds)
+	controller, sessions, err := newController(ctx, c.Root, forClients(&sharingWorker{worker, backend}, c.Store), backend.Hosts, builds)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open build controller: %w", err), worker.Close())
 	}
@@ -98,15 +105,18 @@ func New(ctx context.Context, c Config) (*Builder, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("connect to build controller: %w", err), controller.Close())
 	}
-	return &Builder{
+	b := &Builder{
 		root: c.Root, store: c.Store, backend: backend, worker: worker, controller: controller, conn: conn,
-		gc: startCollector(ctx, worker, held, known.forget), records: records, leases: held, steps: steps, repeats: known, builds: builds,
-	}, nil
+		gc: startCollector(ctx, worker, held, known.forget), records: records, leases: held, steps: steps, repeats: known, builds: builds, bodies: bodies,
+	}
+	b.clients = b.newClients(ctx)
+	return b, nil
 }
 
 // Close ends the builder. Builds that still run fail; it returns when nothing of their steps is left.
 func (b *Builder) Close() error {
 	b.gc.stop()
+	b.clients.Close()
 	err := b.conn.close()
 	b.steps.all.Wait()
 	return errors.Join(err, b.controller.Close(), endUnsynced(b.root))
@@ -172,7 +182,7 @@ func (b *Builder) solve(ctx context.Context, r Request, solve client.SolveOpt, a
 	if !slices.ContainsFunc(r.outputs(), Output.stored) {
 		return result, nil
 	}
-	if result.Image, err = b.record(ctx, r.names(), response.ExporterResponse); err != nil {
+	if result.Image, err = record(ctx, b.store, r.names(), response.ExporterResponse); err != nil {
 		return Result{}, err
 	}
 	result.Metadata["image.name"] = strings.Join(fullNames(r), ",")
@@ -181,20 +191,20 @@ func (b *Builder) solve(ctx context.Context, r Request, solve client.SolveOpt, a
 
 // record names the result. The exporter stored it without a name, because it names
 // before it unpacks.
-func (b *Builder) record(ctx context.Context, tags []string, answer map[string]string) (image.Image, error) {
+func record(ctx context.Context, store *image.Store, tags []string, answer map[string]string) (image.Image, error) {
 	stored := digest.Digest(answer[exptypes.ExporterImageDigestKey])
-	built, err := b.store.Get(ctx, answer[exptypes.ExporterImageConfigDigestKey])
+	built, err := store.Get(ctx, answer[exptypes.ExporterImageConfigDigestKey])
 	if err != nil || built.Digest != stored { // with attestations it is an index, which has no ID of its own
-		built, err = b.store.ByDigest(ctx, stored)
+		built, err = store.ByDigest(ctx, stored)
 	}
 	if err != nil {
 		return image.Image{}, fmt.Errorf("find the built image: %w", err)
 	}
-	if err := b.store.Name(ctx, built, tags...); err != nil {
+	if err := store.Name(ctx, built, tags...); err != nil {
 		return image.Image{}, err
 	}
-	if _, err := b.store.Lower(ctx, built); err != nil {
+	if _, err := store.Lower(ctx, built); err != nil {
 		return image.Image{}, err
 	}
-	return b.store.Get(ctx, built.ID)
+	return store.Get(ctx, built.ID)
 }

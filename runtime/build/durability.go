@@ -29,6 +29,9 @@ const (
 	// lockTimeout bounds the wait for a cache that another process holds.
 	lockTimeout = 3 * time.Second
 
+	// historySuffix ends the namespace in which BuildKit keeps what belongs to its history of builds (history.db).
+	historySuffix = "_history"
+
 	bootIDFile   = "/proc/sys/kernel/random/boot_id"
 	unsyncedFile = "unsynced"
 )
@@ -90,21 +93,32 @@ func syncFile(path string) error {
 // discardCache removes the databases and the leases that kept their layers, which
 // go with the next collection.
 func discardCache(ctx context.Context, root string, store image.Backend) error {
-	ctx = namespaces.WithNamespace(ctx, store.Namespace)
-	list, err := store.Leases.List(ctx)
-	if err != nil {
-		return fmt.Errorf("list leases: %w", err)
+	if err := dropLeases(namespaces.WithNamespace(ctx, store.Namespace), store.Leases, isCacheLease); err != nil {
+		return err
 	}
-	for _, l := range list {
-		if isCacheLease(l) {
-			if err := store.Leases.Delete(ctx, l); err != nil {
-				return fmt.Errorf("delete lease %s: %w", l.ID, err)
-			}
-		}
+	all := func(leases.Lease) bool { return true }
+	if err := dropLeases(namespaces.WithNamespace(ctx, store.Namespace+historySuffix), store.Leases, all); err != nil {
+		return err
 	}
 	for _, name := range cacheFiles {
 		if err := os.Remove(filepath.Join(root, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
+		}
+	}
+	return nil
+}
+
+func dropLeases(ctx context.Context, m leases.Manager, which func(leases.Lease) bool) error {
+	list, err := m.List(ctx)
+	if err != nil {
+		return fmt.Errorf("list leases: %w", err)
+	}
+	for _, l := range list {
+		if !which(l) {
+			continue
+		}
+		if err := m.Delete(ctx, l); err != nil {
+			return fmt.Errorf("delete lease %s: %w", l.ID, err)
 		}
 	}
 	return nil

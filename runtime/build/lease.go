@@ -56,11 +56,17 @@ func (b *buildLeases) reset(ctx context.Context) error {
 	return nil
 }
 
+// ours tells whether ctx is for the namespace of builds. The history of builds has another one.
+func (b *buildLeases) ours(ctx context.Context) bool {
+	ns, ok := namespaces.Namespace(ctx)
+	return ok && ns == b.namespace
+}
+
 // Create makes a lease, or gives the shared one when a temporary one is asked for. A
 // temporary lease within another one is real: BuildKit looks what it holds at its end
 // (leaseutil.LeaseRef.Adopt).
 func (b *buildLeases) Create(ctx context.Context, opts ...leases.Opt) (leases.Lease, error) {
-	if _, within := leases.FromContext(ctx); within {
+	if _, within := leases.FromContext(ctx); within || !b.ours(ctx) {
 		return b.Manager.Create(ctx, opts...)
 	}
 	var wanted leases.Lease

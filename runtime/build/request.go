@@ -119,7 +119,15 @@ func checkRequest(r Request) error {
 	default:
 		return fmt.Errorf("network %q: a build has the network default, host or none", r.Network)
 	}
-	for _, name := range r.Platforms {
+	if err := checkPlatforms(r.Platforms); err != nil {
+		return err
+	}
+	return errors.Join(checkEntitlements(r.Entitlements), checkCaches(r))
+}
+
+// checkPlatforms refuses platforms whose programs this host cannot run.
+func checkPlatforms(names []string) error {
+	for _, name := range names {
 		p, err := platforms.Parse(name)
 		if err != nil {
 			return fmt.Errorf("platform %q: %w", name, err)
@@ -128,7 +136,7 @@ func checkRequest(r Request) error {
 			return fmt.Errorf("platform %s: this host builds for %s only", name, platforms.Format(platforms.DefaultSpec()))
 		}
 	}
-	return errors.Join(checkEntitlements(r.Entitlements), checkCaches(r))
+	return nil
 }
 
 // checkEntitlements refuses those that nothing here can grant.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/containerd/v2/plugins/diff/walking"
 	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/cache/metadata"
@@ -69,12 +70,13 @@ func newWorker(ctx context.Context, root string, store image.Backend, held *buil
 	if err := held.reset(ctx); err != nil { // the worker has removed it
 		return nil, nil, errors.Join(err, w.Close())
 	}
+	describe(w, store)
 	return w, records, nil
 }
 
 // newController opens the solver's cache. Its own garbage collection has nothing to
 // do, since the worker has no policy: the Builder prunes in a goroutine it can stop.
-func newController(ctx context.Context, root string, w *sharingWorker, builds *inputsBySession) (*control.Controller, *session.Manager, error) {
+func newController(ctx context.Context, root string, w worker.Worker, hosts docker.RegistryHosts, builds *inputsBySession) (*control.Controller, *session.Manager, error) {
 	workers := &worker.Controller{}
 	if err := workers.Add(w); err != nil {
 		return nil, nil, err
@@ -105,12 +107,12 @@ func newController(ctx context.Context, root string, w *sharingWorker, builds *i
 		Entitlements:     grantable,
 		ResolveCacheImporterFuncs: map[string]remotecache.ResolveCacheImporterFunc{
 			"local":    localcache.ResolveCacheImporterFunc(sessions),
-			"registry": registrycache.ResolveCacheImporterFunc(sessions, blobs, w.RegistryHosts),
+			"registry": registrycache.ResolveCacheImporterFunc(sessions, blobs, hosts),
 		},
 		ResolveCacheExporterFuncs: map[string]remotecache.ResolveCacheExporterFunc{
 			"inline":   inlinecache.ResolveCacheExporterFunc(),
 			"local":    localcache.ResolveCacheExporterFunc(sessions),
-			"registry": registrycache.ResolveCacheExporterFunc(sessions, w.RegistryHosts),
+			"registry": registrycache.ResolveCacheExporterFunc(sessions, hosts),
 		},
 	})
 	if err != nil {

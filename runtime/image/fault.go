@@ -66,7 +66,7 @@ func (s *Store) unknownContent(ctx context.Context) ([]Fault, error) {
 			}
 			continue
 		}
-		if !s.settled(i.CreatedAt) {
+		if !s.settled(i.CreatedAt) || s.knownElsewhere(i.Digest) {
 			continue
 		}
 		faults = append(faults, Fault{
@@ -81,7 +81,7 @@ func (s *Store) unknownContent(ctx context.Context) ([]Fault, error) {
 // writes: while another one goes on none does.
 func (s *Store) dropUnknownBlob(d digest.Digest) error {
 	return s.database.Update(func(tx *bolt.Tx) error {
-		if bucket(tx, "content", "blob", d.String()) != nil || expected(tx, d) {
+		if known(tx, d) || expected(tx, d) {
 			return nil
 		}
 		if err := os.Remove(s.blobPath(d)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -89,6 +89,36 @@ func (s *Store) dropUnknownBlob(d digest.Digest) error {
 		}
 		return nil
 	})
+}
+
+// knownElsewhere tells whether a blob belongs to another namespace: the history of builds has its own.
+func (s *Store) knownElsewhere(d digest.Digest) bool {
+	found := false
+	_ = s.database.View(func(tx *bolt.Tx) error { // the function gives no error
+		found = known(tx, d)
+		return nil
+	})
+	return found
+}
+
+// known tells whether any namespace has a blob.
+func known(tx *bolt.Tx, d digest.Digest) bool {
+	all := tx.Bucket([]byte("v1"))
+	if all == nil {
+		return false
+	}
+	found := false
+	_ = all.ForEachBucket(func(ns []byte) error { // the function gives no error
+		b := all.Bucket(ns)
+		for _, key := range []string{"content", "blob", d.String()} {
+			if b != nil {
+				b = b.Bucket([]byte(key))
+			}
+		}
+		found = found || b != nil
+		return nil
+	})
+	return found
 }
 
 // bucket finds a bucket of the store's namespace; containerd's core/metadata/buckets.go describes them.

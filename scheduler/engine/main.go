@@ -93,7 +93,7 @@ func (e *Engine) serve(ctx context.Context, h http.Handler) error {
 	if err := os.Chmod(e.Paths.Socket(), 0o660); err != nil { //nolint:gosec // root's group may use it
 		return err
 	}
-	srv := &http.Server{Handler: e.counted(h), BaseContext: func(net.Listener) context.Context { return e.ctx }, ReadHeaderTimeout: 10 * time.Second}
+	srv := &http.Server{Handler: e.counted(h), BaseContext: func(net.Listener) context.Context { return e.ctx }, ConnContext: withConn, ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(l) }()
 	keeper.Ready(nil)

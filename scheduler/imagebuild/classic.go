@@ -19,6 +19,17 @@ import (
 // them. body is the context, unless the parameter remote names one.
 func Classic(v url.Values, body io.Reader) (build.Request, error) {
 	q := params{v: v}
+	r := q.request(body)
+	q.refuse()
+	if o := v.Get("outputs"); o != "" && o != "[]" && o != "null" {
+		q.fail(errors.New("outputs are not supported by the classic builder: use BuildKit, or tutti image build --output"))
+	}
+	return r, q.err
+}
+
+// request reads what both builders have.
+func (q *params) request(body io.Reader) build.Request {
+	v := q.v
 	r := build.Request{
 		Context: "-", Stdin: body, Dockerfile: v.Get("dockerfile"), Target: v.Get("target"), NoCache: q.flag("nocache"), Pull: q.flag("pull"),
 		ShmSize: q.number("shmsize"), ExtraHosts: map[string][]string{}, Tags: nonEmpty(v["t"]), Args: map[string]string{},
@@ -27,7 +38,7 @@ func Classic(v url.Values, body io.Reader) (build.Request, error) {
 			CPUPeriod: q.number("cpuperiod"), CPUQuota: q.number("cpuquota"), CPUs: v.Get("cpusetcpus"), Mems: v.Get("cpusetmems"),
 		},
 	}
-	if remote := v.Get("remote"); remote != "" && remote != "client-session" {
+	if remote := v.Get("remote"); remote != "" {
 		r.Context, r.Stdin = remote, nil
 	}
 	var args map[string]*string
@@ -53,8 +64,7 @@ func Classic(v url.Values, body io.Reader) (build.Request, error) {
 	if r.Network = v.Get("networkmode"); r.Network == "bridge" {
 		r.Network = "default"
 	}
-	q.refuse()
-	return r, q.err
+	return r
 }
 
 // params are query parameters; the first that cannot be read is the error.
@@ -99,9 +109,6 @@ func (p *params) json(name string, to any) {
 
 // refuse names what would be ignored otherwise.
 func (p *params) refuse() {
-	if p.v.Get("version") == "2" || p.v.Get("remote") == "client-session" {
-		p.fail(errors.New("builds with a BuildKit session (version=2) are not supported on this socket: set DOCKER_BUILDKIT=0, or use tutti image build"))
-	}
 	if p.flag("squash") {
 		p.fail(errors.New("squash is not supported"))
 	}
@@ -113,9 +120,6 @@ func (p *params) refuse() {
 	}
 	if i := p.v.Get("isolation"); i != "" && i != "default" {
 		p.fail(fmt.Errorf("isolation %q: there is only default on Linux", i))
-	}
-	if o := p.v.Get("outputs"); o != "" && o != "[]" && o != "null" {
-		p.fail(errors.New("outputs are not supported by the classic builder: use tutti image build --output"))
 	}
 }
 

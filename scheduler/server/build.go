@@ -48,6 +48,10 @@ func (s *server) buildImage(w http.ResponseWriter, r *http.Request) {
 // buildClassic answers docker's old builder: what it says of errors before the build has begun is the status, afterwards
 // it is the last message.
 func (s *server) buildClassic(w http.ResponseWriter, r *http.Request) {
+	if imagebuild.IsSession(r.URL.Query()) {
+		s.buildForSession(w, r)
+		return
+	}
 	auth, err := configuredAuth(r.Header.Get("X-Registry-Config"))
 	if err != nil {
 		fail(w, http.StatusBadRequest, err)

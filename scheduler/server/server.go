@@ -36,8 +36,9 @@ type Build struct {
 
 // server answers requests with the engine.
 type server struct {
-	e     *scheduler.Scheduler
-	build Build
+	e      *scheduler.Scheduler
+	build  Build
+	builds buildJobs
 }
 
 // New returns the handler of the engine's socket.
@@ -52,6 +53,7 @@ func New(e *scheduler.Scheduler, b Build) http.Handler {
 	s.objectRoutes(mux)
 	s.imageRoutes(mux)
 	s.buildRoutes(mux)
+	s.buildkitRoutes(mux)
 	s.usageRoutes(mux)
 	s.networkRoutes(mux)
 	s.containerRoutes(mux)
@@ -79,7 +81,7 @@ func (s *server) systemRoutes(mux *http.ServeMux) {
 	ping := func(w http.ResponseWriter, _ *http.Request) {
 		h := w.Header()
 		h.Set("Api-Version", apiVersion)
-		h.Set("Builder-Version", "1")
+		h.Set("Builder-Version", "2")
 		h.Set("Docker-Experimental", "false")
 		h.Set("Ostype", "linux")
 		h.Set(api.BuildHeader, s.build.ID)
