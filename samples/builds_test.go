@@ -197,9 +197,6 @@ func (s *site) buildClassic(t *testing.T) {
 			t.Errorf("no %s in %d %s", want, status, text)
 		}
 	}
-	if status, text := s.post(t, "/build?version=2&session=x", strings.NewReader("")); status != http.StatusBadRequest || !strings.Contains(text, "DOCKER_BUILDKIT=0") {
-		t.Errorf("version=2: %d %s", status, text)
-	}
 	context, err = imagetest.Layer(imagetest.File{Path: "Dockerfile", Body: "FROM busybox:latest\nRUN exit 9\n"})
 	if err != nil {
 		t.Fatal(err)

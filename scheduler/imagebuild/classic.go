@@ -21,6 +21,9 @@ func Classic(v url.Values, body io.Reader) (build.Request, error) {
 	q := params{v: v}
 	r := q.request(body)
 	q.refuse()
+	if version := v.Get("version"); version != "" && version != versionClassic {
+		q.fail(fmt.Errorf("invalid version %q", version))
+	}
 	if o := v.Get("outputs"); o != "" && o != "[]" && o != "null" {
 		q.fail(errors.New("outputs are not supported by the classic builder: use BuildKit, or tutti image build --output"))
 	}

@@ -3,6 +3,7 @@ package imagebuild
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -127,7 +128,7 @@ func TestClassic(t *testing.T) {
 		t.Errorf("remote: %+v, %v", q, err)
 	}
 	for text, want := range map[string]string{
-		"version=2": "DOCKER_BUILDKIT=0", "squash=1": "squash", "memory=x": "no number", "buildargs=[": "buildargs", "isolation=hyperv": "isolation",
+		"version=3": "invalid version", "squash=1": "squash", "memory=x": "no number", "buildargs=[": "buildargs", "isolation=hyperv": "isolation",
 		"securityopt=x": "securityopt", "cgroupparent=x": "cgroupparent", "extrahosts=h": "extrahosts", `outputs=[{"Type":"tar"}]`: "outputs",
 	} {
 		v, err := url.ParseQuery(text)
@@ -137,6 +138,44 @@ func TestClassic(t *testing.T) {
 		if _, err := Classic(v, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want an error with %q", text, err, want)
 		}
+	}
+}
+
+func TestSession(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"session=s&remote=client-session&t=a&nocache=1":   `["s","",["a"],true,null] false`,
+		"session=s&remote=upload-request&buildid=b":       `["s","-",null,false,null] true`,
+		"session=s":                                       `["s","-",null,false,null] false`,
+		"session=s&remote=https://h/x.git":                `["s","https://h/x.git",null,false,null] false`,
+		`session=s&outputs=[{"Type":"tar","Attrs":{}}]`:   `["s","-",null,false,["tar"]] false`,
+		"remote=client-session":                           "needs a session",
+		"session=s&squash=1":                              "squash",
+		"session=s&outputs=x":                             "outputs",
+		"session=s&remote=client-session&cgroupparent=/x": "cgroupparent",
+	} {
+		v, err := url.ParseQuery("version=2&" + text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, uploaded, err := Session(v)
+		if err != nil {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v", text, err)
+			}
+			continue
+		}
+		var types []string
+		for _, o := range c.Outputs {
+			types = append(types, o.Type)
+		}
+		got, err := json.Marshal([]any{c.Session, c.Context, c.Tags, c.NoCache, types})
+		if err != nil || fmt.Sprint(string(got), " ", uploaded) != want || !IsSession(v) {
+			t.Errorf("%s: %s %v, %v", text, got, uploaded, err)
+		}
+	}
+	if id, ok := Upload(url.Values{"buildid": {"upload-request:b"}}); !ok || id != "b" {
+		t.Errorf("upload: %q %v", id, ok)
 	}
 }
 

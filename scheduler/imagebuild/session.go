@@ -10,11 +10,11 @@ import (
 
 // Words of POST /build?version=2, as docker 20.10 to 22 send them (client/image_build.go, cli/command/image/build_buildkit.go).
 const (
-	fromSession   = "client-session" // remote: the context is read from the session
-	fromUpload    = "upload-request" // remote: another request brings it
-	uploadPrefix  = fromUpload + ":" // buildid of that other request
-	versionKit    = "2"
-	messageNeeded = "a build with version=2 needs a session"
+	fromSession    = "client-session" // remote: the context is read from the session
+	fromUpload     = "upload-request" // remote: another request brings it
+	uploadPrefix   = fromUpload + ":" // buildid of that other request
+	versionClassic = "1"
+	versionKit     = "2"
 )
 
 // IsSession tells whether the parameters are those of a build with BuildKit.
@@ -39,7 +39,7 @@ func Session(v url.Values) (c build.ClientBuild, uploaded bool, err error) {
 	}
 	q.refuse()
 	if c.Session == "" {
-		q.fail(errors.New(messageNeeded))
+		q.fail(errors.New("a build with version=2 needs a session"))
 	}
 	var outputs []struct {
 		Type  string

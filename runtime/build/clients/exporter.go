@@ -52,16 +52,9 @@ type imageExporter struct {
 
 // Resolve reads the attributes, which are those of BuildKit's image exporter.
 func (e imageExporter) Resolve(ctx context.Context, id int, attrs map[string]string) (exporter.ExporterInstance, error) {
-	names, err := imageNames(attrs)
+	names, push, err := imageAttrs(attrs)
 	if err != nil {
 		return nil, err
-	}
-	push, err := boolean(attrs, exptypes.OptKeyPush)
-	if err != nil {
-		return nil, err
-	}
-	if push && len(names) == 0 {
-		return nil, errors.New("tag is needed when pushing to registry")
 	}
 	stored := maps.Clone(attrs)
 	if stored == nil {
@@ -178,6 +171,20 @@ type both struct {
 
 // Release lets go of both.
 func (b both) Release() error { return errors.Join(b.DescriptorReference.Release(), release(b.other)) }
+
+// imageAttrs reads the names that an image is to have, and whether it goes to their registries.
+func imageAttrs(attrs map[string]string) (names []string, push bool, err error) {
+	if names, err = imageNames(attrs); err != nil {
+		return nil, false, err
+	}
+	if push, err = boolean(attrs, exptypes.OptKeyPush); err != nil {
+		return nil, false, err
+	}
+	if push && len(names) == 0 {
+		return nil, false, errors.New("tag is needed when pushing to registry")
+	}
+	return names, push, nil
+}
 
 // imageNames reads the names that an image is to have, in full.
 func imageNames(attrs map[string]string) ([]string, error) {

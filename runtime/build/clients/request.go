@@ -3,6 +3,7 @@ package clients
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	controlapi "github.com/moby/buildkit/api/services/control"
@@ -12,6 +13,11 @@ import (
 
 // ExporterMoby is how docker's clients call the engine's image store.
 const ExporterMoby = "moby"
+
+var (
+	exporters = []string{client.ExporterLocal, client.ExporterTar, client.ExporterOCI, client.ExporterDocker}
+	caches    = []string{"inline", "local", "registry"}
+)
 
 // attributes of the frontend, frontend/dockerui of BuildKit.
 const (
@@ -31,13 +37,21 @@ func prepare(q *controlapi.SolveRequest, platforms func([]string) error) (names 
 			e.Type = ExporterMoby
 		}
 		if e.Type != ExporterMoby {
+			if !slices.Contains(exporters, e.Type) {
+				return nil, fmt.Errorf("exporter %q could not be found: there are %s and %s", e.Type, strings.Join(exporters, ", "), ExporterMoby)
+			}
 			continue
 		}
-		more, err := imageNames(e.Attrs)
+		more, _, err := imageAttrs(e.Attrs)
 		if err != nil {
 			return nil, err
 		}
 		names = append(names, more...)
+	}
+	for _, c := range q.Cache.GetExports() {
+		if !slices.Contains(caches, c.Type) {
+			return nil, fmt.Errorf("unknown cache exporter: %q: there are %s", c.Type, strings.Join(caches, ", "))
+		}
 	}
 	if err := checkEntitlements(q.Entitlements); err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 
 	controlapi "github.com/moby/buildkit/api/services/control"
 	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/client/buildid"
 	gateway "github.com/moby/buildkit/frontend/gateway/pb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -44,17 +45,28 @@ func (s *Server) unary(ctx context.Context, request any, _ *grpc.UnaryServerInfo
 			return nil, err
 		}
 	}
+	if ref := buildid.FromIncomingContext(ctx); ref != "" { // what a client does for its build meanwhile
+		b, release := s.shown.hold(ref)
+		defer release()
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(b.going, cancel)()
+	}
 	return handler(ctx, request)
 }
 
 // solve is a build.
 func (s *Server) solve(ctx context.Context, q *controlapi.SolveRequest, handler grpc.UnaryHandler) (any, error) {
+	b, release := s.shown.hold(q.Ref)
+	defer release()
 	names, err := prepare(q, s.config.Platforms)
 	if err != nil {
+		b.refuse()
 		return nil, err
 	}
+	s.shown.begin(b, names)
 	defer s.config.Begin()()
-	defer s.shown.hold(q.Ref, names)()
 	answer, err := handler(ctx, q)
 	if err != nil {
 		return nil, s.config.Explain(err)
@@ -90,9 +102,7 @@ func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServ
 	case controlapi.Control_Prune_FullMethodName:
 		return s.prune(c)
 	case controlapi.Control_Status_FullMethodName:
-		w := &renaming{ServerStream: c, shown: s.shown}
-		defer w.close()
-		return handler(srv, w)
+		return s.follow(c, func(inner grpc.ServerStream) error { return handler(srv, inner) })
 	case controlapi.Control_Session_FullMethodName:
 		return s.session(c, user, func(inner grpc.ServerStream) error { return handler(srv, inner) })
 	}

@@ -62,8 +62,9 @@ var ErrClosed = errors.New("the builder is closed")
 
 // New begins to serve; ctx ends it as Close does.
 func New(ctx context.Context, c Config) *Server {
-	s := &Server{config: c, conns: newHandover(), sessions: &sessions{}, shown: newShown(c.Dangling)}
+	s := &Server{config: c, conns: newHandover(), sessions: &sessions{}}
 	s.ctx, s.cancel = context.WithCancel(ctx)
+	s.shown = newShown(s.ctx, c.Dangling)
 	s.grpc = grpc.NewServer(append(c.Options,
 		grpc.MaxRecvMsgSize(defaults.DefaultMaxRecvMsgSize), grpc.MaxSendMsgSize(defaults.DefaultMaxSendMsgSize),
 		grpc.ChainUnaryInterceptor(s.unary), grpc.ChainStreamInterceptor(s.stream),

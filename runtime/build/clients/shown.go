@@ -1,6 +1,9 @@
 package clients
 
 import (
+	"context"
+	"errors"
+	"slices"
 	"strings"
 	"sync"
 
@@ -9,55 +12,79 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// shown knows the names of the images that are being built. The exporter tells of a name that it gives for the time being
-// (see Worker); whoever follows the build is told of the names that the image gets.
+// shown knows what those are told who follow a build. The exporter tells of a name that it gives for the time being (see
+// Worker), instead of which they are to see the names that the image gets. And a build that is refused never begins: BuildKit
+// would let them wait for it.
 type shown struct {
+	ctx      context.Context //nolint:containedctx // of all builds
 	dangling string
 
 	mu     sync.Mutex
 	builds map[string]*named // by the build's ref
+	late   []string          // builds that were refused, for those who ask for them afterwards
 }
+
+// maxLate bounds how many builds that were refused are remembered.
+const maxLate = 32
 
 type named struct {
-	names []string
-	users int // the build itself, and those who follow it
+	names  []string
+	users  int             // the build itself, and those who wait for it or follow it
+	going  context.Context //nolint:containedctx // ends when the build is refused
+	refuse context.CancelFunc
 }
 
-func newShown(dangling string) *shown {
-	return &shown{dangling: dangling + "@", builds: map[string]*named{}}
+func newShown(ctx context.Context, dangling string) *shown {
+	return &shown{ctx: ctx, dangling: dangling + "@", builds: map[string]*named{}}
 }
 
-// hold keeps what is known of a build until release is called; names are the image's, nil adds none.
-func (s *shown) hold(ref string, names []string) (release func()) {
+// hold keeps what is known of a build until release is called.
+func (s *shown) hold(ref string) (b *named, release func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b := s.builds[ref]
+	b = s.builds[ref]
 	if b == nil {
 		b = &named{}
+		b.going, b.refuse = context.WithCancel(s.ctx)
 		s.builds[ref] = b
 	}
 	b.users++
-	b.names = append(b.names, names...)
-	return func() {
+	return b, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if b.users--; b.users == 0 && s.builds[ref] == b {
+		if b.users--; b.users > 0 || s.builds[ref] != b || slices.Contains(s.late, ref) {
+			return
+		}
+		if b.going.Err() == nil {
 			delete(s.builds, ref)
+			b.refuse() // nobody is there who could hear of it
+			return
+		}
+		if s.late = append(s.late, ref); len(s.late) > maxLate {
+			delete(s.builds, s.late[0])
+			s.late = s.late[1:]
 		}
 	}
 }
 
-func (s *shown) of(ref string) []string {
+// begin tells the names of a build's image.
+func (s *shown) begin(b *named, names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if b := s.builds[ref]; b != nil {
-		return b.names
+	b.names = names
+	if b.going.Err() != nil { // one of that name was refused before
+		b.going, b.refuse = context.WithCancel(s.ctx)
 	}
-	return nil
+}
+
+func (s *shown) of(b *named) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return b.names
 }
 
 // present is a message as the client gets it. The names of a build that is over are not known: then it was just the image.
-func (s *shown) present(ref string, m *controlapi.StatusResponse) *controlapi.StatusResponse {
+func (s *shown) present(b *named, m *controlapi.StatusResponse) *controlapi.StatusResponse {
 	var out []*controlapi.VertexStatus
 	changed := false
 	for _, v := range m.Statuses {
@@ -67,7 +94,7 @@ func (s *shown) present(ref string, m *controlapi.StatusResponse) *controlapi.St
 			continue
 		}
 		changed = true
-		names := s.of(ref)
+		names := s.of(b)
 		if len(names) == 0 {
 			names = []string{"image"}
 		}
@@ -83,35 +110,80 @@ func (s *shown) present(ref string, m *controlapi.StatusResponse) *controlapi.St
 	return &controlapi.StatusResponse{Vertexes: m.Vertexes, Statuses: out, Logs: m.Logs, Warnings: m.Warnings}
 }
 
-// renaming is the stream of a build's progress.
-type renaming struct {
+// following is the stream of a build's progress.
+type following struct {
 	grpc.ServerStream
-	shown   *shown
-	ref     string
+	shown *shown
+	known chan *named // gets the build, and is closed, when the client has said which
+
+	mu      sync.Mutex
+	build   *named
 	release func()
+	over    bool
 }
 
 // RecvMsg learns which build it is.
-func (r *renaming) RecvMsg(m any) error {
-	if err := r.ServerStream.RecvMsg(m); err != nil {
+func (f *following) RecvMsg(m any) error {
+	if err := f.ServerStream.RecvMsg(m); err != nil {
 		return err
 	}
-	if q, ok := m.(*controlapi.StatusRequest); ok && r.release == nil {
-		r.ref, r.release = q.Ref, r.shown.hold(q.Ref, nil)
+	q, ok := m.(*controlapi.StatusRequest)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if ok && f.build == nil && !f.over {
+		f.build, f.release = f.shown.hold(q.Ref)
+		f.known <- f.build
 	}
 	return nil
 }
 
 // SendMsg sends what is to be seen.
-func (r *renaming) SendMsg(m any) error {
-	if s, ok := m.(*controlapi.StatusResponse); ok {
-		m = r.shown.present(r.ref, s)
+func (f *following) SendMsg(m any) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.over {
+		return errRefused
 	}
-	return r.ServerStream.SendMsg(m)
+	if s, ok := m.(*controlapi.StatusResponse); ok && f.build != nil {
+		m = f.shown.present(f.build, s)
+	}
+	return f.ServerStream.SendMsg(m)
 }
 
-func (r *renaming) close() {
-	if r.release != nil {
-		r.release()
+// close is called when the client is told nothing more.
+func (f *following) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.over = true
+	if f.release != nil {
+		f.release()
+		f.release = nil
+	}
+}
+
+var errRefused = errors.New("the build is refused")
+
+// follow tells a client how its build goes on.
+func (s *Server) follow(stream grpc.ServerStream, serve func(grpc.ServerStream) error) error {
+	f := &following{ServerStream: stream, shown: s.shown, known: make(chan *named, 1)}
+	defer f.close()
+	if !s.task() {
+		return ErrClosed
+	}
+	served := make(chan error, 1)
+	go func() { // BuildKit waits for a build that it does not know, whatever becomes of the client
+		defer s.tasks.Done()
+		served <- serve(f)
+	}()
+	var refused <-chan struct{} // nil: the build is not known
+	for {
+		select {
+		case err := <-served:
+			return err
+		case b := <-f.known:
+			refused = b.going.Done()
+		case <-refused:
+			return nil // the answer to the build itself says why
+		}
 	}
 }
