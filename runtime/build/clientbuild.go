@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"strconv"
 	"strings"
@@ -151,9 +152,7 @@ func clientOutputs(c ClientBuild) []*controlapi.Exporter {
 			continue
 		}
 		e := &controlapi.Exporter{Type: o.Type, Attrs: map[string]string{}}
-		for key, value := range o.Attrs {
-			e.Attrs[key] = value
-		}
+		maps.Copy(e.Attrs, o.Attrs)
 		if len(c.Tags) > 0 && e.Attrs["name"] == "" {
 			switch o.Type {
 			case clients.ExporterMoby, "image", "docker", "oci":

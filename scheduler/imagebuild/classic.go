@@ -76,53 +76,53 @@ type params struct {
 	err error
 }
 
-func (p *params) fail(err error) {
-	if p.err == nil {
-		p.err = err
+func (q *params) fail(err error) {
+	if q.err == nil {
+		q.err = err
 	}
 }
 
-func (p *params) flag(name string) bool {
-	v := p.v.Get(name)
+func (q *params) flag(name string) bool {
+	v := q.v.Get(name)
 	b, err := strconv.ParseBool(v)
 	return v != "" && (err != nil || b)
 }
 
-func (p *params) number(name string) int64 {
-	v := p.v.Get(name)
+func (q *params) number(name string) int64 {
+	v := q.v.Get(name)
 	if v == "" {
 		return 0
 	}
 	n, err := strconv.ParseInt(v, 10, 64)
 	if err != nil {
-		p.fail(fmt.Errorf("%s: %q is no number", name, v))
+		q.fail(fmt.Errorf("%s: %q is no number", name, v))
 	}
 	return n
 }
 
-func (p *params) json(name string, to any) {
-	v := p.v.Get(name)
+func (q *params) json(name string, to any) {
+	v := q.v.Get(name)
 	if v == "" {
 		return
 	}
 	if err := json.Unmarshal([]byte(v), to); err != nil {
-		p.fail(fmt.Errorf("%s: it is not the JSON that is expected: %w", name, err))
+		q.fail(fmt.Errorf("%s: it is not the JSON that is expected: %w", name, err))
 	}
 }
 
 // refuse names what would be ignored otherwise.
-func (p *params) refuse() {
-	if p.flag("squash") {
-		p.fail(errors.New("squash is not supported"))
+func (q *params) refuse() {
+	if q.flag("squash") {
+		q.fail(errors.New("squash is not supported"))
 	}
-	if len(nonEmpty(p.v["securityopt"])) > 0 {
-		p.fail(errors.New("securityopt is not supported for builds"))
+	if len(nonEmpty(q.v["securityopt"])) > 0 {
+		q.fail(errors.New("securityopt is not supported for builds"))
 	}
-	if p.v.Get("cgroupparent") != "" {
-		p.fail(errors.New("cgroupparent is not supported for builds"))
+	if q.v.Get("cgroupparent") != "" {
+		q.fail(errors.New("cgroupparent is not supported for builds"))
 	}
-	if i := p.v.Get("isolation"); i != "" && i != "default" {
-		p.fail(fmt.Errorf("isolation %q: there is only default on Linux", i))
+	if i := q.v.Get("isolation"); i != "" && i != "default" {
+		q.fail(fmt.Errorf("isolation %q: there is only default on Linux", i))
 	}
 }
 

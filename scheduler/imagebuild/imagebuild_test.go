@@ -144,8 +144,8 @@ func TestClassic(t *testing.T) {
 func TestSession(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"session=s&remote=client-session&t=a&nocache=1":   `["s","",["a"],true,null] false`,
-		"session=s&remote=upload-request&buildid=b":       `["s","-",null,false,null] true`,
+		"session=s&remote=client-session&t=a&nocache=1": `["s","",["a"],true,null] false`,
+		"session=s&remote=upload-request&buildid=b":     `["s","-",null,false,null] true`,
 		"session=s":                                       `["s","-",null,false,null] false`,
 		"session=s&remote=https://h/x.git":                `["s","https://h/x.git",null,false,null] false`,
 		`session=s&outputs=[{"Type":"tar","Attrs":{}}]`:   `["s","-",null,false,["tar"]] false`,

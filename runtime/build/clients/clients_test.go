@@ -89,7 +89,7 @@ func TestPrepare(t *testing.T) {
 		{q: &controlapi.SolveRequest{Exporters: moby("name", "a,docker.io/library/a:latest,b:1")}, names: "docker.io/library/a:latest docker.io/library/b:1"},
 		{q: &controlapi.SolveRequest{ExporterDeprecated: "image", ExporterAttrsDeprecated: map[string]string{"name": "old"}}, names: "docker.io/library/old:latest"},
 		{q: &controlapi.SolveRequest{Exporters: moby("name", "Not")}, err: "invalid tag"},
-		{q: &controlapi.SolveRequest{Exporters: moby("name", "a@sha256:" + strings.Repeat("0", 64))}, err: "cannot contain a digest"},
+		{q: &controlapi.SolveRequest{Exporters: moby("name", "a@sha256:"+strings.Repeat("0", 64))}, err: "cannot contain a digest"},
 		{q: &controlapi.SolveRequest{Exporters: moby("push", "true")}, err: "tag is needed"},
 		{q: &controlapi.SolveRequest{Exporters: moby("push", "maybe", "name", "a")}, err: "non-bool value specified for push"},
 		{q: &controlapi.SolveRequest{Exporters: []*controlapi.Exporter{{Type: "nothing"}}}, err: `exporter "nothing" could not be found`},
