@@ -16,20 +16,21 @@ import (
 // poller waits for the UDP sockets of all clients in one goroutine and answers what comes in: a batch from one socket, then
 // a batch from the next. An idle client costs neither a goroutine nor a buffer.
 //
-// The sockets are in an epoll set (epoll(7)) of the poller's, each for one event at a time (EPOLLONESHOT), and the set is in
-// that of Go's runtime. A socket that was in the latter itself would wake a thread of the runtime for every packet that comes
-// in while those before it are being answered.
+// The sockets are in an epoll set (epoll(7)) of the poller's. Were they in that of Go's runtime, every packet that comes in
+// while those before it are being answered would wake a thread of the runtime. It gets to know of packets by way of a second
+// set, the bell, which has nothing but the first set in it, for one event each time that the goroutine goes to sleep.
 type poller struct {
-	file   *os.File // the epoll set
-	raw    syscall.RawConn
-	done   sync.WaitGroup
-	events [64]unix.EpollEvent
-	batch  *batch
-	query  query
-	wait   [1]unix.PollFd
+	ctx     context.Context //nolint:containedctx // the poller's own lifetime
+	sockets int             // the epoll set; -1 when the poller has ended
+	bell    *os.File        // the other one
+	raw     syscall.RawConn // of bell
+	done    sync.WaitGroup
+	events  [64]unix.EpollEvent
+	batch   *batch
+	query   query
 
 	answered int       // requests since the last pause
-	asleep   time.Time // since when the runtime has put the goroutine aside; zero when it has not
+	asleep   time.Time // since when the goroutine is, or was
 
 	mu      sync.Mutex // held while a batch is answered: who has removed a client knows that it is not
 	clients map[int32]*client
@@ -37,23 +38,54 @@ type poller struct {
 
 // startPoller starts a poller that ends with ctx. What comes in afterwards waits in the sockets, for whoever has them too.
 func startPoller(ctx context.Context) (*poller, error) {
-	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("make an epoll set for the resolver's sockets: %w", err)
+	p := &poller{ctx: ctx, sockets: -1, batch: newBatch(), clients: map[int32]*client{}}
+	if err := p.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("wait for the resolver's sockets: %w", err), p.close())
 	}
-	if err := unix.SetNonblock(epoll, true); err != nil { // for os.NewFile: one that can be waited for
-		return nil, errors.Join(fmt.Errorf("prepare the epoll set of the resolver's sockets: %w", err), unix.Close(epoll))
-	}
-	p := &poller{file: os.NewFile(uintptr(epoll), "epoll"), batch: newBatch(), clients: map[int32]*client{}}
-	if p.raw, err = p.file.SyscallConn(); err != nil {
-		return nil, errors.Join(fmt.Errorf("wait for the resolver's sockets: %w", err), p.file.Close())
-	}
-	context.AfterFunc(ctx, func() { _ = p.file.Close() })
+	context.AfterFunc(ctx, func() { _ = p.bell.Close() })
 	p.done.Go(func() {
-		for p.raw.Read(p.turn) == nil { // ends with the file
+		for p.raw.Read(p.turn) == nil { // ends with the bell
 		}
+		_ = p.close()
 	})
 	return p, nil
+}
+
+func (p *poller) open() (err error) {
+	if p.sockets, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return os.NewSyscallError("epoll_create", err)
+	}
+	bell, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("epoll_create", err)
+	}
+	if err := unix.SetNonblock(bell, true); err != nil { // so that os.NewFile takes it for one that can be waited for
+		return errors.Join(os.NewSyscallError("fcntl", err), unix.Close(bell))
+	}
+	p.bell = os.NewFile(uintptr(bell), "epoll")
+	if p.raw, err = p.bell.SyscallConn(); err != nil {
+		return err
+	}
+	return p.ring(bell, unix.EPOLL_CTL_ADD)
+}
+
+// ring has the bell ring once, now or when a socket has something.
+func (p *poller) ring(bell, operation int) error {
+	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT}
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(bell, operation, p.sockets, &event))
+}
+
+func (p *poller) close() (err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sockets >= 0 {
+		err = unix.Close(p.sockets)
+		p.sockets = -1
+	}
+	if p.bell != nil {
+		err = errors.Join(err, p.bell.Close())
+	}
+	return err
 }
 
 // receiveBuffer is how much a socket holds of what was not read yet, in bytes as the kernel counts them: a thousand queries.
@@ -77,19 +109,11 @@ func takeSocket(udp *net.UDPConn) (fd int, err error) {
 	return fd, nil
 }
 
-// control changes what is waited for: one event of a client's socket, or none any more.
-func (p *poller) control(operation int, c *client) error {
-	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(c.udp)} //nolint:gosec // a descriptor
-	var err error
-	closed := p.raw.Control(func(epoll uintptr) { err = unix.EpollCtl(int(epoll), operation, c.udp, &event) })
-	return errors.Join(closed, err)
-}
-
 // add begins to answer what comes in on a client's socket.
 func (p *poller) add(c *client) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.control(unix.EPOLL_CTL_ADD, c); err != nil {
+	if err := p.watch(c); err != nil {
 		return fmt.Errorf("wait for the resolver's socket: %w", err)
 	}
 	p.clients[int32(c.udp)] = c //nolint:gosec // a descriptor
@@ -100,46 +124,56 @@ func (p *poller) add(c *client) error {
 func (p *poller) remove(c *client) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.clients, int32(c.udp))      //nolint:gosec // a descriptor
-	_ = p.control(unix.EPOLL_CTL_DEL, c) // the set may be closed already
+	delete(p.clients, int32(c.udp)) //nolint:gosec // a descriptor
+	p.ignore(c)
+}
+
+func (p *poller) watch(c *client) error {
+	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.udp)} //nolint:gosec // a descriptor
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.sockets, unix.EPOLL_CTL_ADD, c.udp, &event))
+}
+
+func (p *poller) ignore(c *client) {
+	_ = unix.EpollCtl(p.sockets, unix.EPOLL_CTL_DEL, c.udp, nil) // it may be ignored already, and the set closed
 }
 
 // When clients ask one question after another, the goroutine waits for the next in the kernel, which costs a fraction of
 // what it does to be put aside and woken by the runtime. It is for no more than a moment, because a thread is held meanwhile.
 const (
-	streak = 32                     // so many requests without a pause are taken for the beginning of many
-	pause  = 200 * time.Microsecond // what ends them
+	streak = 32               // so many requests without a pause are taken for the beginning of many
+	pause  = time.Millisecond // what ends them
 )
 
-// turn answers a batch of every socket that has something, and returns false if there is none.
-func (p *poller) turn(epoll uintptr) bool {
-	n := p.ready(int(epoll))
-	if n == 0 && p.answered >= streak {
-		timeout := unix.NsecToTimespec(int64(pause))
-		p.wait[0] = unix.PollFd{Fd: int32(epoll), Events: unix.POLLIN} //nolint:gosec // a descriptor
-		_, _ = unix.Ppoll(p.wait[:], &timeout, nil)
-		if n = p.ready(int(epoll)); n == 0 {
-			p.answered = 0
-		}
-	}
-	if n == 0 {
-		p.asleep = time.Now()
-		return false
-	}
-	if !p.asleep.IsZero() && time.Since(p.asleep) > pause {
+// turn answers batches until there is nothing more, and returns false, to sleep until the bell rings.
+func (p *poller) turn(bell uintptr) bool {
+	if time.Since(p.asleep) > pause {
 		p.answered = 0
 	}
-	p.asleep = time.Time{}
-	for _, e := range p.events[:n] {
-		p.answered += p.answer(e.Fd)
+	_ = p.ready(int(bell), 0) // it has rung
+	for p.ctx.Err() == nil {
+		patience := time.Duration(0)
+		if p.answered >= streak {
+			patience = pause
+		}
+		n := p.ready(p.sockets, patience)
+		if n == 0 {
+			break
+		}
+		for _, e := range p.events[:n] {
+			p.answered += p.answer(e.Fd)
+		}
 	}
-	return true
+	if p.answered >= streak {
+		p.answered = 0
+	}
+	p.asleep = time.Now()
+	return p.ring(int(bell), unix.EPOLL_CTL_MOD) != nil // which is never: then it must not sleep
 }
 
-// ready finds the sockets that have something, and returns how many.
-func (p *poller) ready(epoll int) int {
+// ready finds the sockets in a set that have something, and returns how many.
+func (p *poller) ready(set int, timeout time.Duration) int {
 	for {
-		n, err := unix.EpollWait(epoll, p.events[:], 0)
+		n, err := unix.EpollWait(set, p.events[:], int(timeout.Milliseconds()))
 		if !errors.Is(err, unix.EINTR) {
 			return max(n, 0)
 		}
@@ -151,11 +185,12 @@ func (p *poller) answer(fd int32) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.clients[fd]
-	if c == nil || c.ctx.Err() != nil {
+	if c == nil {
 		return 0
 	}
 	n, err := p.batch.read(c.udp)
 	if err != nil && !errors.Is(err, unix.EAGAIN) {
+		p.ignore(c)
 		c.running.Go(func() {
 			if !c.ended("read from the UDP socket", err) {
 				p.again(c)
@@ -164,7 +199,6 @@ func (p *poller) answer(fd int32) int {
 		return 0
 	}
 	c.answerBatch(p.batch, n, &p.query)
-	_ = p.control(unix.EPOLL_CTL_MOD, c) // fails with the set alone
 	return n
 }
 
@@ -172,7 +206,10 @@ func (p *poller) answer(fd int32) int {
 func (p *poller) again(c *client) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.clients[int32(c.udp)] == c { //nolint:gosec // a descriptor
-		_ = p.control(unix.EPOLL_CTL_MOD, c) // fails with the set alone
+	if p.clients[int32(c.udp)] != c { //nolint:gosec // a descriptor
+		return
+	}
+	if err := p.watch(c); err != nil {
+		c.server.config.Log.Error("resolver: wait for the UDP socket", "container", c.id, "error", err)
 	}
 }

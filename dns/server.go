@@ -208,10 +208,10 @@ func (c *client) start(p *poller) error {
 
 // stop closes the sockets, also of a client that never started, and returns when nothing of it is left running.
 func (c *client) stop() {
-	c.cancel()
 	if c.poller != nil {
 		c.poller.remove(c)
 	}
+	c.cancel()
 	if c.tcp != nil {
 		_ = c.tcp.Close() // not left to AfterFunc alone: the port is free when stop returns
 	}
