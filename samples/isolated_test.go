@@ -32,9 +32,6 @@ func TestIsolatedNetworks(t *testing.T) {
 	t.Run("published", func(t *testing.T) { isolatedPublished(s.in(t)) })
 	t.Run("matrix", func(t *testing.T) { isolationMatrix(s.in(t), file) })
 	t.Run("outside", func(t *testing.T) { isolatedOutside(s.in(t), file) })
-	t.Run("table", func(t *testing.T) {
-		readmeHas(t, "isolated-networks/README.md", s.in(t).must("-f", file, "network", "check", "--format", "markdown", "--timeout", "4s"))
-	})
 	s.must("-f", file, "down")
 
 	s.waitUntilIdle()

@@ -1,6 +1,7 @@
 package samples
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -8,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tutti/scheduler/api"
 )
 
 // serveOnHost answers HTTP requests to a port of the machine itself.
@@ -35,8 +38,8 @@ func (m *machine) serveOnHost(port string) {
 	})
 }
 
-// isolationMatrix prints who reaches whom, by real requests, and compares that with the second table in the sample's README;
-// with -update it writes the table there.
+// isolationMatrix prints who reaches whom, by real requests, and compares that with the table in the sample's README, and
+// with what network check finds; with -update it writes the table there.
 func isolationMatrix(s *site, file string) {
 	const hostPort = "99"
 	s.host.serveOnHost(hostPort)
@@ -66,6 +69,7 @@ func isolationMatrix(s *site, file string) {
 		return "no"
 	}
 	var table strings.Builder
+	agree := s.reachTable(file)
 	table.WriteString("| asks \\ server | web | api | db  | the host | outside | port 8080 of the host |\n|---------------|-----|-----|-----|----------|---------|-----------------------|\n")
 	for _, from := range append(services, "the host", "outside") {
 		fmt.Fprintf(&table, "| %-13s |", from)
@@ -74,7 +78,7 @@ func isolationMatrix(s *site, file string) {
 			if addresses[from] != nil {
 				targets = append([]string{to}, targets...) // by name, too
 			}
-			fmt.Fprintf(&table, " %-3s |", any(from, to, targets...))
+			fmt.Fprintf(&table, " %-3s |", agree(from, to, any(from, to, targets...)))
 		}
 		host, outside := []string{hostAddress + ":" + hostPort}, "-"
 		for _, g := range gateways[from] {
@@ -86,9 +90,30 @@ func isolationMatrix(s *site, file string) {
 				outside = "yes"
 			}
 		}
-		fmt.Fprintf(&table, " %-8s | %-7s | %-21s |\n", any(from, "host", host...), outside, any(from, "web", hostAddress+":8080"))
+		fmt.Fprintf(&table, " %-8s | %-7s | %-21s |\n", agree(from, api.ReachHost, any(from, "host", host...)), agree(from, api.ReachOutside, outside), any(from, "web", hostAddress+":8080"))
 	}
 	compareTable(s.t, "isolated-networks/README.md", table.String())
+}
+
+// reachTable returns what compares an answer with what network check finds between the same two, as far as it asks for them,
+// and returns the answer.
+func (s *site) reachTable(file string) func(from, to, answer string) string {
+	s.t.Helper()
+	var report api.Reach
+	if err := json.Unmarshal([]byte(s.must("-f", file, "network", "check", "--format", "json", "--timeout", "4s")), &report); err != nil {
+		s.t.Fatal(err)
+	}
+	if len(report.Checks) != 3*5 {
+		s.t.Errorf("network check has made %d checks", len(report.Checks))
+	}
+	return func(from, to, answer string) string {
+		for _, c := range report.Checks {
+			if c.From == from && c.To == to && string(c.Result) != answer {
+				s.t.Errorf("%s → %s: over HTTP %s, but network check says %s: %s", from, to, answer, c.Result, c.Summary)
+			}
+		}
+		return answer
+	}
 }
 
 // compareTable compares the table of a page that begins with "asks", or with -update puts this one in its place.

@@ -210,15 +210,3 @@ func (s *site) addressOn(service, network string) string {
 	s.t.Fatalf("%s is not on %s", service, network)
 	return ""
 }
-
-// readmeHas fails unless a file of a sample holds a text.
-func readmeHas(t *testing.T, file, text string) {
-	t.Helper()
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(string(b), text) {
-		t.Errorf("%s does not have this:\n%s", file, text)
-	}
-}

@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -94,7 +93,7 @@ func (s *Scheduler) checker(timeout time.Duration) (*reach.Checker, error) {
 	}
 	for _, server := range s.Upstreams.Upstreams() {
 		isOwn := slices.ContainsFunc(own, func(a net.Addr) bool { n, ok := a.(*net.IPNet); return ok && n.IP.Equal(server.Addr().AsSlice()) })
-		if addr := server.Addr(); addr.Is4() && !addr.IsLoopback() && !isOwn {
+		if addr := server.Addr(); !addr.IsLoopback() && !isOwn {
 			k.Nameservers = append(k.Nameservers, addr)
 		}
 	}
@@ -170,11 +169,8 @@ func (v *survey) service(project, name string) reach.Service {
 		for _, at := range owner.Snapshot().Endpoints {
 			place := reach.Endpoint{Network: at.Network, Addrs: at.Addresses(), Default: at.DefaultRoute}
 			if n, err := v.e.NetworkByName(at.Network); err == nil {
-				icc, err := strconv.ParseBool(n.Options["com.docker.network.bridge.enable_icc"])
-				place.Internal, place.NoICC = n.Internal, err == nil && !icc
-				if n.Bridged() { // or the gateway is another machine
-					place.Gateway = cmp.Or(n.Gateway(true), n.Gateway(false))
-				}
+				place.Driver, place.Internal, place.NoICC = n.Driver, n.Internal, n.Apart()
+				place.Gateway = n.HostAddress()
 			}
 			p.Endpoints = append(p.Endpoints, place)
 		}

@@ -46,6 +46,7 @@ const (
 	ReasonNoCommon      ReachReason = "no-common-network" // they share none
 	ReasonInternal      ReachReason = "internal-network"  // all networks of the one who asks are internal
 	ReasonNoICC         ReachReason = "icc-disabled"      // containers on the network may not talk to one another
+	ReasonBeside        ReachReason = "beside-host"       // the kernel does not connect the host with macvlan and ipvlan
 	ReasonNotListening  ReachReason = "not-listening"
 	ReasonLoopbackOnly  ReachReason = "loopback-only" // it listens on 127.0.0.1 or ::1 alone
 	ReasonOtherAddress  ReachReason = "other-address" // it listens on other addresses

@@ -126,6 +126,9 @@ func (k *Checker) container(ctx context.Context, a, b Party, number uint16, prot
 	default:
 		t.endpoints(a, b)
 	}
+	if why := a.beside(); len(t.addresses) == 0 && b.Host && why != "" {
+		return []api.ReachPath{{Container: b.Name, Proto: "icmp", Reason: api.ReasonBeside, Detail: why}}
+	}
 	if len(t.addresses) == 0 {
 		return []api.ReachPath{{Container: b.Name, Proto: "icmp", Reason: api.ReasonNoNetwork, Detail: fmt.Sprintf("%s is on no network", onNone(a, b))}}
 	}

@@ -35,6 +35,7 @@ const (
 	Open     Barrier = ""
 	Apart    Barrier = "apart"    // they share no network
 	Isolated Barrier = "isolated" // they share one whose containers may not talk to one another
+	Beside   Barrier = "beside"   // one is the host, and the other on the wire beside it
 	Inside   Barrier = "inside"   // all networks of the one who asks are internal, and the target is outside
 )
 
@@ -72,6 +73,8 @@ func (a Attempt) barrier() (api.ReachReason, string) {
 		return api.ReasonNoCommon, what + ": no network in common"
 	case a.Barrier == Isolated:
 		return api.ReasonNoICC, what + ": containers on " + a.Networks + " may not talk to one another (com.docker.network.bridge.enable_icc)"
+	case a.Barrier == Beside:
+		return api.ReasonBeside, what + ": the kernel does not connect the host with containers on " + a.Networks
 	case a.Barrier == Inside:
 		return api.ReasonInternal, what + ": there is no way out of " + a.Networks
 	}

@@ -1,6 +1,7 @@
 package reach
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -29,6 +30,7 @@ type Party struct {
 // Endpoint is a container's place on a network.
 type Endpoint struct {
 	Network  string // full name
+	Driver   string
 	Internal bool
 	NoICC    bool         // containers on it may not talk to one another
 	Addrs    []netip.Addr // the container's
@@ -52,6 +54,36 @@ func (p Party) networks() []string {
 		all = append(all, e.Network)
 	}
 	return all
+}
+
+// families tells of which families the container can send at all.
+func (p Party) families() (four, six bool) {
+	if p.Host {
+		return true, true
+	}
+	for _, e := range p.Endpoints {
+		for _, a := range e.Addrs {
+			four, six = four || a.Is4(), six || a.Is6()
+		}
+	}
+	return four, six
+}
+
+// bridged tells whether the endpoint is on a bridge of the host, and not on the wire beside it.
+func (e Endpoint) bridged() bool { return e.Driver == "" || e.Driver == "bridge" }
+
+// beside says why the kernel does not connect a container with the host: all its networks are on a wire that the host is
+// on, too. "" when that is not so.
+func (p Party) beside() string {
+	for _, e := range p.Endpoints {
+		if e.bridged() {
+			return ""
+		}
+	}
+	if len(p.Endpoints) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("the kernel does not connect the host with containers on %s (%s)", list(p.networks()), p.Endpoints[0].Driver)
 }
 
 func (p Party) on(network string) bool { return slices.Contains(p.networks(), network) }

@@ -49,6 +49,8 @@ func (t *trial) endpoints(a, b Party) {
 				barrier = Apart
 			case e.NoICC && !a.Host:
 				barrier = Isolated
+			case a.Host && !e.bridged():
+				barrier = Beside
 			}
 			for _, addr := range e.Addrs {
 				t.add(addr, e.Network, barrier)
