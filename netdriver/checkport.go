@@ -12,7 +12,7 @@ func (d *Driver) CheckPort(ctx context.Context, s PortSpec) error {
 		return nil
 	}
 	s.Proto = cmp.Or(s.Proto, "tcp")
-	made, err := d.openPort(ctx, s, s.HostPort, &endpoint{})
+	made, err := d.openPort(ctx, s, s.HostPort, &endpoint{}, s.addresses())
 	closeSockets(made)
 	return err
 }

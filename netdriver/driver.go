@@ -101,6 +101,8 @@ type Driver struct {
 	networks   map[string]*network
 	containers map[string]*container
 	parked     map[string]*portmap.Socket // of ports that are being unpublished, by name
+	unsettled  bool                       // the firewall has to change in a way that no round of the syncer covers
+	round      *round                     // the last one that was asked for
 }
 
 // container is what a container has of the driver.
@@ -108,6 +110,8 @@ type container struct {
 	endpoints []*endpoint
 	bindings  []*binding
 	openings  []PortBinding // ports that are published at the container's own address, without a port of the host
+	ns        *netns.NS     // where its links are, held, so that they outlive it: who connects meanwhile is refused
+	vacant    bool          // it has ended, and what it had is kept for the next run
 }
 
 var instancePattern = regexp.MustCompile(`^[0-9a-f]{4}$`)
@@ -167,12 +171,23 @@ func (d *Driver) Close(ctx context.Context) error {
 	d.bin.stop()
 	d.rules.stop()
 	err = errors.Join(err, d.closePorts())
+	d.closeNamespaces()
 	d.end()
 	d.guard.work.Wait()
 	d.zones.Close()
 	d.socket.Close()
 	d.route.Close()
 	return err
+}
+
+// closeNamespaces lets go of the namespaces of all containers: those that run hold them themselves.
+func (d *Driver) closeNamespaces() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range d.containers {
+		c.ns.Close()
+		c.ns = nil
+	}
 }
 
 // openRoute opens rtnetlink in a namespace.

@@ -22,6 +22,14 @@ type endpoint struct {
 	sysctls []interfaceSysctl
 	key     string    // of what nobody else can have until it is gone; the name of HostInterface, if there is one
 	ns      *netns.NS // where the link is, if there is no HostInterface
+	link    link
+}
+
+// link is the link of an endpoint, if it has one yet.
+type link struct {
+	at   uint64 // the inode of the namespace it is in
+	host string // its end on the host, if it has any
+	name string // in the namespace
 }
 
 // Attach links the container whose namespace is given to networks, brings its loopback
@@ -34,17 +42,15 @@ func (d *Driver) Attach(ctx context.Context, containerID string, ns *netns.NS, s
 		return nil, err
 	}
 	defer in.close()
+	if err := d.leaveOthers(ctx, containerID, in.inode); err != nil {
+		return nil, fmt.Errorf("remove the links of an earlier run: %w", err)
+	}
 	var result []Endpoint
 	var made []*endpoint
-	split := slices.ContainsFunc(specs, func(s EndpointSpec) bool { return s.DefaultRoute6 })
-	var wanted []string
+	specs, wanted := complete(specs)
 	for _, spec := range specs {
-		wanted = append(wanted, spec.interfaceName())
-	}
-	for _, spec := range specs {
-		spec.DefaultRoute6 = spec.DefaultRoute6 || spec.DefaultRoute && !split
-		e, isNew, err := d.reserve(ctx, containerID, spec, wanted)
-		if err == nil && isNew {
+		e, err := d.reserve(ctx, containerID, spec, wanted)
+		if err == nil && e.link == (link{}) {
 			made = append(made, e)
 			err = d.wire(e, in)
 		}
@@ -60,7 +66,18 @@ func (d *Driver) Attach(ctx context.Context, containerID string, ns *netns.NS, s
 			return nil, err
 		}
 	}
-	return result, nil
+	return result, d.dwell(containerID, in)
+}
+
+// complete enters in the specifications of a container's endpoints where IPv6's default route leads if none says so, and
+// returns the names of interfaces that are asked for.
+func complete(specs []EndpointSpec) (all []EndpointSpec, wanted []string) {
+	split := slices.ContainsFunc(specs, func(s EndpointSpec) bool { return s.DefaultRoute6 })
+	for _, spec := range specs {
+		spec.DefaultRoute6 = spec.DefaultRoute6 || spec.DefaultRoute && !split
+		all, wanted = append(all, spec), append(wanted, spec.interfaceName())
+	}
+	return all, wanted
 }
 
 // Detach takes the container off the given networks, or off all of them if none is given,
@@ -94,10 +111,11 @@ func (d *Driver) remove(containerID string, which func(*endpoint) bool) {
 		for _, name := range e.names() {
 			e.network.leaving[name] = gone
 		}
-		if going = append(going, e); e.HostInterface != "" {
-			links = append(links, e.HostInterface)
-		} else if e.ns != nil {
-			children = append(children, childLink{e.ns, e.Interface})
+		going = append(going, e)
+		if host, child := e.unlink(); child != nil {
+			children = append(children, *child)
+		} else if host != "" {
+			links = append(links, host)
 		}
 		return true
 	})
@@ -109,18 +127,33 @@ func (d *Driver) remove(containerID string, which func(*endpoint) bool) {
 		return slices.ContainsFunc(going, func(e *endpoint) bool { return e.has(b.ContainerIP) })
 	})
 	opened -= len(c.openings)
+	d.unsettled = d.unsettled || len(ports) > 0 || opened > 0
+	var ns *netns.NS // until its links are gone, so that whoever connects is refused
 	if len(c.endpoints) == 0 && len(c.bindings) == 0 {
 		delete(d.containers, containerID)
+		ns, c.ns = c.ns, nil
 	}
 	d.mu.Unlock()
-	if len(going) == 0 {
+	if len(going) == 0 && ns == nil {
 		return
 	}
 	d.keepOnly(containerID, ports)
 	d.bin.put(waste{links: links, children: children, rules: len(ports) > 0 || opened > 0, done: func() {
 		d.closeBindings(ports)
 		d.release(going)
+		ns.Close()
 	}})
+}
+
+// unlink forgets the endpoint's link and returns what has to be removed: the host's end, or the link in a container's
+// namespace. d.mu is held.
+func (e *endpoint) unlink() (host string, child *childLink) {
+	if host = e.link.host; host == "" && e.ns != nil {
+		child = &childLink{e.ns, e.link.name}
+		e.ns = nil
+	}
+	e.link = link{}
+	return host, child
 }
 
 // release gives the names and addresses of endpoints that are gone back.
@@ -158,30 +191,28 @@ func (e *endpoint) has(a netip.Addr) bool {
 // reserve enters the endpoint of a container in a network, with addresses and names chosen,
 // or returns the one there is. It waits for what the same container had there before to be
 // gone.
-func (d *Driver) reserve(ctx context.Context, containerID string, spec EndpointSpec, wanted []string) (*endpoint, bool, error) {
+func (d *Driver) reserve(ctx context.Context, containerID string, spec EndpointSpec, wanted []string) (*endpoint, error) {
 	for {
 		d.mu.Lock()
-		e, isNew, leaving, err := d.tryReserve(containerID, spec, wanted)
+		e, leaving, err := d.tryReserve(containerID, spec, wanted)
 		d.mu.Unlock()
 		if leaving == nil {
-			return e, isNew, err
+			return e, err
 		}
-		select {
-		case <-leaving:
-		case <-ctx.Done():
-			return nil, false, ctx.Err()
+		if err := d.bin.await(ctx, leaving); err != nil {
+			return nil, err
 		}
 	}
 }
 
 // tryReserve does what reserve does, or returns what it has to wait for. d.mu is held.
-func (d *Driver) tryReserve(containerID string, spec EndpointSpec, wanted []string) (e *endpoint, isNew bool, leaving chan struct{}, err error) {
+func (d *Driver) tryReserve(containerID string, spec EndpointSpec, wanted []string) (e *endpoint, leaving chan struct{}, err error) {
 	n := d.networks[spec.NetworkID]
 	if n == nil || n.gone != nil {
-		return nil, false, nil, ErrNetworkNotFound
+		return nil, nil, ErrNetworkNotFound
 	}
 	if err := CheckEndpoint(spec); err != nil {
-		return nil, false, nil, err
+		return nil, nil, err
 	}
 	c := d.containers[containerID]
 	if c == nil {
@@ -189,37 +220,41 @@ func (d *Driver) tryReserve(containerID string, spec EndpointSpec, wanted []stri
 	}
 	for _, e := range c.endpoints {
 		if e.NetworkID == n.ID {
-			return e, false, nil, nil
+			return e, nil, nil
 		}
 	}
-	e = &endpoint{network: n, Endpoint: Endpoint{
-		NetworkID: n.ID, ContainerID: containerID, Name: spec.Name, Interface: c.freeInterface(spec.interfaceName(), n.opt.prefix, wanted),
-		MAC: spec.MAC, DefaultRoute: spec.DefaultRoute && !n.Internal, DefaultRoute6: spec.DefaultRoute6 && !n.Internal, LinkLocal: linkLocal(spec.LinkLocal),
-	}, key: d.linkName(containerID, n.ID)}
+	e = &endpoint{network: n, Endpoint: Endpoint{NetworkID: n.ID, ContainerID: containerID}, key: d.linkName(containerID, n.ID)}
 	if n.Bridged() {
 		e.HostInterface = e.key
 	}
-	if e.sysctls, err = spec.sysctls(); err != nil {
-		return nil, false, nil, err
-	}
 	leaving, err = n.admits(e.key, spec)
 	if leaving != nil || err != nil {
-		return nil, false, leaving, err
+		return nil, leaving, err
 	}
 	if err := n.chooseAddresses(e, spec); err != nil {
-		return nil, false, nil, d.withOwner(err, spec)
+		return nil, nil, d.withOwner(err, spec)
 	}
 	n.links++
-	switch {
+	c.describe(e, spec, wanted)
+	c.endpoints = append(c.endpoints, e)
+	d.containers[containerID] = c
+	return e, nil, nil
+}
+
+// describe enters in an endpoint that has its addresses all the rest of a specification, which is checked.
+func (c *container) describe(e *endpoint, spec EndpointSpec, wanted []string) {
+	n := e.network
+	e.Name, e.Interface = spec.Name, c.freeInterface(spec.interfaceName(), n.opt.prefix, wanted)
+	e.DefaultRoute, e.DefaultRoute6 = spec.DefaultRoute && !n.Internal, spec.DefaultRoute6 && !n.Internal
+	e.LinkLocal = linkLocal(spec.LinkLocal)
+	e.sysctls, _ = spec.sysctls()
+	switch e.MAC = spec.MAC; {
 	case e.MAC != nil:
 	case e.IPv4.IsValid():
 		e.MAC = macOf(e.IPv4.Addr())
 	default:
 		e.MAC = macFrom(spec.Name + "/" + n.ID)
 	}
-	c.endpoints = append(c.endpoints, e)
-	d.containers[containerID] = c
-	return e, true, nil, nil
 }
 
 // admits tells why the endpoint can never be made, or returns the sign of what has to be gone before it can.

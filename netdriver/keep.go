@@ -119,7 +119,9 @@ func (d *Driver) restorePorts(containerID string, bindings []PortBinding) error 
 	var errs []error
 	for _, has := range bindings {
 		if has.HostPort == 0 { // at the container's own address
-			d.enterOpenings(containerID, []PortBinding{has})
+			d.mu.Lock()
+			c.openings = append(c.openings, has)
+			d.mu.Unlock()
 			continue
 		}
 		b := &binding{PortBinding: has}
@@ -135,8 +137,11 @@ func (d *Driver) restorePorts(containerID string, bindings []PortBinding) error 
 			errs = append(errs, fmt.Errorf("port %s: %w", name, err))
 			continue
 		}
-		b.socket.Lead(b.target())
+		if err := b.socket.Lead(b.target()); err != nil {
+			errs = append(errs, fmt.Errorf("port %s: %w", name, err))
+		}
 		d.mu.Lock()
+		b.open = true
 		c.bindings = append(c.bindings, b)
 		d.mu.Unlock()
 	}

@@ -186,6 +186,7 @@ func (l *lab) crash(d *Driver) {
 	d.bin.stop()
 	d.rules.stop()
 	l.must(d.closePorts())
+	d.closeNamespaces()
 	d.end()
 	d.socket.Close()
 	d.route.Close()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -36,7 +37,7 @@ func (d *Driver) open(ctx context.Context, s PortSpec, to *endpoint) ([]*binding
 			port = 0
 		}
 		var bindings []*binding
-		if bindings, err = d.openPort(ctx, s, port, to); err == nil {
+		if bindings, err = d.openPort(ctx, s, port, to, s.addresses()); err == nil {
 			return bindings, nil
 		}
 		if !errors.Is(err, ErrPortTaken) {
@@ -49,10 +50,21 @@ func (d *Driver) open(ctx context.Context, s PortSpec, to *endpoint) ([]*binding
 	return nil, err
 }
 
-// openPort takes one port, with all addresses or with none.
-func (d *Driver) openPort(ctx context.Context, s PortSpec, port uint16, to *endpoint) ([]*binding, error) {
+// openRest takes what of a specification those bindings do not fulfil that there are.
+func (d *Driver) openRest(ctx context.Context, s PortSpec, there []*binding, to *endpoint) ([]*binding, error) {
+	if len(there) == 0 {
+		return d.open(ctx, s, to)
+	}
+	rest := slices.DeleteFunc(s.addresses(), func(a netip.Addr) bool {
+		return slices.ContainsFunc(there, func(b *binding) bool { return b.HostIP == a })
+	})
+	return d.openPort(ctx, s, there[0].HostPort, to, rest)
+}
+
+// openPort takes one port, with all of some addresses or with none.
+func (d *Driver) openPort(ctx context.Context, s PortSpec, port uint16, to *endpoint, addresses []netip.Addr) ([]*binding, error) {
 	var made []*binding
-	for _, addr := range s.addresses() {
+	for _, addr := range addresses {
 		socket, err := d.listen(ctx, s.Proto, netip.AddrPortFrom(addr, port))
 		if !s.HostIP.IsValid() && addr.Is6() && noIPv6(err) {
 			continue
@@ -73,7 +85,7 @@ func (d *Driver) openPort(ctx context.Context, s PortSpec, port uint16, to *endp
 // listen takes a port of the host, be it from a container of ours that is just leaving it.
 func (d *Driver) listen(ctx context.Context, proto string, addr netip.AddrPort) (*portmap.Socket, error) {
 	if socket := d.unpark(proto + " " + addr.String()); socket != nil {
-		return socket, nil
+		return socket, socket.Rest()
 	}
 	socket, err := portmap.Listen(d.cfg.Host, d.relay, proto, addr)
 	if errors.Is(err, unix.EADDRINUSE) && d.isParked(proto, addr.Port()) { // with another address

@@ -29,21 +29,31 @@ type network struct {
 // CreateNetwork makes the network and returns it with everything chosen. A network that
 // exists is returned as it is. The rules are in force when it returns.
 func (d *Driver) CreateNetwork(ctx context.Context, spec NetworkSpec) (Network, error) {
+	n, created, err := d.AddNetwork(ctx, spec)
+	if err != nil {
+		return n, err
+	}
+	if err := d.Settle(ctx); err != nil {
+		err = fmt.Errorf("network %s: %w", spec.Name, err)
+		if created {
+			err = errors.Join(err, d.RemoveNetwork(ctx, n.ID))
+		}
+		return Network{}, err
+	}
+	return n, nil
+}
+
+// AddNetwork is CreateNetwork for who makes several networks, and what is on them, together: the rules are in force after
+// [Driver.Settle].
+func (d *Driver) AddNetwork(ctx context.Context, spec NetworkSpec) (made Network, created bool, err error) {
 	if err := check(&spec); err != nil {
-		return Network{}, fmt.Errorf("network %s: %w", spec.Name, err)
+		return Network{}, false, fmt.Errorf("network %s: %w", spec.Name, err)
 	}
 	n, created, err := d.ensureNetwork(ctx, spec)
 	if err != nil {
-		return Network{}, fmt.Errorf("network %s: %w", spec.Name, err)
+		return Network{}, false, fmt.Errorf("network %s: %w", spec.Name, err)
 	}
-	if err := d.rules.sync(ctx); err != nil {
-		if created {
-			err = errors.Join(err, os.Remove(d.file(n.ID)))
-			d.discard(n)
-		}
-		return Network{}, fmt.Errorf("network %s: %w", spec.Name, err)
-	}
-	return n.Network, nil
+	return n.Network, created, nil
 }
 
 // RemoveNetwork forgets the network. The bridge is deleted in the background; its name and
@@ -93,10 +103,8 @@ func (d *Driver) ensureNetwork(ctx context.Context, spec NetworkSpec) (n *networ
 			break
 		}
 		d.creating.Unlock()
-		select {
-		case <-gone:
-		case <-ctx.Done():
-			return nil, false, ctx.Err()
+		if err := d.bin.await(ctx, gone); err != nil {
+			return nil, false, err
 		}
 	}
 	defer d.creating.Unlock()
@@ -130,6 +138,7 @@ func (d *Driver) makeNetwork(spec NetworkSpec) (*network, error) {
 	}
 	d.mu.Lock()
 	d.networks[n.ID] = n
+	d.unsettled = d.unsettled || n.Bridged()
 	d.mu.Unlock()
 	return n, nil
 }
@@ -176,6 +185,7 @@ func (d *Driver) discard(n *network) {
 	gone := make(chan struct{})
 	d.mu.Lock()
 	n.gone = gone
+	d.unsettled = d.unsettled || n.Bridged()
 	d.mu.Unlock()
 	d.bin.put(waste{networks: []*network{n}, rules: n.Bridged(), done: func() {
 		d.mu.Lock()

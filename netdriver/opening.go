@@ -37,19 +37,6 @@ func (e *endpoint) place(s PortSpec) (bound PortSpec, ok bool, opened []PortBind
 	return s, bind4 || bind6, opened
 }
 
-// enterOpenings adds openings of a container that are not there yet, and tells whether there were any.
-func (d *Driver) enterOpenings(containerID string, opened []PortBinding) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	c, some := d.containers[containerID], false
-	for _, b := range opened {
-		if c != nil && !slices.Contains(c.openings, b) {
-			c.openings, some = append(c.openings, b), true
-		}
-	}
-	return some
-}
-
 // openRules returns the openings of a container in the firewall's terms: the ports that are published at its own address,
 // and those that trusted interfaces of the host reach there besides. d.mu is held.
 func (c *container) openRules() []portmap.Opening {

@@ -18,6 +18,7 @@ var ErrPortTaken = errors.New("port is taken")
 type binding struct {
 	PortBinding
 	socket *portmap.Socket
+	open   bool // whoever connects is led into the container; before, he is refused
 }
 
 func (b *binding) target() netip.AddrPort { return netip.AddrPortFrom(b.ContainerIP, b.ContainerPort) }
@@ -26,43 +27,80 @@ func (b *binding) rule() portmap.Port {
 	return portmap.Port{Proto: b.Proto, Host: netip.AddrPortFrom(b.HostIP, b.HostPort), Container: b.target()}
 }
 
-// Publish leads ports of the host into the container: to the network with its default route,
-// or the first that is not internal. A port that is published already is left as it is; if
-// one fails none is published. A container on internal networks alone has no ports, as with
-// Docker; the log says so.
+// Publish leads ports of the host into the container: to the network with its default route, or the first that is not
+// internal. They are all that it has then: a port that is published already is left as it is, one that is not asked for is
+// given back. If one fails none is added. A container on internal networks alone has no ports, as with Docker; the log says
+// so.
 func (d *Driver) Publish(ctx context.Context, containerID string, specs []PortSpec) ([]PortBinding, error) {
-	to, has, err := d.publishTarget(containerID)
-	if err != nil || len(specs) == 0 {
+	to, result, err := d.enterPorts(ctx, containerID, specs)
+	if err != nil {
 		return nil, err
 	}
-	if to == nil {
+	if to == nil && len(specs) > 0 {
 		d.log.Warn("ports are not published: the container has no bridge network that leads out", "container", containerID)
-		return nil, nil
 	}
-	var result, openings []PortBinding
-	var made []*binding
+	return result, d.enforce(ctx, containerID, to)
+}
+
+// enterPorts takes the ports that a container is to have, and gives back what it has besides. Until [Driver.enforce]
+// whoever connects is refused. to is where they lead, nil if all its networks are internal.
+func (d *Driver) enterPorts(ctx context.Context, containerID string, specs []PortSpec) (to *endpoint, all []PortBinding, err error) {
+	to, has, err := d.publishTarget(containerID)
+	if err != nil {
+		return nil, nil, err
+	}
+	if to == nil {
+		specs = nil
+	}
+	var openings []PortBinding
+	var placed []PortSpec
+	var there [][]*binding
+	used := map[*binding]bool{}
 	for _, spec := range specs {
 		spec.Proto = cmp.Or(spec.Proto, "tcp")
 		spec, bound, opened := to.place(spec)
-		result, openings = append(result, opened...), append(openings, opened...)
-		if !bound {
-			continue
-		}
-		if there := published(has, spec); len(there) > 0 {
-			result = append(result, there...)
-			continue
-		}
-		bindings, err := d.open(ctx, spec, to)
-		if err != nil {
-			closeSockets(made)
-			return nil, err // which names the port
-		}
-		made = append(made, bindings...)
-		for _, b := range bindings {
-			result = append(result, b.PortBinding)
+		if openings = append(openings, opened...); bound {
+			placed, there = append(placed, spec), append(there, fulfilling(has, used, spec))
 		}
 	}
-	return result, d.enforce(ctx, containerID, to, made, d.enterOpenings(containerID, openings))
+	all = openings
+	if len(used) < len(has) {
+		d.unpublish(containerID, func(b *binding) bool { return slices.Contains(has, b) && !used[b] })
+	}
+	var made []*binding
+	for i, spec := range placed {
+		more, err := d.openRest(ctx, spec, there[i], to)
+		if err != nil {
+			closeSockets(made)
+			return nil, nil, err // which names the port
+		}
+		made = append(made, more...)
+		for _, b := range slices.Concat(there[i], more) {
+			found := b.PortBinding
+			found.ContainerIP = to.address(b.HostIP)
+			all = append(all, found)
+		}
+	}
+	return to, all, d.enterBindings(containerID, to, made, openings)
+}
+
+// enterBindings enters ports that have been taken, leads those there are to the outlet, and makes the openings those given.
+func (d *Driver) enterBindings(containerID string, to *endpoint, made []*binding, openings []PortBinding) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := d.containers[containerID]
+	if c == nil {
+		closeSockets(made)
+		return fmt.Errorf("publish ports: container %s was detached meanwhile", containerID)
+	}
+	for _, b := range c.bindings {
+		if to != nil && b.ContainerIP != to.address(b.HostIP) {
+			b.ContainerIP, b.open, d.unsettled = to.address(b.HostIP), false, true
+		}
+	}
+	d.unsettled = d.unsettled || len(made) > 0 || !slices.Equal(c.openings, openings)
+	c.bindings, c.openings = append(c.bindings, made...), openings
+	return nil
 }
 
 // publishTarget returns the endpoint that ports lead to, nil if all are on internal
@@ -77,52 +115,68 @@ func (d *Driver) publishTarget(containerID string) (*endpoint, []*binding, error
 	return c.outlet(), slices.Clone(c.bindings), nil
 }
 
-// published returns the bindings that fulfil the specification.
-func published(has []*binding, s PortSpec) []PortBinding {
-	var found []PortBinding
-	for _, b := range has {
-		inRange := s.HostPort == 0 || s.HostPort <= b.HostPort && b.HostPort <= max(s.HostPort, s.HostPortEnd)
-		if b.Proto == s.Proto && b.ContainerPort == s.ContainerPort && b.Input == s.Input && inRange && slices.Contains(s.addresses(), b.HostIP) {
-			found = append(found, b.PortBinding)
+// fulfilling returns the bindings that fulfil the specification, of those that fulfil no other yet: one for each of its
+// addresses, with the same port. They are used then.
+func fulfilling(has []*binding, used map[*binding]bool, s PortSpec) []*binding {
+	var found []*binding
+	for _, addr := range s.addresses() {
+		i := slices.IndexFunc(has, func(b *binding) bool {
+			first, last := s.HostPort, max(s.HostPort, s.HostPortEnd)
+			if len(found) > 0 {
+				first, last = found[0].HostPort, found[0].HostPort
+			}
+			inRange := first == 0 || first <= b.HostPort && b.HostPort <= last
+			return !used[b] && inRange && b.HostIP == addr && b.Proto == s.Proto && b.ContainerPort == s.ContainerPort && b.Input == s.Input
+		})
+		if i >= 0 {
+			used[has[i]] = true
+			found = append(found, has[i])
 		}
 	}
 	return found
 }
 
-// enforce enters new bindings, lets the keeper hold their sockets, and brings the rules into
-// force. If that fails they are as if they never were.
-func (d *Driver) enforce(ctx context.Context, containerID string, to *endpoint, made []*binding, opened bool) error {
-	if len(made) == 0 {
-		if opened {
-			return d.rules.sync(ctx)
-		}
-		return nil
-	}
+// enforce leads what comes by the ports of a container into it, lets the keeper hold their sockets, and brings the rules
+// into force. If that fails those that are new are as if they never were.
+func (d *Driver) enforce(ctx context.Context, containerID string, to *endpoint) error {
+	var opened []*binding
 	d.mu.Lock()
-	c := d.containers[containerID]
-	if c != nil {
-		c.bindings = append(c.bindings, made...)
+	if c := d.containers[containerID]; c != nil {
+		for _, b := range c.bindings {
+			if !b.open {
+				opened = append(opened, b)
+			}
+		}
 	}
 	d.mu.Unlock()
-	if c == nil {
-		closeSockets(made)
-		return fmt.Errorf("publish ports: container %s was detached meanwhile", containerID)
-	}
-	for _, b := range made {
-		b.socket.Lead(b.target())
-	}
-	err := d.hairpin(to)
-	if err == nil {
-		err = d.keep(containerID, made)
+	var err error
+	if len(opened) > 0 {
+		err = errors.Join(d.hairpin(to), d.openSockets(opened))
 	}
 	if err == nil {
-		err = d.rules.sync(ctx)
+		err = d.keep(containerID, opened)
+	}
+	if err == nil {
+		err = d.Settle(ctx)
 	}
 	if err != nil {
-		d.unpublish(containerID, func(b *binding) bool { return slices.Contains(made, b) })
+		d.unpublish(containerID, func(b *binding) bool { return slices.Contains(opened, b) })
 		return fmt.Errorf("publish ports: %w", err)
 	}
-	return d.forgetFlows(made, toAnother)
+	return d.forgetFlows(opened, toAnother)
+}
+
+// openSockets leads what comes by ports to where they lead.
+func (d *Driver) openSockets(bindings []*binding) error {
+	for _, b := range bindings {
+		if err := b.socket.Lead(b.target()); err != nil {
+			return err
+		}
+		d.mu.Lock()
+		b.open = true
+		d.mu.Unlock()
+	}
+	return nil
 }
 
 // hairpin lets the bridge send packets back to where they came from: with br_netfilter a
@@ -145,6 +199,7 @@ func (d *Driver) unpublish(containerID string, which func(*binding) bool) {
 	if c := d.containers[containerID]; c != nil {
 		dropped = d.dropBindings(c, which)
 	}
+	d.unsettled = d.unsettled || len(dropped) > 0
 	d.mu.Unlock()
 	d.keepOnly(containerID, dropped)
 	d.bin.put(waste{rules: true, done: func() { d.closeBindings(dropped) }})

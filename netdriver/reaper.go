@@ -21,6 +21,7 @@ type waste struct {
 	children []childLink // deleted
 	networks []*network  // whose interfaces are deleted, or given back
 	rules    bool        // what the driver wants of the firewall no longer contains it: see to that
+	urgent   bool        // somebody waits for it: not to be held back
 	done     func()      // called last, also when something failed
 }
 
@@ -38,6 +39,8 @@ type reaper struct {
 	queue   []waste
 	pending int           // queued or at work
 	idle    chan struct{} // closed while nothing is pending
+	holds   int           // of those who want everything to go together
+	waiters int           // of those who cannot wait for that
 }
 
 func startReaper(ctx context.Context, d *Driver) (*reaper, error) {
@@ -66,8 +69,59 @@ func (r *reaper) put(w waste) {
 	}
 }
 
+// hold keeps back what is not urgent, so that it goes together, until release is called or somebody waits for it.
+func (r *reaper) hold() (release func()) { return r.count(&r.holds) }
+
+// hurry lets nothing be held back until done is called.
+func (r *reaper) hurry() (done func()) { return r.count(&r.waiters) }
+
+// count adds one to a counter, and takes that back when the returned function is called.
+func (r *reaper) count(counter *int) (undo func()) {
+	add := func(n int) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		*counter += n
+		select {
+		case r.kick <- struct{}{}:
+		default:
+		}
+	}
+	add(1)
+	return sync.OnceFunc(func() { add(-1) })
+}
+
+// await waits until something that was put in is gone.
+func (r *reaper) await(ctx context.Context, gone <-chan struct{}) error {
+	defer r.hurry()()
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-r.ended:
+		return context.Canceled
+	}
+}
+
+// take returns what is to be removed now.
+func (r *reaper) take() []waste {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var batch, rest []waste
+	for _, w := range r.queue {
+		if r.holds == 0 || r.waiters > 0 || w.urgent {
+			batch = append(batch, w)
+		} else {
+			rest = append(rest, w)
+		}
+	}
+	r.queue = rest
+	return batch
+}
+
 // flush waits until there is nothing to do.
 func (r *reaper) flush(ctx context.Context) error {
+	defer r.hurry()()
 	r.mu.Lock()
 	idle := r.idle
 	r.mu.Unlock()
@@ -96,12 +150,9 @@ func (r *reaper) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		r.mu.Lock()
-		batch := r.queue
-		r.queue = nil
-		r.mu.Unlock()
+		batch := r.take()
 		if len(batch) == 0 {
-			continue // the round before has taken it
+			continue // the round before has taken it, or it is held back
 		}
 		if err := r.remove(ctx, batch); err != nil {
 			r.d.log.Error("clean up networks", "error", err)
@@ -120,7 +171,7 @@ func (r *reaper) remove(ctx context.Context, batch []waste) error {
 	var links []string
 	var children []childLink
 	var foreign []*network
-	var rules <-chan error
+	var rules *round
 	for _, w := range batch {
 		links = append(links, w.links...)
 		for _, n := range w.networks {
@@ -132,7 +183,7 @@ func (r *reaper) remove(ctx context.Context, batch []waste) error {
 		}
 		children = append(children, w.children...)
 		if w.rules && rules == nil {
-			rules = r.d.rules.request()
+			rules = r.d.settling()
 		}
 	}
 	var errs []error
@@ -143,13 +194,8 @@ func (r *reaper) remove(ctx context.Context, batch []waste) error {
 	for _, n := range foreign {
 		errs = append(errs, r.d.giveBack(n))
 	}
-	if rules != nil {
-		select {
-		case err := <-rules:
-			errs = append(errs, err)
-		case <-ctx.Done():
-			errs = append(errs, ctx.Err())
-		}
+	if rules != nil { // nil: nothing has to change
+		errs = append(errs, r.d.rules.wait(ctx, rules))
 	}
 	for _, w := range batch {
 		if w.done != nil {

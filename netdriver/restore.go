@@ -46,8 +46,11 @@ func (d *Driver) Restore(ctx context.Context, live map[string][]Endpoint, ports 
 		}
 	}
 	errs = append(errs, d.stopRelay())
+	d.mu.Lock()
+	d.unsettled = true // nobody knows what is in force
+	d.mu.Unlock()
 	if len(networks) > 0 {
-		errs = append(errs, d.rules.sync(ctx))
+		errs = append(errs, d.Settle(ctx))
 	} else if d.host.touched() {
 		d.bin.put(waste{rules: true}) // of an engine that was killed while it cleaned up
 	}
@@ -60,12 +63,19 @@ func (d *Driver) claim(containerID string, has Endpoint) error {
 	if n == nil {
 		return fmt.Errorf("%w: %s", ErrNetworkNotFound, has.NetworkID)
 	}
-	e := &endpoint{Endpoint: has, network: n, key: d.linkName(containerID, n.ID)}
-	if !n.Bridged() && has.Namespace != "" {
+	e := &endpoint{Endpoint: has, network: n, key: d.linkName(containerID, n.ID), link: link{host: has.HostInterface, name: has.Interface}}
+	var ns *netns.NS
+	if has.Namespace != "" {
 		var err error
-		if e.ns, err = netns.Open(has.Namespace); err != nil { // then the link goes with it
+		if ns, err = netns.Open(has.Namespace); err != nil { // then the link goes with it
 			d.log.Warn("the namespace of a container is not found", "container", containerID, "error", err)
+		} else if e.link.at, err = ns.Inode(); err != nil {
+			ns.Close()
+			return err
 		}
+	}
+	if !n.Bridged() {
+		e.ns, ns = ns, nil
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -84,6 +94,10 @@ func (d *Driver) claim(containerID string, has Endpoint) error {
 		c = &container{}
 		d.containers[containerID] = c
 	}
+	if c.ns == nil {
+		c.ns, ns = ns, nil
+	}
+	ns.Close()
 	n.links++
 	c.endpoints = append(c.endpoints, e)
 	return nil
@@ -107,7 +121,7 @@ func (d *Driver) unclaimed() ([]string, error) {
 	}
 	for _, c := range d.containers {
 		for _, e := range c.endpoints {
-			claimed[e.HostInterface] = true
+			claimed[e.HostInterface], claimed[e.link.host] = true, true
 		}
 	}
 	d.mu.Unlock()

@@ -2,6 +2,7 @@ package netdriver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -152,8 +153,8 @@ func (d *Driver) movePorts(ctx context.Context, containerID string, c *container
 		old := *b
 		before, moved = append(before, &old), append(moved, b)
 		b.ContainerIP = to.address(b.HostIP)
-		b.socket.Lead(b.target())
 	}
+	d.unsettled = d.unsettled || len(moved) > 0
 	some := len(c.bindings) > 0
 	d.mu.Unlock()
 	if to == nil && some {
@@ -162,10 +163,10 @@ func (d *Driver) movePorts(ctx context.Context, containerID string, c *container
 	if len(moved) == 0 {
 		return nil
 	}
-	if err := d.hairpin(to); err != nil {
-		return err
+	if err := errors.Join(d.hairpin(to), d.openSockets(moved)); err != nil {
+		return fmt.Errorf("move published ports: %w", err)
 	}
-	if err := d.rules.sync(ctx); err != nil {
+	if err := d.Settle(ctx); err != nil {
 		return fmt.Errorf("move published ports: %w", err)
 	}
 	return d.forgetFlows(before, toContainer)

@@ -17,7 +17,23 @@ type syncer struct {
 	ended   chan struct{}
 
 	mu      sync.Mutex
-	waiting []chan error
+	waiting []*round
+}
+
+// round is a round of the syncer that somebody has asked for.
+type round struct {
+	done chan struct{} // closed when it is over
+	err  error         // then
+}
+
+// failed tells whether the round is over, and in vain.
+func (r *round) failed() bool {
+	select {
+	case <-r.done:
+		return r.err != nil
+	default:
+		return false
+	}
 }
 
 func startSyncer(ctx context.Context, prepare func(), apply func(context.Context) error) *syncer {
@@ -27,24 +43,27 @@ func startSyncer(ctx context.Context, prepare func(), apply func(context.Context
 	return s
 }
 
-// request asks for a round that covers every change made so far. The channel gets its result.
-func (s *syncer) request() <-chan error {
-	done := make(chan error, 1)
+// request asks for a round that covers every change made so far.
+func (s *syncer) request() *round {
+	r := &round{done: make(chan struct{})}
 	s.mu.Lock()
-	s.waiting = append(s.waiting, done)
+	s.waiting = append(s.waiting, r)
 	s.mu.Unlock()
 	select {
 	case s.kick <- struct{}{}:
 	default: // the next round has not begun
 	}
-	return done
+	return r
 }
 
-// sync waits until every change made so far is in force.
-func (s *syncer) sync(ctx context.Context) error {
+// sync makes a round that covers every change made so far.
+func (s *syncer) sync(ctx context.Context) error { return s.wait(ctx, s.request()) }
+
+// wait waits for the end of a round.
+func (s *syncer) wait(ctx context.Context, r *round) error {
 	select {
-	case err := <-s.request():
-		return err
+	case <-r.done:
+		return r.err
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-s.ended:
@@ -67,7 +86,8 @@ func (s *syncer) run(ctx context.Context) {
 		s.mu.Unlock()
 		err := s.apply(ctx)
 		for _, w := range waiting {
-			w <- err
+			w.err = err
+			close(w.done)
 		}
 	}
 }
@@ -75,6 +95,26 @@ func (s *syncer) run(ctx context.Context) {
 func (s *syncer) stop() {
 	s.cancel()
 	<-s.ended
+}
+
+// settling returns the round that brings every change made so far into force, nil if all is. What has been brought into
+// force already by a round that somebody else has asked for costs nothing.
+func (d *Driver) settling() *round {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.unsettled || d.round != nil && d.round.failed() {
+		d.unsettled, d.round = false, d.rules.request()
+	}
+	return d.round
+}
+
+// Settle waits until every change made so far is in force: of [Driver.AddNetwork], [Driver.Reserve] and all others.
+func (d *Driver) Settle(ctx context.Context) error {
+	r := d.settling()
+	if r == nil {
+		return nil
+	}
+	return d.rules.wait(ctx, r)
 }
 
 // applyRules is a round of the syncer: forwarding is switched on while there are networks,

@@ -18,6 +18,7 @@ import (
 // inside is rtnetlink in the namespace of a container.
 type inside struct {
 	ns     *netns.NS
+	inode  uint64 // of the namespace
 	socket *rtnl.Socket
 	route  *netlink.Handle // opened by the first who needs it, see handle
 }
@@ -28,13 +29,18 @@ func (d *Driver) enter(ns *netns.NS) (*inside, error) {
 	if err != nil {
 		return nil, err
 	}
+	inode, err := ns.Inode()
+	if err != nil {
+		socket.Close()
+		return nil, err
+	}
 	d.wiring.Lock()
 	defer d.wiring.Unlock()
 	if err := socket.SetUp("lo"); err != nil {
 		socket.Close()
 		return nil, fmt.Errorf("start the loopback interface: %w", err)
 	}
-	return &inside{ns: ns, socket: socket}, nil
+	return &inside{ns: ns, inode: inode, socket: socket}, nil
 }
 
 func (in *inside) close() {
@@ -71,6 +77,9 @@ func (d *Driver) wire(e *endpoint, in *inside) error {
 			return err
 		}
 	}
+	d.mu.Lock()
+	e.link = link{at: in.inode, host: e.HostInterface, name: e.Interface}
+	d.mu.Unlock()
 	index := int(e.network.index.Load())
 	var err error = unix.EINVAL // what the kernel says of a bridge that is not there
 	if index != 0 {

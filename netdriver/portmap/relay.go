@@ -116,7 +116,7 @@ func (r *Relay) hand(s *Socket) {
 			fd = -1
 		}
 		s.mu.Unlock()
-		if closed {
+		if closed || !target.IsValid() {
 			return
 		}
 		control, err := r.running()

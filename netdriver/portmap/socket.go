@@ -42,7 +42,7 @@ type Socket struct {
 }
 
 // Listen takes a port of the host: proto is "tcp", "udp" or "sctp", port 0 any free one of the ephemeral range. Until
-// [Socket.Lead] connections wait.
+// [Socket.Lead] it rests, see [Socket.Rest].
 func Listen(host *netns.NS, relay *Relay, proto string, addr netip.AddrPort) (*Socket, error) {
 	kind, known := protocols[proto]
 	if !known {
@@ -59,7 +59,11 @@ func Listen(host *netns.NS, relay *Relay, proto string, addr netip.AddrPort) (*S
 	if err != nil {
 		return nil, err
 	}
-	return adopt(fd, relay)
+	s, err := adopt(fd, relay)
+	if err == nil {
+		err = s.refuse()
+	}
+	return s, err
 }
 
 // bind opens a socket on an address. As in Go's package net 0.0.0.0 means IPv4 alone, and [::] IPv6 alone.
@@ -167,19 +171,65 @@ func (s *Socket) File() (*os.File, error) {
 }
 
 // Lead leads what comes from now on to the target: once something comes, the relay gets the socket.
-func (s *Socket) Lead(target netip.AddrPort) {
+func (s *Socket) Lead(target netip.AddrPort) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := s.target
 	s.target = target
 	if before == target || s.closed {
-		return
+		return nil
+	}
+	if err := s.listen(); err != nil {
+		return fmt.Errorf("listen to port %s: %w", s.Name(), err)
 	}
 	if s.handed {
 		s.wait.Go(func() { s.relay.hand(s) })
 	} else if s.watch == nil {
 		s.startWatch()
 	}
+	return nil
+}
+
+// Rest ends what goes on by the port. It stays taken, and whoever connects is refused, until [Socket.Lead].
+func (s *Socket) Rest() error {
+	s.mu.Lock()
+	led, watch := s.target.IsValid(), s.watch
+	s.target, s.watch = netip.AddrPort{}, nil
+	s.mu.Unlock()
+	if !led {
+		return nil
+	}
+	if watch != nil {
+		_ = watch.Close()
+	}
+	s.wait.Wait()
+	s.relay.drop(s)
+	return s.refuse()
+}
+
+// refuse makes a TCP socket listen no more and stay bound (tcp_disconnect in the kernel's net/ipv4/tcp.c). Without
+// SO_REUSEADDR no other socket gets the port meanwhile.
+func (s *Socket) refuse() error {
+	if s.proto != "tcp" {
+		return nil
+	}
+	if err := unix.Shutdown(s.fd, unix.SHUT_RD); err != nil {
+		return os.NewSyscallError("shutdown", err)
+	}
+	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0))
+}
+
+// listen takes that back.
+func (s *Socket) listen() error {
+	if s.proto != "tcp" {
+		return nil
+	}
+	if on, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || on != 0 {
+		return os.NewSyscallError("getsockopt", err)
+	}
+	// The port's old connections may linger.
+	err := os.NewSyscallError("setsockopt", unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1))
+	return errors.Join(err, os.NewSyscallError("listen", unix.Listen(s.fd, unix.SOMAXCONN)))
 }
 
 // startWatch waits in the background until something comes. s.mu is held.
