@@ -61,6 +61,9 @@ func (r *run) apply(ctx context.Context, op plan.Op) error {
 		}
 		return err
 	}
+	if r.wiring != nil {
+		r.wiring.over(op)
+	}
 	r.resource(op, words[1], api.PhaseDone, "")
 	return nil
 }
@@ -74,7 +77,7 @@ func (r *run) act(ctx context.Context, op plan.Op) error {
 	case plan.RemoveImage:
 		return r.s.DropImage(ctx, op.Resource)
 	case plan.CreateNetwork:
-		return r.s.MakeNetwork(ctx, r.name, op.Key, r.project.NetworkHash(op.Key), r.project.Networks[op.Key])
+		return r.createNetwork(ctx, op)
 	case plan.RemoveNetwork:
 		return r.s.DropNetwork(ctx, op.Resource)
 	case plan.CreateVolume:
@@ -88,6 +91,7 @@ func (r *run) act(ctx context.Context, op plan.Op) error {
 		if err != nil {
 			return err
 		}
+		r.wiring.ready(ctx, op)
 		if err := r.s.StartUnit(ctx, u); err != nil {
 			return err
 		}
@@ -112,6 +116,15 @@ func (r *run) act(ctx context.Context, op plan.Op) error {
 // unit finds the container of an operation.
 func (r *run) unit(op plan.Op) (*engine.Unit, error) { return r.s.OpUnit(op.ContainerID, op.Container) }
 
+// createNetwork makes a network. What it needs of the firewall comes with the wave that it is for.
+func (r *run) createNetwork(ctx context.Context, op plan.Op) error {
+	if _, err := r.s.NetworkByName(op.Resource); err == nil {
+		return nil
+	}
+	r.wiring.made(op.Resource)
+	return r.s.MakeNetwork(ctx, r.name, op.Key, r.project.NetworkHash(op.Key), r.project.Networks[op.Key])
+}
+
 func (r *run) createVolume(key string) error {
 	v := r.project.Volumes[key]
 	labels := map[string]string{api.LabelProject: r.name, api.LabelVolume: key, api.LabelConfigHash: r.project.VolumeHash(key)}
@@ -121,7 +134,7 @@ func (r *run) createVolume(key string) error {
 }
 
 func (r *run) createContainer(ctx context.Context, op plan.Op) error {
-	c, err := r.containerConfig(ctx, r.project, op.Service)
+	c, err := r.containerConfig(ctx, r.project, op.Service, r.wiring.id(op.Container))
 	if err != nil {
 		return err
 	}
@@ -136,9 +149,9 @@ func (r *run) createContainer(ctx context.Context, op plan.Op) error {
 	return err
 }
 
-// containerConfig is what all containers of a service have in common, with a new id.
-func (r *run) containerConfig(ctx context.Context, p *project.Project, service string) (container.Config, error) {
-	c, err := r.config(ctx, p, p.Services[service], p.ImageName(service))
+// containerConfig is what all containers of a service have in common.
+func (r *run) containerConfig(ctx context.Context, p *project.Project, service, id string) (container.Config, error) {
+	c, err := r.config(ctx, p, p.Services[service], p.ImageName(service), id)
 	if err != nil {
 		return c, err
 	}
@@ -150,8 +163,8 @@ func (r *run) containerConfig(ctx context.Context, p *project.Project, service s
 	return c, nil
 }
 
-// config is the configuration of a new container of an image, with a new id, but without what tells whose it is.
-func (r *run) config(ctx context.Context, p *project.Project, s types.ServiceConfig, ref string) (container.Config, error) {
+// config is the configuration of a new container of an image, but without what tells whose it is.
+func (r *run) config(ctx context.Context, p *project.Project, s types.ServiceConfig, ref, id string) (container.Config, error) {
 	img, err := r.s.ImageStore.Get(ctx, ref)
 	if err != nil {
 		return container.Config{}, err
@@ -174,7 +187,7 @@ func (r *run) config(ctx context.Context, p *project.Project, s types.ServiceCon
 	if err := r.tellUnfit(c); err != nil {
 		return c, err
 	}
-	c.ID, c.Image, c.Created = engine.NewID(), ref, time.Now().UTC()
+	c.ID, c.Image, c.Created = id, ref, time.Now().UTC()
 	if c.Hostname == "" {
 		c.Hostname = c.ID[:12]
 		if host, err := os.Hostname(); err == nil && (c.NetworkMode == "host" || c.UTS == "host") {
@@ -216,7 +229,10 @@ func (r *run) removeContainer(ctx context.Context, op plan.Op) error {
 		r.kept[u.ID] = keep
 		r.mu.Unlock()
 	}
-	return r.s.RemoveUnit(ctx, u, true, op.Volumes)
+	if err := r.s.RemoveUnit(ctx, u, true, op.Volumes); err != nil {
+		return err
+	}
+	return r.wiring.succeed(u)
 }
 
 // restarted tells that `restart` has started a container again.

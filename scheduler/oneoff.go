@@ -94,11 +94,7 @@ func (r *run) reconcile(ctx context.Context, o plan.Options, parallel int) error
 		if err := r.preflight(ctx, p); err != nil {
 			return err
 		}
-		images, rest := imagesFirst(p)
-		if err := r.walk(ctx, images, parallel); err != nil {
-			return err
-		}
-		if err := r.walk(ctx, rest, parallel); err != nil {
+		if err := r.carryOut(ctx, p, parallel); err != nil {
 			return err
 		}
 		if !p.Replan {
@@ -128,7 +124,7 @@ func (r *run) tellDependencies(s plan.State, o plan.Options) error {
 // createOneOff creates the container. p is the project with the service as the flags of `run` want it.
 func (r *run) createOneOff(ctx context.Context, p *project.Project, q api.RunRequest) (*engine.Unit, error) {
 	service := q.OneOff.Service
-	c, err := r.containerConfig(ctx, p, service)
+	c, err := r.containerConfig(ctx, p, service, engine.NewID())
 	if err != nil {
 		return nil, r.at(err, service)
 	}

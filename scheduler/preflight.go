@@ -44,7 +44,7 @@ func (r *run) check(ctx context.Context, op plan.Op, book *netcheck.Book, wanted
 	case plan.BuildImage:
 		return r.project.CheckBuild(op.Service)
 	case plan.CreateContainer:
-		c, err := container.FromService(r.project, r.project.Services[op.Service], container.Image{Entrypoint: []string{"of the image"}})
+		c, err := r.outline(op.Service)
 		if err != nil {
 			return r.at(err, op.Service)
 		}
@@ -80,6 +80,11 @@ func (r *run) check(ctx context.Context, op plan.Op, book *netcheck.Book, wanted
 		plan.StopContainer, plan.RemoveContainer, plan.PreStart, plan.AwaitCondition, plan.AwaitHealthy:
 	}
 	return nil
+}
+
+// outline is the configuration of a service's containers without what their image adds.
+func (r *run) outline(service string) (container.Config, error) {
+	return container.FromService(r.project, r.project.Services[service], container.Image{Entrypoint: []string{"of the image"}})
 }
 
 // at says in which file and line the service is, or the key of it that an error is about.

@@ -46,7 +46,7 @@ func (r *run) runPreStart(ctx context.Context, service string, index int, spec t
 		}
 	}
 	spec.VolumesFrom = append(slices.Clip(spec.VolumesFrom), types.ContainerPrefix+parent.Config.Name)
-	c, err := r.config(ctx, r.project, types.ServiceConfig{Name: service, ContainerSpec: spec}, cmp.Or(spec.Image, r.project.ImageName(service)))
+	c, err := r.config(ctx, r.project, types.ServiceConfig{Name: service, ContainerSpec: spec}, cmp.Or(spec.Image, r.project.ImageName(service)), engine.NewID())
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ type run struct {
 	graph     *project.Graph
 
 	chronicle chronicle
+	wiring    *wiring // of the plan that is being carried out
 
 	mu   sync.Mutex
 	kept map[string]map[string]string // anonymous volumes by mount target, of containers that are replaced, by their id
@@ -90,6 +91,23 @@ func (r *run) services(names []string, withDependencies bool) ([]string, error) 
 		return r.project.Graph().With(names...), nil
 	}
 	return names, nil
+}
+
+// carryOut applies a plan: the images first, then the networks and what all its containers need of them, then all else.
+func (r *run) carryOut(ctx context.Context, p *plan.Plan, parallel int) error {
+	images, networks, rest := p.Stages()
+	if err := r.walk(ctx, images, parallel); err != nil {
+		return err
+	}
+	w := r.wire(ctx, &plan.Plan{Ops: slices.Concat(networks.Ops, rest.Ops)})
+	defer w.end()
+	if err := r.walk(ctx, networks, parallel); err != nil {
+		return err
+	}
+	if err := w.begin(ctx); err != nil {
+		return err
+	}
+	return r.walk(ctx, rest, parallel)
 }
 
 // walk applies a plan and turns what went wrong into one message for the user.

@@ -53,7 +53,7 @@ func (s *Scheduler) Services(ctx context.Context, verb string, q api.ServicesReq
 		return nil
 	}
 	began := time.Now()
-	err = r.walk(ctx, p, 0)
+	err = r.carryOut(ctx, p, 0)
 	if verb != "stop" {
 		r.remember(verb, q.Services, began, err)
 	}

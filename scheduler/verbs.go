@@ -3,7 +3,6 @@ package scheduler
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"tutti/scheduler/api"
@@ -57,11 +56,7 @@ func (s *Scheduler) Up(ctx context.Context, q api.UpRequest, emit func(api.Event
 		}
 		r.chronicle.planned(p)
 		r.tellUnchanged(p, state, options)
-		images, rest := imagesFirst(p)
-		if err := r.walk(ctx, images, o.Parallel); err != nil {
-			return err
-		}
-		if err := r.walk(ctx, rest, o.Parallel); err != nil {
+		if err := r.carryOut(ctx, p, o.Parallel); err != nil {
 			return err
 		}
 		if !p.Replan {
@@ -69,27 +64,6 @@ func (s *Scheduler) Up(ctx context.Context, q api.UpRequest, emit func(api.Event
 		}
 		options.ImagesFresh = true
 	}
-}
-
-// imagesFirst splits a plan: an image that cannot be had must not leave half of a project behind, so nothing else is begun
-// before all images are there.
-func imagesFirst(p *plan.Plan) (images, rest *plan.Plan) {
-	images, rest = &plan.Plan{Project: p.Project, Notes: p.Notes}, &plan.Plan{Project: p.Project}
-	early := map[string]bool{}
-	for _, op := range p.Ops {
-		if op.Kind == plan.PullImage || op.Kind == plan.BuildImage {
-			early[op.ID] = true
-			images.Ops = append(images.Ops, op)
-		}
-	}
-	for _, op := range p.Ops {
-		if early[op.ID] {
-			continue
-		}
-		op.After = slices.DeleteFunc(slices.Clone(op.After), func(id string) bool { return early[id] })
-		rest.Ops = append(rest.Ops, op)
-	}
-	return images, rest
 }
 
 // tellUnchanged says of the containers that the plan leaves alone that they run.
@@ -141,7 +115,7 @@ func (s *Scheduler) Down(ctx context.Context, q api.DownRequest, emit func(api.E
 	if p.Empty() {
 		r.emit(api.Event{Kind: api.KindWarning, Text: fmt.Sprintf("No resource found to remove for project %q.", r.name)})
 	}
-	if err := r.walk(ctx, p, 0); err != nil {
+	if err := r.carryOut(ctx, p, 0); err != nil {
 		return err
 	}
 	if len(q.Services) == 0 {

@@ -6,22 +6,8 @@ import (
 
 	"tutti/scheduler/container"
 	"tutti/scheduler/engine"
-	"tutti/scheduler/plan"
 	"tutti/scheduler/supervise"
 )
-
-func TestImagesFirst(t *testing.T) {
-	t.Parallel()
-	images, rest := imagesFirst(&plan.Plan{Ops: []plan.Op{
-		{ID: "net", Kind: plan.CreateNetwork}, {ID: "pull", Kind: plan.PullImage}, {ID: "make", Kind: plan.CreateContainer, After: []string{"net", "pull"}},
-	}})
-	if len(images.Ops) != 1 || images.Ops[0].ID != "pull" {
-		t.Errorf("images: %v", images.Ops)
-	}
-	if len(rest.Ops) != 2 || strings.Join(rest.Ops[1].After, " ") != "net" {
-		t.Errorf("rest: %v", rest.Ops)
-	}
-}
 
 func TestConditions(t *testing.T) {
 	t.Parallel()

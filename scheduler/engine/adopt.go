@@ -94,7 +94,7 @@ func (e *Engine) knowNames(alive []*Unit) {
 	entries := map[string]names.Entry{}
 	for _, u := range alive {
 		if u.Config.OwnNetwork() {
-			entries[u.ID] = e.nameEntry(u.now(), u.Snapshot().Endpoints)
+			entries[u.ID] = e.nameEntry(u.Now(), u.Snapshot().Endpoints)
 		}
 	}
 	e.names.SetAll(entries)
@@ -179,7 +179,7 @@ func (e *Engine) restoreNetwork(ctx context.Context, alive []*Unit, processes ma
 	ports := map[string][]netdriver.PortBinding{}
 	for _, u := range alive {
 		for _, p := range u.state.Endpoints {
-			if _, on := u.now().On(p.Network); on || !u.state.Changing {
+			if _, on := u.Now().On(p.Network); on || !u.state.Changing {
 				p.Namespace = processes[u.ID].NetNS()
 				endpoints[u.ID] = append(endpoints[u.ID], p.Endpoint)
 			}

@@ -275,7 +275,7 @@ func (e *Engine) Inspect(name string) (container.Config, container.State, error)
 	if err != nil {
 		return container.Config{}, container.State{}, err
 	}
-	return *u.now(), u.Snapshot(), nil
+	return *u.Now(), u.Snapshot(), nil
 }
 
 // HasTerminal says whether a container's streams are a terminal's.

@@ -36,7 +36,7 @@ func (e *Engine) ConnectNetwork(ctx context.Context, network, name string, a con
 	if a.Interface == "" {
 		a.Interface = a.DriverOpts[netdriver.OptionInterface]
 	}
-	c := u.now()
+	c := u.Now()
 	if err := e.checkConnect(n, c, a); err != nil {
 		return err
 	}
@@ -46,6 +46,7 @@ func (e *Engine) ConnectNetwork(ctx context.Context, network, name string, a con
 	if p := u.Running(); p != nil {
 		err = e.connectRunning(ctx, u, p, c, next)
 	} else {
+		e.NetDriver.Abandon(u.ID)
 		_, err = u.updateNow(func(s *container.State) { s.Networks = next })
 	}
 	if err != nil {
@@ -62,7 +63,7 @@ func (e *Engine) DisconnectNetwork(ctx context.Context, network, name string) er
 		return err
 	}
 	defer done()
-	c := u.now()
+	c := u.Now()
 	if _, on := c.On(n.Name); !on {
 		return fmt.Errorf("%w: container %s is not connected to network %s", ErrForbidden, u.Config.Name, n.Name)
 	}
@@ -72,6 +73,7 @@ func (e *Engine) DisconnectNetwork(ctx context.Context, network, name string) er
 	if p := u.Running(); p != nil {
 		err = e.disconnectRunning(ctx, u, p, n, next)
 	} else {
+		e.NetDriver.Abandon(u.ID)
 		_, err = u.updateNow(func(s *container.State) { s.Networks = next })
 	}
 	if err != nil {
@@ -179,13 +181,13 @@ func (e *Engine) disconnectRunning(ctx context.Context, u *Unit, p *runtime.Cont
 		return fmt.Errorf("%w: it has just ended: %w", ErrConflict, err)
 	}
 	defer ns.Close()
-	before := u.now().Networks
+	before := u.Now().Networks
 	s, err := u.updateNow(func(s *container.State) { s.Networks, s.Changing = next, true })
 	if err != nil {
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
-	e.names.Set(u.ID, e.nameEntry(u.now(), slices.DeleteFunc(slices.Clone(s.Endpoints), func(p container.Endpoint) bool { return p.Network == n.Name })))
+	e.names.Set(u.ID, e.nameEntry(u.Now(), slices.DeleteFunc(slices.Clone(s.Endpoints), func(p container.Endpoint) bool { return p.Network == n.Name })))
 	if err := e.leadOut(ctx, u, ns, next); err != nil {
 		return errors.Join(err, e.settleNetworks(ctx, u, ns, before))
 	}
@@ -270,7 +272,7 @@ func (e *Engine) finishChange(ctx context.Context, u *Unit, p *runtime.Container
 		return err
 	}
 	defer ns.Close()
-	return e.settleNetworks(ctx, u, ns, u.now().Networks)
+	return e.settleNetworks(ctx, u, ns, u.Now().Networks)
 }
 
 // rememberAddresses tells the driver which addresses those containers had that do not run.

@@ -24,7 +24,7 @@ func NewID() string {
 // CreateUnit makes a container: its folder, its anonymous volumes, its record. Nothing runs yet. keep holds the anonymous
 // volumes of a predecessor by mount target.
 func (e *Engine) CreateUnit(ctx context.Context, c container.Config, keep map[string]string) (_ *Unit, err error) {
-	if err := e.ensureDefaultBridge(ctx, c); err != nil {
+	if err := e.EnsureDefaultBridge(ctx, c); err != nil {
 		return nil, err
 	}
 	release, err := e.claimName(c.Name)

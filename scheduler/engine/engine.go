@@ -62,11 +62,13 @@ type Engine struct {
 	halting      atomic.Bool                     // the host goes down
 	features     func() (cgroup.Features, error) // of the host, looked up once
 
-	mu       sync.Mutex
-	units    map[string]*Unit             // by id
-	networks map[string]netdriver.Network // by full name
-	reserved map[string]bool              // names of containers that are being created
-	execs    map[string]*Exec             // by id
+	mu        sync.Mutex
+	units     map[string]*Unit             // by id
+	networks  map[string]netdriver.Network // by full name
+	reserved  map[string]bool              // names of containers that are being created
+	execs     map[string]*Exec             // by id
+	kept      map[string]int               // ids of containers that keep their addresses and ports when they end, and for how many plans
+	sandboxes map[string]*sandbox          // by id of the container
 
 	imageHolds   holds
 	volumeHolds  holds
@@ -83,7 +85,7 @@ func Open(ctx context.Context, paths layout.Paths, k *keeper.Client, log *slog.L
 	if err := paths.CheckFormat(); err != nil {
 		return nil, err
 	}
-	e := &Engine{Paths: paths, Log: log, keeper: k, reaper: newRetainer(k), busy: newActivity(), asked: make(chan struct{}, 1), replaced: make(chan struct{}), units: map[string]*Unit{}, networks: map[string]netdriver.Network{}, reserved: map[string]bool{}, execs: map[string]*Exec{}}
+	e := &Engine{Paths: paths, Log: log, keeper: k, reaper: newRetainer(k), busy: newActivity(), asked: make(chan struct{}, 1), replaced: make(chan struct{}), units: map[string]*Unit{}, networks: map[string]netdriver.Network{}, reserved: map[string]bool{}, execs: map[string]*Exec{}, kept: map[string]int{}, sandboxes: map[string]*sandbox{}}
 	e.bus = newBus(e.noteChange)
 	e.syncer = newSyncer(log, e.saved)
 	e.ctx, e.cancel = context.WithCancel(ctx)

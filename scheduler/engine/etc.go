@@ -44,7 +44,7 @@ func (s *starter) writeFiles(context.Context) error {
 		}
 		return nil
 	}
-	hosts, err := s.e.hosts(s.u.now(), s.endpoints)
+	hosts, err := s.e.hosts(s.u.Now(), s.endpoints)
 	if err != nil {
 		return err
 	}

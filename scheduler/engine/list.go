@@ -40,7 +40,7 @@ func (e *Engine) AllContainers() []api.Container {
 }
 
 func (e *Engine) describe(u *Unit, now time.Time) api.Container {
-	s, c := u.Snapshot(), u.now()
+	s, c := u.Snapshot(), u.Now()
 	d := api.Container{
 		ID: c.ID, Name: c.Name, Project: c.Project, Service: c.Service, Number: c.Number, OneOff: c.OneOff, Image: c.Image, ImageID: c.ImageID,
 		Command: c.Args(), State: string(s.Status), Status: s.Describe(now), Health: s.HealthStatus(), ExitCode: s.ExitCode, OOMKilled: s.OOMKilled,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"sort"
@@ -32,7 +33,8 @@ func (e *Engine) loadNetworks() {
 	}
 }
 
-// MakeNetwork makes a network of a project's model; one that is there already is left as it is.
+// MakeNetwork makes a network of a project's model; one that is there already is left as it is. The firewall follows with what
+// is on it, see [netdriver.Driver.Settle].
 func (e *Engine) MakeNetwork(ctx context.Context, project, key, hash string, c types.NetworkConfig) error {
 	e.mu.Lock()
 	_, have := e.networks[c.Name]
@@ -48,7 +50,7 @@ func (e *Engine) MakeNetwork(ctx context.Context, project, key, hash string, c t
 	for _, m := range []types.Labels{c.Labels, c.CustomLabels} {
 		maps.Copy(spec.Labels, m)
 	}
-	_, err = e.makeNetwork(ctx, spec)
+	_, err = e.addNetwork(ctx, spec)
 	return err
 }
 
@@ -58,15 +60,28 @@ func (e *Engine) NetworkID(name string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// makeNetwork makes a network. Its id follows from its name, so that it is found again whatever happens.
+// makeNetwork makes a network.
 func (e *Engine) makeNetwork(ctx context.Context, spec netdriver.NetworkSpec) (netdriver.Network, error) {
+	made, err := e.addNetwork(ctx, spec)
+	if err != nil {
+		return made, err
+	}
+	if err := e.NetDriver.Settle(ctx); err != nil {
+		return made, errors.Join(fmt.Errorf("network %s: %w", spec.Name, err), e.dropNetworkLocked(ctx, spec.Name))
+	}
+	return made, nil
+}
+
+// addNetwork makes a network without waiting for the firewall. Its id follows from its name, so that it is found again
+// whatever happens.
+func (e *Engine) addNetwork(ctx context.Context, spec netdriver.NetworkSpec) (netdriver.Network, error) {
 	spec.ID = e.NetworkID(spec.Name)
 	spec.Labels = maps.Clone(spec.Labels)
 	if spec.Labels == nil {
 		spec.Labels = map[string]string{}
 	}
 	spec.Labels[labelCreated] = time.Now().UTC().Format(time.RFC3339Nano)
-	made, err := e.NetDriver.CreateNetwork(ctx, spec)
+	made, _, err := e.NetDriver.AddNetwork(ctx, spec)
 	if err != nil {
 		return made, err
 	}
@@ -77,8 +92,8 @@ func (e *Engine) makeNetwork(ctx context.Context, spec netdriver.NetworkSpec) (n
 	return made, nil
 }
 
-// ensureDefaultBridge makes the network of containers with `network_mode: bridge`, if c is one and it is not there.
-func (e *Engine) ensureDefaultBridge(ctx context.Context, c container.Config) error {
+// EnsureDefaultBridge makes the network of containers with `network_mode: bridge`, if c is one and it is not there.
+func (e *Engine) EnsureDefaultBridge(ctx context.Context, c container.Config) error {
 	if _, on := c.On(plan.DefaultBridge); !on {
 		return nil
 	}
@@ -98,7 +113,7 @@ func (e *Engine) ensureDefaultBridge(ctx context.Context, c container.Config) er
 func (e *Engine) UsersOfNetworks(match func(*container.Config) bool) map[string][]string {
 	users := map[string][]string{}
 	for _, u := range e.SelectUnits(match) {
-		for _, a := range u.now().Networks {
+		for _, a := range u.Now().Networks {
 			users[a.Network] = append(users[a.Network], u.Config.Name)
 		}
 	}
@@ -115,6 +130,11 @@ func (e *Engine) DropNetwork(ctx context.Context, name string) error {
 		return err
 	}
 	defer unlock()
+	return e.dropNetworkLocked(ctx, name)
+}
+
+// dropNetworkLocked is DropNetwork for who has the name's turn.
+func (e *Engine) dropNetworkLocked(ctx context.Context, name string) error {
 	n, err := e.NetworkByName(name)
 	if err != nil {
 		return nil //nolint:nilerr // gone

@@ -7,7 +7,7 @@ import (
 
 // Observed is a container as the planner sees it.
 func (e *Engine) Observed(u *Unit) plan.Container {
-	st, c := u.Snapshot(), u.now()
+	st, c := u.Snapshot(), u.Now()
 	o := plan.Container{
 		ID: c.ID, Name: c.Name, Service: c.Service, Number: c.Number, OneOff: c.OneOff, Hook: c.PreStart, ConfigHash: c.Hash, Config: c.Canonical, ImageID: c.ImageID,
 		Status: plan.Status(st.Status), ExitCode: st.ExitCode, Health: plan.Health(st.HealthStatus()), DependsOn: e.dependencies(c),

@@ -52,6 +52,11 @@ func (e *Engine) restartAfter(u *Unit, delay time.Duration, cause startCause) {
 	e.wg.Go(func() {
 		defer release()
 		defer u.setWaits(nil)
+		defer func() {
+			if u.Stopped() { // it is not restarted
+				e.abandon(u)
+			}
+		}()
 		if !e.waitDelay(u, delay) {
 			return
 		}

@@ -87,7 +87,8 @@ func (e *Engine) SelectUnits(match func(*container.Config) bool) []*Unit {
 // PortOwner is our container that has a port of the host, or nil.
 func (e *Engine) PortOwner(port uint16, proto string) *Unit {
 	for _, u := range e.SelectUnits(func(c *container.Config) bool { return len(c.Ports) > 0 }) {
-		for _, b := range u.Snapshot().Bindings {
+		_, bindings := e.NetDriver.Container(u.ID) // also of one that is to be restarted
+		for _, b := range bindings {
 			if b.HostPort == port && b.Proto == proto {
 				return u
 			}

@@ -125,6 +125,9 @@ func (s *starter) namespace(ctx context.Context) error {
 	}
 	ns, err := s.e.sharedNamespace(ctx, s.u)
 	if ns == nil && err == nil {
+		ns = s.e.takeSandbox(s.u.ID)
+	}
+	if ns == nil && err == nil {
 		ns, err = netns.New()
 	}
 	if err != nil {
@@ -139,11 +142,18 @@ func (s *starter) attach(ctx context.Context) error {
 	if s.ns == nil {
 		return nil
 	}
-	specs, byID, err := s.e.endpointSpecs(s.u.now())
+	specs, byID, err := s.e.endpointSpecs(s.u.Now())
+	if err != nil {
+		return err
+	}
+	r, err := s.e.Reservation(s.u.Now())
 	if err != nil {
 		return err
 	}
 	s.onUndo(func(ctx context.Context) error { return s.e.NetDriver.Detach(ctx, s.u.ID) })
+	if err := s.e.NetDriver.Reserve(ctx, r)[0]; err != nil {
+		return err
+	}
 	made, err := s.e.NetDriver.Attach(ctx, s.u.ID, s.ns, specs)
 	if err != nil {
 		return err
@@ -222,8 +232,11 @@ func (s *starter) process(ctx context.Context) error {
 
 // publish opens the container's ports on the host.
 func (s *starter) publish(ctx context.Context) error {
-	if len(s.u.Config.Ports) == 0 || len(s.endpoints) == 0 { // somebody may have disconnected it from all its networks
+	if len(s.endpoints) == 0 { // somebody may have disconnected it from all its networks
 		return nil
+	}
+	if len(s.u.Config.Ports) == 0 {
+		return s.e.NetDriver.Settle(ctx)
 	}
 	specs, err := PortSpecs(s.u.Config.Ports)
 	if err != nil {
@@ -244,7 +257,7 @@ func (s *starter) resolve(ctx context.Context) error {
 	}
 	s.onUndo(func(context.Context) error { s.e.unresolve(s.u.ID); return nil })
 	err = s.e.holdDNS(s.u.ID, udp, tcp)
-	s.e.names.Set(s.u.ID, s.e.nameEntry(s.u.now(), s.endpoints))
+	s.e.names.Set(s.u.ID, s.e.nameEntry(s.u.Now(), s.endpoints))
 	return errors.Join(err, s.e.dns.Serve(s.u.ID, udp, tcp))
 }
 

@@ -49,6 +49,7 @@ func (e *Engine) stopLocked(ctx context.Context, u *Unit, timeout *time.Duration
 	}
 	p := u.Running()
 	if p == nil || !s.Alive() {
+		e.abandon(u)
 		return nil
 	}
 	told := u.supervised()
@@ -153,6 +154,7 @@ func (e *Engine) KillUnit(ctx context.Context, u *Unit, name string) error {
 	})
 	p := u.Running()
 	if err != nil || p == nil {
+		e.abandon(u)
 		return err
 	}
 	if err := e.signal(ctx, u, p, sig); err != nil || sig != unix.SIGKILL {
@@ -210,6 +212,7 @@ func (e *Engine) RemoveUnit(ctx context.Context, u *Unit, force, withVolumes boo
 	if _, err := u.update(func(s *container.State) { s.Status = container.Dead }); err != nil {
 		return err
 	}
+	e.abandon(u)
 	e.bus.send(change{kind: changeRemoved, unit: u})
 	if !withVolumes {
 		return nil

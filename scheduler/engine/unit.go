@@ -77,8 +77,8 @@ func recordPath(dir string) string { return filepath.Join(dir, "container.json")
 func (u *Unit) upper() string      { return filepath.Join(u.dir, "upper") }
 func (u *Unit) work() string       { return filepath.Join(u.dir, "work") }
 
-// now is the configuration with the networks that the container has now.
-func (u *Unit) now() *container.Config {
+// Now is the configuration with the networks that the container has now.
+func (u *Unit) Now() *container.Config {
 	c := u.Config.Now(u.Snapshot())
 	return &c
 }

@@ -87,7 +87,7 @@ func (e *Engine) ended(u *Unit, p *runtime.Container, status runtime.ExitStatus)
 	u.wiring.Lock()
 	e.unresolve(u.ID)
 	e.reaper.retain(u.ID) // until the disk knows how it ended
-	err := errors.Join(e.NetDriver.Detach(ctx, u.ID), p.Delete(ctx), os.RemoveAll(e.filesDir(u.ID)))
+	err := errors.Join(e.NetDriver.Vacate(u.ID), p.Delete(ctx), os.RemoveAll(e.filesDir(u.ID)))
 
 	u.mu.Lock()
 	u.process, u.cancel = nil, nil
@@ -115,6 +115,9 @@ func (e *Engine) recordEnd(u *Unit, status runtime.ExitStatus, age time.Duration
 		s.Health = nil
 		s.Bindings = nil
 	})
+	if !again {
+		e.abandon(u)
+	}
 	if err := errors.Join(cleaning, stateErr); err != nil {
 		e.Log.Error("clean up after the container", "container", u.Config.Name, "error", err)
 	}
