@@ -165,8 +165,8 @@ func (r *reaper) run(ctx context.Context) {
 	}
 }
 
-// remove deletes the links while the rules go, and when no network is left puts the host
-// back as it was found.
+// remove brings the rules into force and then deletes the links, so that no rule leads to an address that nobody has: who
+// connects would wait for it. When no network is left it puts the host back as it was found.
 func (r *reaper) remove(ctx context.Context, batch []waste) error {
 	var links []string
 	var children []childLink
@@ -187,15 +187,15 @@ func (r *reaper) remove(ctx context.Context, batch []waste) error {
 		}
 	}
 	var errs []error
+	if rules != nil { // nil: nothing has to change
+		errs = append(errs, r.d.rules.wait(ctx, rules))
+	}
 	for _, c := range children {
 		errs = append(errs, c.delete())
 	}
 	errs = append(errs, r.deleteLinks(links))
 	for _, n := range foreign {
 		errs = append(errs, r.d.giveBack(n))
-	}
-	if rules != nil { // nil: nothing has to change
-		errs = append(errs, r.d.rules.wait(ctx, rules))
 	}
 	for _, w := range batch {
 		if w.done != nil {

@@ -45,7 +45,7 @@ func (r *run) checkNetworks(p *plan.Plan, freed map[string]bool) (*netcheck.Book
 	}
 	book := netcheck.New(networks)
 	for _, u := range r.s.SelectUnits(func(*container.Config) bool { return true }) {
-		if freed[u.ID] {
+		if freed[u.ID] || u.Stopped() {
 			continue
 		}
 		for _, e := range u.Snapshot().Endpoints {
