@@ -244,6 +244,12 @@ func (b *box) ip(n int) string { return b.at[n].IPv4.Addr().String() }
 // name of the server and the address of the client, until the test ends.
 func (l *lab) serve(ns *netns.NS, name string, port uint16) {
 	l.t.Helper()
+	l.serveUntil(l.t.Context(), ns, name, port)
+}
+
+// serveUntil is serve until ctx is done.
+func (l *lab) serveUntil(ctx context.Context, ns *netns.NS, name string, port uint16) {
+	l.t.Helper()
 	addrs := []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
 	if ns == l.outside { // whose answers to one of its addresses have to come from that
 		addrs = []netip.Addr{netip.MustParseAddr(outsideIP), netip.MustParseAddr(worldIP), netip.MustParseAddr("2001:db8::2")}
@@ -254,7 +260,9 @@ func (l *lab) serve(ns *netns.NS, name string, port uint16) {
 		l.must(err)
 		udp, err := ns.ListenUDP(addr)
 		l.must(err)
-		l.t.Cleanup(func() { _, _ = tcp.Close(), udp.Close() })
+		closed := make(chan struct{})
+		context.AfterFunc(ctx, func() { _, _ = tcp.Close(), udp.Close(); close(closed) })
+		l.t.Cleanup(func() { <-closed })
 		go func() {
 			for {
 				c, err := tcp.Accept()
