@@ -37,6 +37,23 @@ func (e *endpoint) place(s PortSpec) (bound PortSpec, ok bool, opened []PortBind
 	return s, bind4 || bind6, opened
 }
 
+// Bound is what of a published port is taken of the host for a container whose ports lead to it on a network, be it one that
+// is to be made. ok is false when nothing is: the port is reached at the container's own address.
+func Bound(n NetworkSpec, s PortSpec) (bound PortSpec, ok bool) {
+	e := &endpoint{network: &network{}}
+	if o, err := parseOptions(&n); err == nil { // what is wrong with them is for others to say
+		e.network.opt = o
+	}
+	if !n.NoIPv4 && !e.network.opt.noIPv4 {
+		e.IPv4 = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	}
+	if n.EnableIPv6 || e.network.opt.six {
+		e.IPv6 = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	}
+	bound, ok, _ = e.place(s)
+	return bound, ok
+}
+
 // openRules returns the openings of a container in the firewall's terms: the ports that are published at its own address,
 // and those that trusted interfaces of the host reach there besides. d.mu is held.
 func (c *container) openRules() []portmap.Opening {

@@ -11,6 +11,7 @@ import (
 	"tutti/runtime"
 	"tutti/scheduler/api"
 	"tutti/scheduler/engine"
+	"tutti/scheduler/netcheck"
 	"tutti/scheduler/plan"
 )
 
@@ -143,7 +144,7 @@ func (r *run) createOneOff(ctx context.Context, p *project.Project, q api.RunReq
 		}
 	}
 	maps.Copy(c.Labels, map[string]string{api.LabelOneOff: "True", api.LabelSlug: slug})
-	if err := r.checkPorts(ctx, c.Name, c.Ports, hostPorts{}, nil); err != nil {
+	if err := r.checkPorts(ctx, netcheck.New(r.knownNetworks()), c.Name, &c, hostPorts{}, nil); err != nil {
 		return nil, r.at(err, service, "ports")
 	}
 	return r.s.CreateUnit(ctx, c, nil)

@@ -63,7 +63,7 @@ func (r *run) check(ctx context.Context, op plan.Op, book *netcheck.Book, wanted
 		if err := r.joins(book, op, &c); err != nil {
 			return err
 		}
-		return r.at(r.checkPorts(ctx, op.Container, c.Ports, wanted, freed), op.Service, "ports")
+		return r.at(r.checkPorts(ctx, book, op.Container, &c, wanted, freed), op.Service, "ports")
 	case plan.StartContainer:
 		if op.ContainerID == "" {
 			return nil // made by this plan, checked above; another of its name goes before
@@ -75,7 +75,7 @@ func (r *run) check(ctx context.Context, op plan.Op, book *netcheck.Book, wanted
 		if err := r.joins(book, op, &u.Config); err != nil {
 			return err
 		}
-		return r.at(r.checkPorts(ctx, op.Container, u.Config.Ports, wanted, freed), op.Service, "ports")
+		return r.at(r.checkPorts(ctx, book, op.Container, u.Now(), wanted, freed), op.Service, "ports")
 	case plan.PullImage, plan.RemoveImage, plan.CreateNetwork, plan.RemoveNetwork, plan.CreateVolume, plan.RemoveVolume,
 		plan.StopContainer, plan.RemoveContainer, plan.PreStart, plan.AwaitCondition, plan.AwaitHealthy:
 	}
@@ -103,12 +103,12 @@ func (r *run) at(err error, service string, key ...string) error {
 }
 
 // checkPorts says who has a port that a container wants. One that a container has which this plan stops is free by then.
-func (r *run) checkPorts(ctx context.Context, name string, ports []container.Port, wanted hostPorts, freed map[string]bool) error {
-	specs, err := engine.PortSpecs(ports)
+func (r *run) checkPorts(ctx context.Context, book *netcheck.Book, name string, c *container.Config, wanted hostPorts, freed map[string]bool) error {
+	specs, err := engine.PortSpecs(c.Ports)
 	if err != nil {
 		return err
 	}
-	for _, s := range specs {
+	for _, s := range book.HostPorts(c, specs) {
 		if other := wanted.claim(s, name); other != "" {
 			return fmt.Errorf("port %d/%s of the host is wanted by container %s, too: choose another port for one of them", s.HostPort, s.Proto, other)
 		}

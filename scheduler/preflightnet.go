@@ -18,10 +18,7 @@ import (
 func (r *run) checkNetworks(p *plan.Plan, freed map[string]bool) (*netcheck.Book, error) {
 	var specs []netdriver.NetworkSpec
 	var keys, leaving []string
-	networks := map[string]netcheck.Network{}
-	for _, n := range r.s.Networks() {
-		networks[n.Name] = netcheck.Network{NetworkSpec: n.NetworkSpec}
-	}
+	networks := r.knownNetworks()
 	for _, op := range p.Ops {
 		switch op.Kind { //nolint:exhaustive // the others are about no network
 		case plan.RemoveNetwork:
@@ -55,6 +52,15 @@ func (r *run) checkNetworks(p *plan.Plan, freed map[string]bool) (*netcheck.Book
 		}
 	}
 	return book, nil
+}
+
+// knownNetworks are the networks that there are, by their full names.
+func (r *run) knownNetworks() map[string]netcheck.Network {
+	networks := map[string]netcheck.Network{}
+	for _, n := range r.s.Networks() {
+		networks[n.Name] = netcheck.Network{NetworkSpec: n.NetworkSpec}
+	}
+	return networks
 }
 
 func address(p netip.Prefix) netip.Addr {
