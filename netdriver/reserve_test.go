@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -162,4 +164,45 @@ func TestGather(t *testing.T) {
 	release()
 	l.must(d.Flush(t.Context()))
 	l.same(before)
+}
+
+// A container whose way out moves between a network that translates and one that routes has its ports at the host, at its
+// own address, and at the host again.
+func TestPortsFollowTheMode(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "")
+	d := l.driver()
+	nat := l.network(d, "nat", nil)
+	routed := l.network(d, "routed", func(s *NetworkSpec) { s.Options = map[string]string{optionMode4: "routed"} })
+	box := l.box(d, "box", nat, routed)
+	l.serve(box.ns, "box", 80)
+	l.must(l.outside.Do(func() error {
+		return exec.CommandContext(t.Context(), "ip", "route", "add", routed.Subnets()[0].String(), "via", hostIP).Run()
+	}))
+	ports := []PortSpec{{HostPort: 8080, ContainerPort: 80}}
+	for _, atHost := range []bool{true, false, true} {
+		out := routed
+		if atHost {
+			out = nat
+		}
+		l.must(d.Route(t.Context(), "box", box.ns, out.ID, ""))
+		bound, err := d.Publish(t.Context(), "box", ports)
+		l.must(err)
+		if _, has := d.Container("box"); !slices.Equal(bound, has) || len(has) != map[bool]int{true: 2, false: 1}[atHost] {
+			t.Errorf("by %s: published %v, it has %v", out.Name, bound, has)
+		}
+		if atHost {
+			l.reaches("at the host", l.outside, "tcp", hostIP+":8080", "box", outsideIP)
+			l.blocked("at its own address", l.outside, "tcp", box.ip(1)+":80")
+			continue
+		}
+		l.must(d.Flush(t.Context()))
+		l.reaches("at its own address", l.outside, "tcp", box.ip(1)+":80", "box", outsideIP)
+		free, err := l.host.ListenTCP(netip.MustParseAddrPort("0.0.0.0:8080"))
+		if err != nil {
+			t.Errorf("the port of the host is not given back: %v", err)
+			continue
+		}
+		l.must(free.Close())
+	}
 }

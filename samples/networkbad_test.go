@@ -78,6 +78,8 @@ func TestBadNetworks(t *testing.T) {
 		"address of several": {strings.Replace(on("ipv4_address: 10.91.0.5", subnet), "init: true", "scale: 2", 1), `compose.yaml:2: service "web": .*is the address of container bad-web-[12]`},
 		"hardware address":   {on("mac_address: 'what'", ""), `compose.yaml:2: service "web": .*what`},
 		"mode and networks":  {strings.Replace(on("", ""), "init: true", "network_mode: host", 1), `compose.yaml:2: service "web": .*exclude each other`},
+		"host_ip of nobody":  {strings.Replace(on("", ""), "init: true", "ports: ['203.0.113.9:80:80']", 1), `compose.yaml:2: service "web": .*203.0.113.9:80/tcp: 203.0.113.9 is no address of this host`},
+		"binding of nobody":  {strings.Replace(option("com.docker.network.bridge.host_binding_ipv4: 203.0.113.9"), "init: true", "ports: ['80:80']", 1), `compose.yaml:2: service "web": .*203.0.113.9:80/tcp: 203.0.113.9 is no address of this host`},
 		"unknown network":    {"services:\n  web: {image: busybox, networks: [nowhere]}\n", `compose.yaml:2: service "web": .*"nowhere", which is not defined`},
 	} {
 		if name == "subnets of one file" {
