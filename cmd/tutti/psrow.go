@@ -47,7 +47,7 @@ var composeHeaders = listing.Headers{
 }
 
 func newComposeRow(c api.Container, truncate bool) composeRow {
-	command, id, mounts := strings.Join(c.Command, " "), c.ID, slices.Clone(c.Mounts)
+	command, id, mounts := api.CommandLine(c.Command), c.ID, slices.Clone(c.Mounts)
 	if truncate {
 		command, id = listing.Ellipsis(command, 20), listing.ShortID(id)
 		for i, m := range mounts {

@@ -3,10 +3,13 @@ package image
 import (
 	"context"
 	"fmt"
+	"maps"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/transfer"
+	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -60,7 +63,30 @@ func (s *Store) Push(ctx context.Context, ref string, o PushOptions) (Pushed, er
 	if err != nil {
 		return Pushed{}, fmt.Errorf("push %s: %w", Familiar(name), registry.Explain(err, host(name)))
 	}
+	if err := s.markPushed(ctx, name, target.Digest); err != nil {
+		return Pushed{}, fmt.Errorf("push %s: note that the registry has it: %w", Familiar(name), err)
+	}
 	return Pushed{Digest: target.Digest, Size: target.Size}, nil
+}
+
+// markPushed notes that the registry knows an image by its digest, as after a pull, unless the name has another target by now.
+func (s *Store) markPushed(ctx context.Context, name string, pushed digest.Digest) error {
+	record, err := s.records.Get(ctx, name)
+	if errdefs.IsNotFound(err) || err == nil && record.Target.Digest != pushed {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	record.Labels = maps.Clone(record.Labels)
+	if record.Labels == nil {
+		record.Labels = map[string]string{}
+	}
+	record.Labels[labelPulled] = time.Now().UTC().Format(time.RFC3339)
+	if _, err := s.records.Update(ctx, record); err != nil && !errdefs.IsNotFound(err) {
+		return err
+	}
+	return nil
 }
 
 // platformManifest finds the image for a platform in what a name points to.

@@ -52,6 +52,9 @@ func TestImagePush(t *testing.T) {
 			if len(statuses) != 2 || pushed.Digest != local.Digest {
 				t.Errorf("pushed %+v with layers %v, want %s", pushed, statuses, local.Digest)
 			}
+			if now, err := s.Get(t.Context(), name); err != nil || len(now.RepoDigests) != 1 || now.RepoDigests[0] != address+"/team/app@"+local.Digest.String() {
+				t.Errorf("pushed, the image is known as %v, %v", now.RepoDigests, err)
+			}
 			other := openStore(t)
 			pulled, err := other.Pull(t.Context(), name, PullOptions{Auth: credentials})
 			if err != nil || pulled.ID != local.ID {

@@ -4,7 +4,13 @@ package compare
 const (
 	oldBuildKit = "the BuildKit or the classic builder of docker before 23: another history, other words of errors, mount points left in the image, times of folders not kept, " +
 		"--shm-size and --ulimit without effect, git not read by ADD, mode of folders that ADD --chmod makes"
-	newWords = "the same error in other words"
+	newWords     = "the same error in other words; tutti's names containers where docker has their ids"
+	otherEngine  = "it is another engine: names of its parts, its storage and its versions"
+	noPredefined = "there are no networks bridge, host and none in tutti; network_mode has the latter two"
+	refusedHere  = "refused by name (HTTP 501): containers are made by compose files; rename, update, swarm, search and checkpoints are not supported"
+	envOrder     = "the order of the environment's variables: the image's come first"
+	ofCompose    = "what docker compose sets, which made the objects here: labels, and who is attached"
+	dockerEvents = "docker tells volume create twice and attach for its own command line"
 )
 
 // knownDifferences are meant, or are docker's own.
@@ -15,4 +21,23 @@ var knownDifferences = []known{
 	{section: dockerfileSection, row: "ADD git.*|ADD --chown --chmod|ADD --keep-git-dir|COPY --chmod.*", what: "output|file .*", why: oldBuildKit, old: true},
 	{section: dockerfileSection, row: "unknown user", what: "error", why: newWords},
 	{section: dockerfileSection, row: "ADD --keep-git-dir", what: "file /out/.git/index", why: "git writes inode numbers into its index"},
+
+	{section: answerSection, row: "version|info", why: otherEngine},
+	{section: answerSection, row: "inspect cmp-web --format .*(\\.Driver|LogPath|SizeRw).*|inspect --size .*", what: "output", why: otherEngine},
+	{section: answerSection, row: "inspect cmp-web --format .*HostConfig.Runtime.*", what: "output", why: otherEngine},
+	{section: answerSection, row: "stats --no-stream.*", what: "output", why: "tutti's init is a program with several threads, which count as PIDs; and the order is that of the names"},
+	{section: answerSection, row: "system df.*|rmi .*|image ls .*Containers.*", what: "output", why: "the storage counts layers otherwise; images' containers are counted in lists, too"},
+	{section: answerSection, row: "network (ls|inspect none|rm none).*|inspect (cmp-web )?none.*", why: noPredefined},
+	{section: answerSection, row: "inspect --type network.*", what: "output", why: "tutti shows the gateway that it chose; docker before 28 only one that was asked for. And " + ofCompose},
+	{section: answerSection, row: "inspect --type volume.*", what: "output", why: ofCompose},
+	{section: answerSection, row: "inspect cmp-web .*Config.Env.*|image inspect cmp/committed.*", what: "output", why: envOrder + "; " + ofCompose},
+	{section: answerSection, row: "inspect cmp-web .*Mounts.*", what: "output", why: "docker's command line adds the SELinux mode z to volumes"},
+	{section: answerSection, row: "inspect cmp-web .*Aliases.*", what: "output", why: "docker before 25 lists the id among the aliases"},
+	{section: answerSection, row: "events .*", what: "output", why: dockerEvents},
+	{section: answerSection, row: "exec cmp-web (nothing|/etc/passwd)", why: "docker before 23 writes the reason to stdout and ends with 126; later 127 and 126, as tutti", old: true},
+	{section: answerSection, row: "(rename|update|search|swarm|node|service|secret|config|checkpoint|run|create) .*", why: refusedHere, tutti: "(?i).*(is not supported yet|^$|1|125).*"},
+	{section: answerSection, row: "ps -a --format {{.Names}}|inspect cmp-web --format {{.HostConfig.(Memory|RestartPolicy.Name)}}|container prune -f", what: "output", why: "what an earlier request changed that tutti refuses"},
+	{section: answerSection, row: "(build|image prune|builder prune) .*", why: "BuildKit's protocol on the socket (version=2) is refused by name, so that nothing was built"},
+	{section: answerSection, row: "volume prune -f", what: "output", why: "docker before 23 removes named volumes, too", old: true},
+	{section: answerSection, what: "message", docker: "(?i).*error.*", tutti: "(?i).*(error|exec in container|load image archive).*", why: newWords},
 }

@@ -2,7 +2,7 @@ package compare
 
 // questions are asked in this order: the last ones change things.
 func questions(dir string) []question {
-	all := []question{ask("version").by(labels), ask("info").by(labels)}
+	all := []question{ask("version").by(labels), ask("info").by(labels), ask("diff cmp-web").by(unordered)}
 	for _, line := range looking {
 		all = append(all, ask(line))
 	}
@@ -35,7 +35,7 @@ var looking = []string{
 	"images", "image ls", "image ls -a", "image ls -q", "image ls --digests", "image ls --no-trunc", "image ls busybox", "image ls busybox:latest", "image ls nothing", "image ls --filter reference=busy*",
 	"image ls --filter reference=none", "image ls --filter dangling=true", "image ls --filter dangling=false", "image ls --filter label=none", "image ls --filter before=busybox", "image ls --filter since=busybox",
 	"image ls --filter nonsense=1", "image ls --format '{{.Repository}}:{{.Tag}}'", "image ls --format '{{json .Repository}} {{.Containers}} {{.SharedSize}} {{.UniqueSize}}'", "image ls --format json",
-	"image inspect busybox --format '{{.Os}} {{.Architecture}} {{json .Config.Cmd}} {{json .Config.Env}} {{json .Config.Entrypoint}} {{json .RepoTags}} {{len .RootFS.Layers}} {{.Id}}'",
+	"image inspect busybox --format '{{.Os}} {{.Architecture}} {{json .Config.Cmd}} {{json .Config.Env}} {{json .Config.Entrypoint}} {{json .RepoTags}} {{len .RootFS.Layers}} {{.ID}}'",
 	"image inspect none", "image inspect busybox none --format '{{.Os}}'", "history busybox", "history --no-trunc busybox", "history -q busybox", "history --format '{{.CreatedBy}} {{.Size}}' busybox", "history none",
 	"system df", "system df --format '{{.Type}} {{.TotalCount}} {{.Active}}'", "system df -v",
 	"inspect cmp-web --format '{{.Name}} {{.State.Status}} {{.State.Running}} {{.State.Paused}} {{.State.ExitCode}} {{.RestartCount}} {{.Driver}} {{.Platform}}'",
@@ -53,7 +53,7 @@ var looking = []string{
 	"inspect --type volume cmp_data --format '{{.Name}} {{.Driver}} {{.Scope}} {{json .Labels}} {{json .Options}}'", "inspect cmp_net --format '{{.Name}}'", "inspect cmp_data --format '{{.Name}}'", "inspect busybox --format '{{.Os}}'",
 	"container inspect none", "logs cmp-web", "logs -n 1 cmp-job", "logs -t cmp-job", "logs --since 1h cmp-job", "logs --until 1h cmp-job", "logs --details cmp-job", "logs none", "logs --tail 0 cmp-job",
 	"top cmp-web", "top cmp-web -o pid,comm", "top cmp-job", "top none", "stats --no-stream", "stats --no-stream --format '{{.Name}} {{.PIDs}}' cmp-web", "stats --no-stream none", "stats --no-stream -a --format '{{.Name}}'",
-	"port cmp-web", "port cmp-web 80", "port cmp-web 81", "port cmp-job", "port none", "diff cmp-web", "diff none",
+	"port cmp-web", "port cmp-web 80", "port cmp-web 81", "port cmp-job", "port none", "diff none",
 	"events --since 1h --until 0s --filter type=volume --format '{{.Type}} {{.Action}} {{.Actor.ID}}'", "events --since 1h --until 0s --filter container=cmp-job --filter event=die --format '{{.Type}} {{.Action}} {{.Actor.Attributes.name}} {{.Actor.Attributes.exitCode}} {{.Actor.Attributes.image}}'",
 	"events --since 1h --until 0s --filter container=cmp-job --format '{{.Action}}'", "events --since 1h --until 0s --filter type=network --filter network=cmp_net --format '{{.Type}} {{.Action}} {{.Actor.Attributes.name}} {{.Actor.Attributes.type}}'",
 	"volume ls", "volume ls -q", "volume ls --filter name=cmp", "volume ls --filter label=kind=data", "volume ls --filter dangling=true", "volume ls --filter dangling=false", "volume ls --filter driver=local", "volume ls --filter nonsense=1", "volume inspect none",

@@ -41,6 +41,15 @@ func (e *Engine) ContainerUsage(ctx context.Context) ([]ContainerUsage, error) {
 	return all, nil
 }
 
+// ContainerSize is how many bytes a container has written.
+func (e *Engine) ContainerSize(ctx context.Context, name string) (int64, error) {
+	u, err := e.FindUnit(name)
+	if err != nil {
+		return 0, err
+	}
+	return u.layerSize(ctx)
+}
+
 // layerSize is how many bytes a container has written. One that is being removed has none.
 func (u *Unit) layerSize(ctx context.Context) (int64, error) {
 	size, err := volumes.TreeUsage(ctx, u.upper())

@@ -61,6 +61,9 @@ func (e *Engine) volumeUsers(name string) []*Unit {
 	return e.SelectUnits(func(c *container.Config) bool { return c.Mounted(volumes.TypeVolume, name) })
 }
 
+// VolumeInUse tells whether a container has a volume.
+func (e *Engine) VolumeInUse(name string) bool { return len(e.volumeUsers(name)) > 0 }
+
 // RemoveVolume removes a volume that no container has.
 func (e *Engine) RemoveVolume(name string, force bool) error {
 	e.volumeHolds.removing.Lock()

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	apibuild "github.com/moby/moby/api/types/build"
-	apicontainer "github.com/moby/moby/api/types/container"
 	apiimage "github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/api/types/system"
 	apivolume "github.com/moby/moby/api/types/volume"
@@ -35,7 +34,7 @@ type diskUsage struct {
 	system.DiskUsage
 	LayersSize int64
 	Images     []apiimage.Summary
-	Containers []usedContainer
+	Containers []containerSummary
 	Volumes    []apivolume.Volume
 	BuildCache []apibuild.CacheRecord
 
@@ -45,20 +44,12 @@ type diskUsage struct {
 
 type containerUsage struct {
 	ActiveCount, TotalCount, TotalSize, Reclaimable int64
-	Items                                           []usedContainer
-}
-
-// usedContainer is an entry of the containers with its size.
-type usedContainer struct {
-	containerSummary
-	SizeRw     int64 `json:",omitempty"`
-	SizeRootFs int64 `json:",omitempty"`
-	Mounts     []apicontainer.MountPoint
+	Items                                           []containerSummary
 }
 
 // diskUsage answers GET /system/df; type chooses kinds, several times.
 func (s *server) diskUsage(w http.ResponseWriter, r *http.Request) {
-	u := &diskUsage{Images: []apiimage.Summary{}, Containers: []usedContainer{}, Volumes: []apivolume.Volume{}, BuildCache: []apibuild.CacheRecord{}}
+	u := &diskUsage{Images: []apiimage.Summary{}, Containers: []containerSummary{}, Volumes: []apivolume.Volume{}, BuildCache: []apibuild.CacheRecord{}}
 	wanted := r.URL.Query()["type"]
 	for kind, add := range map[system.DiskUsageObject]func(context.Context, *diskUsage) error{
 		system.ImageObject: s.addImages, system.ContainerObject: s.addContainers, system.VolumeObject: s.addVolumes, system.BuildCacheObject: s.addBuildCache,
@@ -104,15 +95,12 @@ func (s *server) addContainers(ctx context.Context, u *diskUsage) error {
 	}
 	sum := &containerUsage{TotalCount: int64(len(list))}
 	for _, c := range list {
-		j := usedContainer{containerSummary: summaryOf(c.Container), SizeRw: c.Size, Mounts: []apicontainer.MountPoint{}}
-		if i, err := s.e.Image(ctx, c.ImageID); err == nil {
-			j.SizeRootFs = c.Size + i.Size
+		config, st, err := s.e.Inspect(c.ID)
+		if err != nil {
+			continue // removed meanwhile
 		}
-		for _, m := range c.Mounts {
-			if _, err := s.e.Volume(m); err == nil {
-				j.Mounts = append(j.Mounts, apicontainer.MountPoint{Type: "volume", Name: m, Driver: "local"})
-			}
-		}
+		j := s.summaryOf(c.Container, &config, st)
+		j.SizeRw, j.SizeRootFs = c.Size, c.Size+s.imageSize(ctx, c.ImageID)
 		sum.TotalSize += c.Size
 		if isActive(c.State) {
 			sum.ActiveCount++

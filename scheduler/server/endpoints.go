@@ -91,6 +91,9 @@ func (s *server) networkSettings(c *container.Config, st container.State) *apico
 	for _, a := range c.Networks {
 		all.Networks[a.Network] = s.endpointSettings(c, a)
 	}
+	if c.NetworkMode == "none" || c.NetworkMode == "host" { // with docker networks that are always there
+		all.Networks[c.NetworkMode] = &apinetwork.EndpointSettings{}
+	}
 	if !st.Alive() {
 		return all
 	}

@@ -103,6 +103,9 @@ func (s *server) inspectImage(w http.ResponseWriter, r *http.Request, name strin
 		ID: i.ID, RepoTags: orEmpty(i.Names), RepoDigests: orEmpty(i.RepoDigests), Created: i.Created.Format(time.RFC3339Nano), Author: i.Author,
 		Config: &i.Config, Architecture: i.Arch, Variant: i.Variant, Os: i.OS, Size: i.Size, RootFS: apiimage.RootFS{Type: "layers"},
 	}
+	if n := len(i.History); n > 0 {
+		j.Comment = i.History[n-1].Comment
+	}
 	for _, l := range i.Layers {
 		j.RootFS.Layers = append(j.RootFS.Layers, l.String())
 	}

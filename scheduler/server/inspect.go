@@ -1,16 +1,19 @@
 package server
 
 import (
+	"cmp"
 	"net/http"
+	"net/netip"
+	"strings"
 	"time"
 
 	apicontainer "github.com/moby/moby/api/types/container"
-	apimount "github.com/moby/moby/api/types/mount"
+	apinetwork "github.com/moby/moby/api/types/network"
 
 	"tutti/scheduler/container"
 )
 
-// inspectContainer answers GET /containers/{id}/json: what docker's clients look at before they exec and attach.
+// inspectContainer answers GET /containers/{id}/json.
 func (s *server) inspectContainer(w http.ResponseWriter, r *http.Request) {
 	c, st, err := s.e.Inspect(r.PathValue("id"))
 	if err != nil {
@@ -19,40 +22,140 @@ func (s *server) inspectContainer(w http.ResponseWriter, r *http.Request) {
 	}
 	j := apicontainer.InspectResponse{
 		ID: c.ID, Created: c.Created.Format(time.RFC3339Nano), Args: []string{}, Image: c.ImageID, Name: "/" + c.Name, RestartCount: st.Restarts,
-		Driver: "overlayfs", Platform: "linux", Mounts: []apicontainer.MountPoint{}, State: stateJSON(st), Config: configJSON(c),
-		HostConfig: &apicontainer.HostConfig{
-			NetworkMode: apicontainer.NetworkMode(c.NetworkMode), AutoRemove: c.AutoRemove, Privileged: c.Security.Privileged,
-			ReadonlyRootfs: c.Security.ReadOnly, CapAdd: c.Security.CapAdd, CapDrop: c.Security.CapDrop, Init: &c.Init,
-			RestartPolicy: apicontainer.RestartPolicy{Name: apicontainer.RestartPolicyMode(c.Restart.Name), MaximumRetryCount: c.Restart.MaxRetries},
-			LogConfig:     apicontainer.LogConfig{Type: c.Log.Driver},
-		},
-		NetworkSettings: s.networkSettings(&c, st),
+		Driver: "overlayfs", Platform: "linux", Mounts: s.mountPoints(&c), State: stateJSON(st), Config: configJSON(c),
+		HostConfig: hostConfigJSON(&c), NetworkSettings: s.networkSettings(&c, st), AppArmorProfile: c.Security.AppArmor, LogPath: s.e.LogPath(c.ID),
 	}
 	if args := c.Args(); len(args) > 0 {
 		j.Path, j.Args = args[0], args[1:]
 	}
-	for _, m := range c.Mounts {
-		p := apicontainer.MountPoint{Type: apimount.Type(m.Type), Source: m.Source, Destination: m.Target, RW: !m.ReadOnly}
-		if m.Type == "volume" {
-			p.Name = m.Source
+	if flag(r, "size") {
+		size, err := s.e.ContainerSize(r.Context(), c.ID)
+		if err != nil {
+			failWith(w, err)
+			return
 		}
-		j.Mounts = append(j.Mounts, p)
+		whole := size + s.imageSize(r.Context(), c.ImageID)
+		j.SizeRw, j.SizeRootFs = &size, &whole
 	}
 	answer(w, j)
 }
 
 func stateJSON(st container.State) *apicontainer.State {
-	return &apicontainer.State{
+	j := &apicontainer.State{
 		Status: apicontainer.ContainerState(st.Status), Running: st.Alive(), Paused: st.Status == container.Paused,
 		Restarting: st.Status == container.Restarting, Dead: st.Status == container.Dead, OOMKilled: st.OOMKilled, Pid: st.Pid,
 		ExitCode: st.ExitCode, Error: st.Error, StartedAt: st.Started.Format(time.RFC3339Nano), FinishedAt: st.Finished.Format(time.RFC3339Nano),
 	}
+	if h := st.Health; h != nil {
+		j.Health = &apicontainer.Health{Status: apicontainer.HealthStatus(h.Status), FailingStreak: h.Streak, Log: []*apicontainer.HealthcheckResult{}}
+		for _, p := range h.Log {
+			j.Health.Log = append(j.Health.Log, &apicontainer.HealthcheckResult{Start: p.Start, End: p.End, ExitCode: p.Code, Output: p.Output})
+		}
+	}
+	return j
 }
 
 func configJSON(c container.Config) *apicontainer.Config {
-	return &apicontainer.Config{
+	j := &apicontainer.Config{
 		Hostname: c.Hostname, Domainname: c.Domainname, User: c.User, Tty: c.TTY, OpenStdin: c.StdinOpen, StdinOnce: c.StdinOnce,
 		AttachStdout: true, AttachStderr: true, AttachStdin: c.StdinOnce, Env: c.Env, Cmd: c.Command, Entrypoint: c.Entrypoint,
-		Image: c.Image, WorkingDir: c.WorkingDir, Labels: c.Labels, StopSignal: c.StopSignal,
+		Image: c.Image, WorkingDir: c.WorkingDir, Labels: c.Labels, StopSignal: c.StopSignal, ExposedPorts: apinetwork.PortSet{},
 	}
+	for _, list := range [][]container.Port{c.Exposed, c.Ports} {
+		for _, p := range list {
+			if key, ok := apinetwork.PortFrom(p.Target, apinetwork.IPProtocol(p.Protocol)); ok {
+				j.ExposedPorts[key] = struct{}{}
+			}
+		}
+	}
+	if h := c.Health; h != nil {
+		j.Healthcheck = &apicontainer.HealthConfig{
+			Test: h.Test, Interval: h.Interval, Timeout: h.Timeout, StartPeriod: h.StartPeriod, StartInterval: h.StartInterval, Retries: h.Retries,
+		}
+	}
+	if c.StopGrace > 0 {
+		seconds := int(c.StopGrace.Seconds())
+		j.StopTimeout = &seconds
+	}
+	return j
+}
+
+// defaultShm is what /dev/shm holds unless something else was asked for, in bytes: docker's.
+const defaultShm = 64 << 20
+
+// hostConfigJSON is what a container was given of the host: what its configuration says, in docker's form.
+func hostConfigJSON(c *container.Config) *apicontainer.HostConfig {
+	j := &apicontainer.HostConfig{
+		NetworkMode: apicontainer.NetworkMode(networkMode(c)), AutoRemove: c.AutoRemove, Privileged: c.Security.Privileged,
+		ReadonlyRootfs: c.Security.ReadOnly, CapAdd: c.Security.CapAdd, CapDrop: c.Security.CapDrop, Init: &c.Init,
+		RestartPolicy: apicontainer.RestartPolicy{Name: apicontainer.RestartPolicyMode(c.Restart.Name), MaximumRetryCount: c.Restart.MaxRetries},
+		LogConfig:     apicontainer.LogConfig{Type: c.Log.Driver, Config: orEmptyMap(c.Log.Options)},
+		PortBindings:  apinetwork.PortMap{}, DNSOptions: orEmpty(c.DNSOptions), DNSSearch: orEmpty(c.DNSSearch), ExtraHosts: c.ExtraHosts, GroupAdd: c.Groups,
+		IpcMode: apicontainer.IpcMode(cmp.Or(c.IPC, "private")), PidMode: apicontainer.PidMode(c.Pid), UTSMode: apicontainer.UTSMode(c.UTS),
+		CgroupnsMode: apicontainer.CgroupnsMode(cmp.Or(c.Cgroup, "private")), OomScoreAdj: c.OOMScore, ShmSize: cmp.Or(c.ShmSize, defaultShm), Sysctls: c.Sysctls, Runtime: "tutti",
+		Annotations: c.Annotations, Umask: c.Umask, Resources: resourcesJSON(c),
+	}
+	for _, p := range c.Ports {
+		if key, ok := apinetwork.PortFrom(p.Target, apinetwork.IPProtocol(p.Protocol)); ok {
+			j.PortBindings[key] = append(j.PortBindings[key], apinetwork.PortBinding{HostIP: addressOf(p.HostIP), HostPort: p.Published})
+		}
+	}
+	for _, m := range c.Mounts {
+		if m.Anonymous || m.Type != "volume" && m.Type != "bind" {
+			continue
+		}
+		bind := m.Source + ":" + m.Target
+		if m.ReadOnly {
+			bind += ":ro"
+		}
+		j.Binds = append(j.Binds, bind)
+	}
+	return j
+}
+
+// resourcesJSON are a container's limits.
+func resourcesJSON(c *container.Config) apicontainer.Resources {
+	j := apicontainer.Resources{CgroupParent: c.CgroupParent, NanoCPUs: int64(c.CPUs * 1e9), DeviceCgroupRules: c.Security.DeviceRules}
+	if m := c.Resources.Memory; m != nil {
+		j.Memory, j.MemorySwap, j.MemoryReservation = valueOf(m.Limit), valueOf(m.Swap), valueOf(m.Reservation)
+		j.OomKillDisable = m.DisableOOMKiller
+	}
+	if p := c.Resources.CPU; p != nil {
+		j.CPUShares, j.CPUPeriod, j.CPUQuota = int64(valueOf(p.Shares)), int64(valueOf(p.Period)), valueOf(p.Quota) //nolint:gosec // below 2^63
+		j.CpusetCpus, j.CpusetMems = p.Cpus, p.Mems
+		if c.CPUs > 0 { // quota and period are made of it
+			j.CPUPeriod, j.CPUQuota = 0, 0
+		}
+	}
+	if p := c.Resources.Pids; p != nil {
+		j.PidsLimit = p.Limit
+	}
+	for _, d := range c.Devices {
+		j.Devices = append(j.Devices, apicontainer.DeviceMapping{PathOnHost: d.Source, PathInContainer: d.Target, CgroupPermissions: d.Permissions})
+	}
+	for _, u := range c.Rlimits {
+		j.Ulimits = append(j.Ulimits, &apicontainer.Ulimit{Name: ulimitName(u.Type), Soft: int64(u.Soft), Hard: int64(u.Hard)}) //nolint:gosec // -1 is unlimited
+	}
+	return j
+}
+
+func ulimitName(limit string) string {
+	return strings.ToLower(strings.TrimPrefix(limit, "RLIMIT_"))
+}
+
+// valueOf is 0 for what is not set.
+func valueOf[T int64 | uint64](p *T) T {
+	if p == nil {
+		return 0
+	}
+	return *p
+}
+
+// addressOf is invalid, which docker's clients show as nothing, for what is no address.
+func addressOf(text string) netip.Addr {
+	a, err := netip.ParseAddr(text)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a
 }

@@ -2,17 +2,21 @@ package server
 
 import (
 	"net/http"
-	"strings"
+	"strconv"
 	"time"
 
 	apivolume "github.com/moby/moby/api/types/volume"
 
-	"tutti/scheduler/api"
+	"tutti/scheduler/engine"
+	"tutti/scheduler/journal"
 	"tutti/volumes"
 )
 
 func (s *server) objectRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /containers/json", s.listContainers)
+	mux.HandleFunc("GET /containers/{id}/logs", s.containerLogs)
+	// There are none.
+	mux.HandleFunc("GET /plugins", func(w http.ResponseWriter, _ *http.Request) { answer(w, []struct{}{}) })
 	mux.HandleFunc("GET /volumes", s.listVolumes)
 	mux.HandleFunc("POST /volumes/create", s.createVolume)
 	mux.HandleFunc("GET /volumes/{name}", func(w http.ResponseWriter, r *http.Request) {
@@ -42,68 +46,24 @@ func done(w http.ResponseWriter, err error) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// containerSummary is an entry of GET /containers/json. docker's own type has a NetworkSettings that only the daemon's
-// internals fill; the fields here are those that its clients read.
-type containerSummary struct {
-	ID      string `json:"Id"`
-	Names   []string
-	Image   string
-	ImageID string
-	Command string
-	Created int64
-	Ports   []portSummary
-	Labels  map[string]string
-	State   string
-	Status  string
-	Health  *healthSummary `json:",omitempty"`
-}
-
-type portSummary struct {
-	IP          string `json:",omitempty"`
-	PrivatePort int
-	PublicPort  int `json:",omitempty"`
-	Type        string
-}
-
-type healthSummary struct{ Status string }
-
-func (s *server) listContainers(w http.ResponseWriter, r *http.Request) {
-	all := []containerSummary{}
-	for _, c := range s.e.AllContainers() {
-		if !isActive(c.State) && !flag(r, "all") {
-			continue
-		}
-		all = append(all, summaryOf(c))
+// listVolumes answers GET /volumes. Values of one filter are alternatives, but for label.
+func (s *server) listVolumes(w http.ResponseWriter, r *http.Request) {
+	filters, err := journal.ParseFilters(r.URL.Query().Get("filters"), "dangling", "driver", "label", "label!", "name")
+	var dangling map[bool]bool
+	if err == nil {
+		dangling, err = alternatives(filters["dangling"], "dangling", strconv.ParseBool)
 	}
-	answer(w, all)
-}
-
-func summaryOf(c api.Container) containerSummary {
-	j := containerSummary{
-		ID: c.ID, Names: []string{"/" + c.Name}, Image: c.Image, ImageID: c.ImageID, Command: strings.Join(c.Command, " "),
-		Created: c.Created.Unix(), Labels: c.Labels, State: c.State, Status: c.Status, Ports: []portSummary{},
+	if err != nil {
+		fail(w, http.StatusBadRequest, err)
+		return
 	}
-	for _, p := range c.Publishers {
-		j.Ports = append(j.Ports, portSummary{IP: p.URL, PrivatePort: p.TargetPort, PublicPort: p.PublishedPort, Type: p.Protocol})
-	}
-	if c.Health != "" {
-		j.Health = &healthSummary{c.Health}
-	}
-	return j
-}
-
-func orEmpty(l []string) []string {
-	if l == nil {
-		return []string{}
-	}
-	return l
-}
-
-func (s *server) listVolumes(w http.ResponseWriter, _ *http.Request) {
 	l, err := s.e.Volumes()
 	all := apivolume.ListResponse{Volumes: []apivolume.Volume{}, Warnings: []string{}}
 	for _, v := range l {
-		all.Volumes = append(all.Volumes, volumeJSON(v))
+		if is(filters["driver"], v.Driver) && matches(filters["name"], v.Name) && engine.Labelled(v.Labels, filters) &&
+			(dangling == nil || dangling[!s.e.VolumeInUse(v.Name)]) {
+			all.Volumes = append(all.Volumes, volumeJSON(v))
+		}
 	}
 	reply(w, all, err)
 }
@@ -125,6 +85,6 @@ func (s *server) createVolume(w http.ResponseWriter, r *http.Request) {
 
 func volumeJSON(v volumes.Volume) apivolume.Volume {
 	return apivolume.Volume{
-		Name: v.Name, Driver: v.Driver, Labels: v.Labels, Options: v.DriverOpts, Mountpoint: v.Path, Scope: "local", CreatedAt: v.CreatedAt.Format(time.RFC3339),
+		Name: v.Name, Driver: v.Driver, Labels: v.Labels, Options: orEmptyMap(v.DriverOpts), Mountpoint: v.Path, Scope: "local", CreatedAt: v.CreatedAt.Format(time.RFC3339),
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	goruntime "runtime"
 	"strconv"
+	"strings"
 
 	"tutti/runtime/image"
 	"tutti/scheduler"
@@ -132,7 +133,18 @@ func failWith(w http.ResponseWriter, err error) {
 	case errors.Is(err, engine.ErrForbidden):
 		code = http.StatusForbidden
 	}
-	fail(w, code, err)
+	fail(w, code, bare{err})
+}
+
+// bare is an error without the word for its kind, which the status of the answer says.
+type bare struct{ error }
+
+func (b bare) Error() string {
+	text := b.error.Error()
+	for _, kind := range []error{engine.ErrConflict, engine.ErrForbidden, engine.ErrInvalid} {
+		text = strings.TrimPrefix(text, kind.Error()+": ")
+	}
+	return text
 }
 
 // read decodes a request's JSON body. It answers for itself when that fails.
