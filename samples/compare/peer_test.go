@@ -73,7 +73,11 @@ func (p *peer) try(ctx context.Context, in input, args ...string) (result, error
 	command := append(append([]string{}, p.command...), args...)
 	r := result{line: strings.Join(append([]string{p.name}, args...), " ")}
 	if p.apart {
-		command = p.room.command(command...)
+		dir := in.dir
+		if dir == "" {
+			dir = "/"
+		}
+		command = p.room.command(append([]string{"env", "-C", dir}, command...)...) // nsenter forgets where it was
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -2,7 +2,6 @@ package server
 
 import (
 	"net/http"
-	"strconv"
 	"time"
 
 	apivolume "github.com/moby/moby/api/types/volume"
@@ -49,9 +48,9 @@ func done(w http.ResponseWriter, err error) {
 // listVolumes answers GET /volumes. Values of one filter are alternatives, but for label.
 func (s *server) listVolumes(w http.ResponseWriter, r *http.Request) {
 	filters, err := journal.ParseFilters(r.URL.Query().Get("filters"), "dangling", "driver", "label", "label!", "name")
-	var dangling map[bool]bool
+	var dangling *bool
 	if err == nil {
-		dangling, err = alternatives(filters["dangling"], "dangling", strconv.ParseBool)
+		dangling, err = choice(filters["dangling"], "dangling", map[string]bool{"true": true, "1": true, "false": false, "0": false})
 	}
 	if err != nil {
 		fail(w, http.StatusBadRequest, err)
@@ -61,7 +60,7 @@ func (s *server) listVolumes(w http.ResponseWriter, r *http.Request) {
 	all := apivolume.ListResponse{Volumes: []apivolume.Volume{}, Warnings: []string{}}
 	for _, v := range l {
 		if is(filters["driver"], v.Driver) && matches(filters["name"], v.Name) && engine.Labelled(v.Labels, filters) &&
-			(dangling == nil || dangling[!s.e.VolumeInUse(v.Name)]) {
+			(dangling == nil || *dangling == !s.e.VolumeInUse(v.Name)) {
 			all.Volumes = append(all.Volumes, volumeJSON(v))
 		}
 	}
