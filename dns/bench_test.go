@@ -134,13 +134,14 @@ func BenchmarkNewTable(b *testing.B) {
 	}
 }
 
-// BenchmarkIdleClients reports the memory of one idle client.
+// BenchmarkIdleClients reports what one idle client costs.
 func BenchmarkIdleClients(b *testing.B) {
 	s := newServer(b, Config{})
 	for b.Loop() {
 		var before, after runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
+		goroutines := runtime.NumGoroutine()
 		for i := range 500 {
 			serveOn(b, s, fmt.Sprint(i))
 		}
@@ -148,6 +149,7 @@ func BenchmarkIdleClients(b *testing.B) {
 		runtime.ReadMemStats(&after)
 		used := after.HeapInuse + after.StackInuse - before.HeapInuse - before.StackInuse
 		b.ReportMetric(float64(used)/500, "bytes/client")
+		b.ReportMetric(float64(runtime.NumGoroutine()-goroutines)/500, "goroutines/client")
 		for i := range 500 {
 			s.Remove(fmt.Sprint(i))
 		}
