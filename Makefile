@@ -101,8 +101,13 @@ oci-validation: test-deps build ## Judge the OCI runtime by the specification's 
 
 # FUZZTIME=10m looks for longer.
 .PHONY: fuzz
-fuzz: ## Send the resolver what nobody should
+fuzz: $(INIT) ## Send the resolver, and the image store, what nobody should
 	for target in FuzzRespond FuzzUpstreamAnswer; do $(GO) test ./dns -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(FUZZTIME),3m); done
+	@# In memory: a store on a disk waits for it most of the time.
+	for target in ./runtime/image/unpack:FuzzUnpack ./runtime/image:FuzzLayer ./runtime/image:FuzzLoad; do \
+	  $(SUDO) unshare --mount sh -c 'mount -t tmpfs tutti-fuzz /mnt && TMPDIR=/mnt exec "$$@"' sh \
+	    $(GO) test "$${target%:*}" -run '^$$' -fuzz "^$${target#*:}\$$" -fuzztime $(or $(FUZZTIME),3m); \
+	done
 
 # PARTS=network measures that alone; there are containers, images, bare, network and dns (of network).
 .PHONY: bench

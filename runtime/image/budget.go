@@ -16,6 +16,9 @@ import (
 // ErrTooLarge means that an archive or a layer unpacks to more than is taken; the store is as it was.
 var ErrTooLarge = errors.New("too large")
 
+// errNoRoom is ErrTooLarge for this disk, now.
+var errNoRoom = fmt.Errorf("%w for the disk", ErrTooLarge)
+
 // limits bound what archives and layers may unpack to. They are far above what images are.
 type limits struct {
 	archiveEntries int   // files of an image archive: three a layer, at most
@@ -50,7 +53,7 @@ func (b *budget) take(n int64) error {
 		return err
 	}
 	if n > free {
-		return fmt.Errorf("%w: a file of %s, and %s of disk space are free in %s", ErrTooLarge, units.BytesSize(float64(n)), units.BytesSize(float64(free)), b.root)
+		return fmt.Errorf("%w: a file of %s, and %s of disk space are free in %s", errNoRoom, units.BytesSize(float64(n)), units.BytesSize(float64(free)), b.root)
 	}
 	return nil
 }

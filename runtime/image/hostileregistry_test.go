@@ -360,6 +360,7 @@ func checkUnchanged(t *testing.T, s *Store, before string) {
 		t.Errorf("the store has\n%s, and had\n%s", after, before)
 	}
 	address := imagetest.StartRegistry(t, false)
+	configure(t, s, registry.Options{Dirs: []string{t.TempDir()}}) // which may be slow, on a busy machine
 	imagetest.Push(t, address+"/fine:v1", testImage("fine"))
 	image, err := s.Pull(t.Context(), address+"/fine:v1", PullOptions{})
 	if err != nil {

@@ -68,7 +68,12 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (Image, err
 		err = s.complete(ctx, name, o.Auth)
 	}
 	if err != nil {
-		return Image{}, fmt.Errorf("pull %s for %s: %w", Familiar(name), platforms.Format(platform), s.Room(registry.Explain(err, host(name)), sizes.sum()))
+		if own(err) {
+			err = cause(err)
+		} else {
+			err = registry.Explain(err, host(name))
+		}
+		return Image{}, fmt.Errorf("pull %s for %s: %w", Familiar(name), platforms.Format(platform), s.Room(err, sizes.sum()))
 	}
 	return s.Get(ctx, name)
 }

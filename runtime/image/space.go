@@ -23,6 +23,8 @@ func (s *Store) Room(err error, needed int64) error {
 		return nil
 	case is(unix.EROFS):
 		return fmt.Errorf("%w\nthe file system of %s is read-only: make it writable, or use another folder with --root", err, s.root)
+	case errors.Is(err, errNoRoom):
+		return fmt.Errorf("%w\nthere is not enough room on the disk of %s: `tutti system df` says what takes it, `tutti system prune` frees some", err, s.root)
 	case !is(unix.ENOSPC) && !is(unix.EDQUOT):
 		return err
 	}
@@ -37,6 +39,14 @@ func (s *Store) Room(err error, needed int64) error {
 	}
 	return fmt.Errorf("%w\nthe disk of %s is full: %s free now that what was written is removed%s; `tutti system df` says what takes it, `tutti system prune` frees some",
 		err, s.root, free, need)
+}
+
+// own tells whether an error is of this host, and not of a registry: a layer that cannot be unpacked, or a disk.
+func own(err error) bool {
+	if _, ok := errors.AsType[*layerError](err); ok {
+		return true
+	}
+	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EROFS)
 }
 
 // totals adds up what a transfer says of the sizes of its parts.
