@@ -106,7 +106,7 @@ fuzz: $(INIT) ## Send the resolver, and the image store, what nobody should
 	@# In memory: a store on a disk waits for it most of the time.
 	for target in ./runtime/image/unpack:FuzzUnpack ./runtime/image:FuzzLayer ./runtime/image:FuzzLoad; do \
 	  $(SUDO) unshare --mount sh -c 'mount -t tmpfs tutti-fuzz /mnt && TMPDIR=/mnt exec "$$@"' sh \
-	    $(GO) test "$${target%:*}" -run '^$$' -fuzz "^$${target#*:}\$$" -fuzztime $(or $(FUZZTIME),3m); \
+	    $(GO) test "$${target%:*}" -run '^$$' -fuzz "^$${target#*:}\$$" -fuzzminimizetime 20x -fuzztime $(or $(FUZZTIME),3m); \
 	done
 
 # PARTS=network measures that alone; there are containers, images, bare, network and dns (of network).

@@ -62,7 +62,11 @@ func (s *Store) Create(ctx context.Context, n New, layer func(io.Writer) error) 
 	if name == "" {
 		name = danglingName(target.Digest)
 	}
-	if err := s.records.put(leased, []images.Image{{Name: name, Target: target}}); err != nil {
+	record := images.Image{Name: name, Target: target}
+	if n.Base != nil {
+		record.Labels = map[string]string{labelParent: n.Base.ID}
+	}
+	if err := s.records.put(leased, []images.Image{record}); err != nil {
 		return Image{}, err
 	}
 	return s.stored(ctx, name)

@@ -18,6 +18,8 @@ type User struct {
 // RemoveOptions of Remove.
 type RemoveOptions struct {
 	Force bool // also by ID with several names, also when a container that does not run needs it
+	// NoPrune leaves alone the images without a name that the image was made from.
+	NoPrune bool
 	// Spare leaves alone what an operation that goes on has recorded, see Begin: for those who remove what is unused.
 	Spare bool
 	// InUse tells which container needs an image, one that runs first; nil: none does. The answer holds until the image is
@@ -83,7 +85,12 @@ func (s *Store) Remove(ctx context.Context, ref string, o RemoveOptions) ([]Remo
 	if used {
 		r.keep = &images.Image{Target: image.target, Labels: image.labels}
 	}
-	return s.remove(ctx, r)
+	gone, err := s.remove(ctx, r)
+	if err != nil || used || o.NoPrune {
+		return gone, err
+	}
+	parents, err := s.removeParents(ctx, image, o)
+	return append(gone, parents...), err
 }
 
 // refuseByID is why an image is not removed by its ID.

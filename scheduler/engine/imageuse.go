@@ -38,7 +38,7 @@ func (e *Engine) imageUser(id string) (user image.User, used bool) {
 
 // DropImage removes an image by name or id, unless a container needs it. One that is not there is no error.
 func (e *Engine) DropImage(ctx context.Context, ref string) error {
-	_, err := e.RemoveImage(ctx, ref, false)
+	_, err := e.RemoveImage(ctx, ref, image.RemoveOptions{})
 	if errors.Is(err, image.ErrNotFound) {
 		return nil
 	}
@@ -46,9 +46,10 @@ func (e *Engine) DropImage(ctx context.Context, ref string) error {
 }
 
 // RemoveImage removes an image by name or id, as docker does: one that a container was made from stays, by force without
-// its names. Its space on disk is freed in the background.
-func (e *Engine) RemoveImage(ctx context.Context, ref string, force bool) ([]image.Removal, error) {
-	removed, err := e.ImageStore.Remove(ctx, ref, image.RemoveOptions{Force: force, InUse: e.imageUser})
+// its names. Its space on disk is freed in the background. What uses it is the engine's to say.
+func (e *Engine) RemoveImage(ctx context.Context, ref string, o image.RemoveOptions) ([]image.Removal, error) {
+	o.InUse = e.imageUser
+	removed, err := e.ImageStore.Remove(ctx, ref, o)
 	if err != nil {
 		return nil, err
 	}

@@ -72,7 +72,7 @@ func (s *server) listImages(w http.ResponseWriter, r *http.Request) {
 
 func imageSummary(i image.Image, users int) apiimage.Summary {
 	return apiimage.Summary{
-		ID: i.ID, RepoTags: orEmpty(i.Names), RepoDigests: orEmpty(i.RepoDigests), Created: i.Created.Unix(), Size: i.Size, SharedSize: -1,
+		ID: i.ID, ParentID: i.Parent(), RepoTags: orEmpty(i.Names), RepoDigests: orEmpty(i.RepoDigests), Created: i.Created.Unix(), Size: i.Size, SharedSize: -1,
 		Labels: i.Config.Labels, Containers: int64(users),
 	}
 }
@@ -154,7 +154,7 @@ func (s *server) tagImage(w http.ResponseWriter, r *http.Request, name string) {
 }
 
 func (s *server) removeImage(w http.ResponseWriter, r *http.Request) {
-	l, err := s.e.RemoveImage(r.Context(), strings.TrimPrefix(r.URL.Path, "/images/"), flag(r, "force"))
+	l, err := s.e.RemoveImage(r.Context(), strings.TrimPrefix(r.URL.Path, "/images/"), image.RemoveOptions{Force: flag(r, "force"), NoPrune: flag(r, "noprune")})
 	all := []apiimage.DeleteResponse{}
 	for _, d := range l {
 		all = append(all, apiimage.DeleteResponse{Untagged: d.Untagged, Deleted: d.Deleted})
