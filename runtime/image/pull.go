@@ -65,7 +65,9 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (Image, err
 		return s.transfer.Transfer(scope(ctx), s.remote(name, o.Auth), newPullTarget(name, platform, labels), options...)
 	})
 	if err == nil {
-		err = s.complete(ctx, name, o.Auth)
+		if err = s.complete(ctx, name, o.Auth); errors.Is(err, ErrNotFound) {
+			err = s.dropUnreadable(context.WithoutCancel(ctx), name, err)
+		}
 	}
 	if err != nil {
 		if own(err) {
@@ -76,6 +78,19 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (Image, err
 		return Image{}, fmt.Errorf("pull %s for %s: %w", Familiar(name), platforms.Format(platform), s.Room(err, sizes.sum()))
 	}
 	return s.Get(ctx, name)
+}
+
+// dropUnreadable removes a name whose image cannot be read, which a pull has just recorded, and says why: containerd does not
+// look into the configuration of an image without layers. err is what is returned when there is nothing of that kind.
+func (s *Store) dropUnreadable(ctx context.Context, name string, err error) error {
+	record, getErr := s.records.Get(ctx, name)
+	if getErr != nil {
+		return err
+	}
+	if _, why := s.describe(ctx, record); why != nil {
+		return errors.Join(why, s.records.Delete(ctx, name))
+	}
+	return err
 }
 
 // localImage is embedded under a name that hides none of its methods.
