@@ -19,6 +19,13 @@ var knownDifferences = []known{
 	{section: dockerfileSection, row: "RUN --mount.*", what: "file .*|exit code", why: oldBuildKit, old: true},
 	{section: dockerfileSection, row: "--shm-size --ulimit", what: "output|file /x", why: oldBuildKit, old: true},
 	{section: dockerfileSection, row: "ADD git.*|ADD --chown --chmod|ADD --keep-git-dir|COPY --chmod.*", what: "output|file .*", why: oldBuildKit, old: true},
+	{section: clientsSection, what: "history|time of .*", why: oldBuildKit, old: true},
+	{section: clientsSection, row: "failing step|missing file", what: "error", why: oldBuildKit, old: true},
+	{section: clientsSection, row: "secret", what: "file /run.*", why: oldBuildKit, old: true},
+	{
+		section: clientsSection, row: "security.insecure", what: "error", why: "the error says what to do",
+		docker: "granting entitlement security.insecure is not allowed by build daemon configuration", tutti: "granting entitlement security.insecure is not allowed by build daemon configuration: .*",
+	},
 	{section: dockerfileSection, row: "unknown user", what: "error", why: newWords},
 	{section: dockerfileSection, row: "ADD --keep-git-dir", what: "file /out/.git/index", why: "git writes inode numbers into its index"},
 
