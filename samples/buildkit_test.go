@@ -226,26 +226,31 @@ func (s *site) kitCache(t *testing.T, c *bkclient.Client) {
 	if left, err := c.DiskUsage(t.Context()); err != nil || len(left) >= len(list) {
 		t.Errorf("after pruning %d of %d: %v", len(left), len(list), err)
 	}
-	if n := s.history(t, c); n < 3 {
+	if n, _ := s.history(t, c); n < 3 {
 		t.Errorf("the history has %d builds", n)
 	}
 }
 
-// history counts the builds that can be looked at.
-func (s *site) history(t *testing.T, c *bkclient.Client) int {
+// history counts the builds that can be looked at, and those that go on.
+func (s *site) history(t *testing.T, c *bkclient.Client) (complete, active int) {
 	t.Helper()
 	stream, err := c.ControlClient().ListenBuildHistory(t.Context(), &controlapi.BuildHistoryRequest{EarlyExit: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n := 0; ; n++ {
+	for {
 		e, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
-			return n
+			return complete, active
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
+		if e.Type == controlapi.BuildHistoryEventType_STARTED {
+			active++
+			continue
+		}
+		complete++
 		if e.Record.Logs == nil || e.Record.CompletedAt == nil {
 			t.Errorf("a record without logs, or that is not complete: %v", e)
 		}
@@ -344,11 +349,18 @@ func (s *site) kitCancel(t *testing.T, c *bkclient.Client) {
 // kitAfterDeath kills the engine: images, cache and history are as they were.
 func (s *site) kitAfterDeath(t *testing.T) {
 	old := s.engine()
-	before := s.history(t, s.buildkit())
+	var before int
+	eventually(t, 30*time.Second, func() error {
+		complete, active := s.history(t, s.buildkit())
+		if before = complete; active > 0 {
+			return fmt.Errorf("%d builds go on", active)
+		}
+		return nil
+	})
 	if err := syscall.Kill(old, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	if after := s.history(t, s.buildkit()); after != before {
+	if after, _ := s.history(t, s.buildkit()); after != before {
 		t.Errorf("the history had %d builds and has %d after the engine has died", before, after)
 	}
 	s.must("system", "check")
