@@ -189,6 +189,7 @@ func (c copyCase) compare(t *testing.T, r *row, dir, state string, i int) {
 			if made[p], err = hostTree(filepath.Dir(in.dir)); err != nil {
 				t.Error(err)
 			}
+			delete(made[p], "/at/abs") // leads to a folder that has the engine's name in it
 		}
 	}
 	d, u := said[both.docker], said[both.tutti]

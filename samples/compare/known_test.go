@@ -6,7 +6,7 @@ const (
 		"--shm-size and --ulimit without effect, git not read by ADD, mode of folders that ADD --chmod makes"
 	newWords     = "the same error in other words; tutti's names containers where docker has their ids"
 	otherEngine  = "it is another engine: names of its parts, its storage and its versions"
-	noPredefined = "there are no networks bridge, host and none in tutti; network_mode has the latter two"
+	noPredefined = "there is no network bridge in tutti, and host and none are listed only"
 	refusedHere  = "refused by name (HTTP 501): containers are made by compose files; rename, update, swarm, search and checkpoints are not supported"
 	envOrder     = "the order of the environment's variables: the image's come first"
 	ofCompose    = "what docker compose sets, which made the objects here: labels, and who is attached"
@@ -28,6 +28,13 @@ var knownDifferences = []known{
 	},
 	{section: dockerfileSection, row: "unknown user", what: "error", why: newWords},
 	{section: dockerfileSection, row: "ADD --keep-git-dir", what: "file /out/.git/index", why: "git writes inode numbers into its index"},
+
+	{section: copySection, row: ".* out .*\"(self|loop1)\" to .*", why: "docker cannot copy a link out that leads to itself; tutti copies the link"},
+	{section: copySection, row: ".* -a .*", why: "docker before 23 finds no numeric user (5:6) for -a and fails; tutti gives the files to it", old: true},
+	{section: copySection, what: "message", docker: ".+", tutti: ".+", why: newWords + ", without paths of the engine's storage"},
+	{section: archiveSection, row: "docker to tutti, OCI archive|tutti to docker, OCI archive", what: "id|config.config.Healthcheck", why: "skopeo leaves the health check out of what it converts"},
+	{section: archiveSection, row: ".*export and import", what: "config.comment", why: "the message of import stands in the history; docker with graph drivers has it in the configuration, too"},
+	{section: registrySection, row: "tutti to docker, what was pulled is pushed again", what: "digest", why: "docker with graph drivers compresses layers anew for each push"},
 
 	{section: answerSection, row: "version|info", why: otherEngine},
 	{section: answerSection, row: "inspect cmp-web --format .*(\\.Driver|LogPath|SizeRw).*|inspect --size .*", what: "output", why: otherEngine},
