@@ -118,9 +118,13 @@ bench: deps build ## Compare with docker compose, where dockerd is installed (ab
 	$(SUDO) samples/bench/netns.sh bin/bench -tutti $(TUTTI) -images $$images/busybox.tar -base $$images/base-images.tar \
 	  $(if $(PARTS),-parts $(PARTS)) $(if $(RUNS),-runs $(RUNS))
 
-# PART=Copies compares that alone; UPDATE=1 writes docs/compare.md.
+# PART=TestCopies compares that alone; UPDATE=1 writes docs/compare.md.
 .PHONY: compare
 compare: test-deps build ## Compare images, archives, copies, answers and flags with docker's (a dockerd of its own; 10 minutes)
+	@# Debian starts a dockerd with the package, which nobody asked for.
+	@for service in docker.service docker.socket containerd.service; do \
+	  command -v dockerd >/dev/null || [ ! -d /etc/systemd/system ] || $(SUDO) ln -sfn /dev/null /etc/systemd/system/$$service; \
+	done
 	@.ci/deps $(COMPARE_DEPS)
 	$(GO) test -c -o bin/compare.test ./samples/compare
 	cd samples/compare && $(SUDO) env $(if $(UPDATE),TUTTI_COMPARE_PAGE=../../docs/compare.md) ../../bin/compare.test -test.timeout 30m -test.run '$(or $(PART),.)'
