@@ -25,6 +25,16 @@ var containersNotYet = []notYet{
 	{"kill", "Kill one or more running containers"},
 	{"rm", "Remove one or more containers"},
 	{"run", "Create and run a new container from an image"},
+	{"attach", "Attach local standard input, output, and error streams to a running container"},
+	{"create", "Create a new container"},
+	{"pause", "Pause all processes within one or more containers"},
+	{"port", "List port mappings or a specific mapping for the container"},
+	{"rename", "Rename a container"},
+	{"stats", "Display a live stream of container(s) resource usage statistics"},
+	{"top", "Display the running processes of a container"},
+	{"unpause", "Unpause all processes within one or more containers"},
+	{"update", "Update configuration of one or more containers"},
+	{"wait", "Block until one or more containers stop, then print their exit codes"},
 }
 
 // containerCommand holds docker's management commands of containers.

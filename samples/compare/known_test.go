@@ -29,6 +29,10 @@ var knownDifferences = []known{
 	{section: dockerfileSection, row: "unknown user", what: "error", why: newWords},
 	{section: dockerfileSection, row: "ADD --keep-git-dir", what: "file /out/.git/index", why: "git writes inode numbers into its index"},
 
+	{section: flagSection, tutti: "refused by name", why: "not supported yet: tutti's help lists it, and it is refused by name"},
+	{section: flagSection, row: "builder .*", why: "buildx's own: there is one builder, the engine's, and bake, debuggers and its history are not there"},
+	{section: flagSection, what: "--debug", why: "a flag of buildx for every command of its"},
+	{section: flagSection, row: "image inspect", what: "--platform", why: "image inspect shows the image that runs here"},
 	{section: copySection, row: ".* out .*\"(self|loop1)\" to .*", why: "docker cannot copy a link out that leads to itself; tutti copies the link"},
 	{section: copySection, row: ".* -a .*", why: "docker before 23 finds no numeric user (5:6) for -a and fails; tutti gives the files to it", old: true},
 	{section: copySection, what: "message", docker: ".+", tutti: ".+", why: newWords + ", without paths of the engine's storage"},
