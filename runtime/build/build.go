@@ -164,13 +164,23 @@ func (b *Builder) Build(ctx context.Context, r Request, status chan<- *client.So
 
 // solve has BuildKit build.
 func (b *Builder) solve(ctx context.Context, r Request, solve client.SolveOpt, a *attempt, progress *progress) (Result, error) {
-	if a != nil {
-		end, err := a.begin(ctx, &solve)
+	many, spared := spareMemory()
+	defer spared()
+	for _, source := range solve.LocalMounts {
+		if f, ok := source.(*watchedFolder); ok {
+			f.many = many
+		}
+	}
+	if isSimple(&solve) {
+		end, err := b.conn.openSession(ctx, &solve)
 		if err != nil {
 			progress.nothing()
 			return Result{}, err
 		}
 		defer end()
+	}
+	if a != nil {
+		defer b.builds.begin(solve.SharedSession.ID(), a.inputs)() // it is simple
 		progress.shown = a.shown
 	}
 	response, err := b.conn.client.Solve(ctx, nil, solve, progress.events)

@@ -27,6 +27,14 @@ import (
 // the coarsest clock of a file system; git's racy-git.txt describes the matter.
 const racyTime = 3 * time.Second
 
+const (
+	// maxEntries bounds a folder that is a source of a build. BuildKit has each of its files in memory, and a layer cannot
+	// have more.
+	maxEntries = 500_000
+	// manyEntries are so many that memory is to be spared.
+	manyEntries = 10_000
+)
+
 // watchedFolder is a folder of the host that a build reads. It remembers what it has told about the files: whoever asks the same
 // again and is told the same has an unchanged folder in front of him.
 type watchedFolder struct {
@@ -35,6 +43,8 @@ type watchedFolder struct {
 
 	mu   sync.Mutex
 	seen sightings
+
+	many func() // called when a walk meets manyEntries; may be nil
 }
 
 // sightings are what a folder has told.
@@ -85,7 +95,14 @@ func (f *watchedFolder) told() sightings {
 func (f *watchedFolder) Walk(ctx context.Context, target string, visit fs.WalkDirFunc) error {
 	w := &walk{root: f.root, sum: sha256.New(), names: filepath.Clean("/"+target) != "/", began: time.Now(), age: math.MaxInt64}
 	fmt.Fprintf(w.sum, "walk %q\n", target)
+	entries := 0
 	err := f.FS.Walk(ctx, target, func(path string, entry fs.DirEntry, walkErr error) error {
+		switch entries++; {
+		case entries > maxEntries:
+			return fmt.Errorf("%s has more than %d files: name those that the build does not need in its .dockerignore", f.root, maxEntries)
+		case entries == manyEntries && f.many != nil:
+			f.many()
+		}
 		switch {
 		case walkErr != nil:
 			w.odd = w.odd || !errors.Is(walkErr, fs.ErrNotExist)

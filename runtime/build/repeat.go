@@ -132,7 +132,7 @@ type attempt struct {
 // attempt begins a build; nil when it cannot be a repetition.
 func (b *Builder) attempt(r Request, solve *client.SolveOpt) *attempt {
 	key, ok := repeatKey(r)
-	if !ok {
+	if !ok || !isSimple(solve) {
 		return nil
 	}
 	a := &attempt{b: b, key: key, names: fullNames(r), folders: map[string]*watchedFolder{}, inputs: &inputs{image: b.target}, shown: &transcript{}}
@@ -142,19 +142,6 @@ func (b *Builder) attempt(r Request, solve *client.SolveOpt) *attempt {
 		}
 	}
 	return a
-}
-
-// begin has everything watched that the build asks for.
-func (a *attempt) begin(ctx context.Context, solve *client.SolveOpt) (end func(), err error) {
-	closeSession, err := a.b.conn.openSession(ctx, solve)
-	if err != nil {
-		return nil, err
-	}
-	forget := a.b.builds.begin(solve.SharedSession.ID(), a.inputs)
-	return func() {
-		closeSession()
-		forget()
-	}, nil
 }
 
 // target is what a name means in the store; "" when it means nothing.

@@ -5,13 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
 
 	"github.com/docker/cli/cli/config/types"
-	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/session/auth/authprovider"
-	"github.com/moby/buildkit/session/filesync"
 	"github.com/moby/buildkit/session/secrets"
 	"github.com/moby/buildkit/session/secrets/secretsprovider"
 	"github.com/moby/buildkit/session/sshforward/sshprovider"
@@ -44,26 +41,6 @@ func attachables(r Request) ([]session.Attachable, error) {
 		list = append(list, forward)
 	}
 	return list, nil
-}
-
-// openSession opens a session for the folders and the providers of solve, instead of the one that BuildKit's client would
-// open: that one looks at files, too, which a .dockerignore leaves out.
-func (c *connection) openSession(ctx context.Context, solve *client.SolveOpt) (end func(), err error) {
-	s, err := session.NewSession(ctx, solve.SharedKey)
-	if err != nil {
-		return nil, fmt.Errorf("open session: %w", err)
-	}
-	s.Allow(filesync.NewFSSyncProvider(filesync.StaticDirSource(solve.LocalMounts)))
-	for _, a := range solve.Session {
-		s.Allow(a)
-	}
-	var running sync.WaitGroup
-	running.Go(func() { _ = s.Run(context.WithoutCancel(ctx), c.dialSession) }) // ends with Close; the build sees its loss
-	solve.SharedSession, solve.SessionPreInitialized = s, true
-	return func() {
-		_ = s.Close()
-		running.Wait()
-	}, nil
 }
 
 // credentials answers the solver's questions for a registry's login.
