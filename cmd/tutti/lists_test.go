@@ -65,7 +65,7 @@ demo-web-2   nginx:1   ""                       web       2 minutes ago   Up 2 m
 		{[]string{"--format", "table {{.Name}}\\t{{.State}}", "web"}, "NAME         STATE\ndemo-web-1   running\ndemo-web-2   paused\n"},
 		{[]string{"--services"}, "old\nweb\n"},
 		{[]string{"-q", "web"}, someID + "\n" + someID + "\n"},
-		{[]string{"--no-trunc", "--format", "{{.Command}}", "web"}, `"/docker-entrypoint.sh nginx -g daemon off;"` + "\n\"\"\n"},
+		{[]string{"--no-trunc", "--format", "{{.Command}}", "web"}, `"/docker-entrypoint.sh nginx -g 'daemon off;'"` + "\n\"\"\n"},
 	} {
 		c.run(append([]string{"ps"}, q.args...)...).expect(t, 0, q.want, "")
 	}
