@@ -2,7 +2,10 @@ package netdriver
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
+
+	"tutti/netdriver/portmap"
 )
 
 // Apart tells whether the containers of the network may not talk to one another.
@@ -22,4 +25,14 @@ func (n NetworkSpec) HostAddress() netip.Addr {
 		return four
 	}
 	return n.Gateway(false)
+}
+
+// MeetsHost tells whether the host has an address on a network of this specification, which need not be made yet.
+func (n NetworkSpec) MeetsHost() bool {
+	o, err := parseOptions(&n)
+	if err != nil || !n.Bridged() {
+		return false
+	}
+	six := n.EnableIPv6 || o.six || slices.ContainsFunc(n.Pools, func(p Pool) bool { return p.Subnet.Addr().Is6() })
+	return !n.NoIPv4 && !o.noIPv4 && !o.inhibit4 && o.mode4 != portmap.Isolated || six && o.mode6 != portmap.Isolated
 }

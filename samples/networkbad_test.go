@@ -76,11 +76,19 @@ func TestBadNetworks(t *testing.T) {
 			`compose.yaml:[23]: service "[ab]": .*is the address of container bad-[ab]-1`,
 		},
 		"address of several": {strings.Replace(on("ipv4_address: 10.91.0.5", subnet), "init: true", "scale: 2", 1), `compose.yaml:2: service "web": .*is the address of container bad-web-[12]`},
-		"hardware address":   {on("mac_address: 'what'", ""), `compose.yaml:2: service "web": .*what`},
-		"mode and networks":  {strings.Replace(on("", ""), "init: true", "network_mode: host", 1), `compose.yaml:2: service "web": .*exclude each other`},
-		"host_ip of nobody":  {strings.Replace(on("", ""), "init: true", "ports: ['203.0.113.9:80:80']", 1), `compose.yaml:2: service "web": .*203.0.113.9:80/tcp: 203.0.113.9 is no address of this host`},
-		"binding of nobody":  {strings.Replace(option("com.docker.network.bridge.host_binding_ipv4: 203.0.113.9"), "init: true", "ports: ['80:80']", 1), `compose.yaml:2: service "web": .*203.0.113.9:80/tcp: 203.0.113.9 is no address of this host`},
-		"unknown network":    {"services:\n  web: {image: busybox, networks: [nowhere]}\n", `compose.yaml:2: service "web": .*"nowhere", which is not defined`},
+		"host-gateway on macvlan": {
+			strings.Replace(on("", "    driver: macvlan\n    driver_opts: {parent: uplink}\n    ipam: {config: [{subnet: 192.0.2.0/24}]}\n"), "init: true", `init: true, extra_hosts: ["me=host-gateway"]`, 1),
+			`compose.yaml:2: service "web": .*the host has no address on bad_front: put the service on a bridge network`,
+		},
+		"host-gateway apart": {
+			strings.Replace(on("", "    internal: true\n    driver_opts: {com.docker.network.bridge.gateway_mode_ipv4: isolated}\n"), "init: true", `init: true, extra_hosts: ["me=host-gateway"]`, 1),
+			`compose.yaml:2: service "web": .*the host has no address on bad_front`,
+		},
+		"hardware address":  {on("mac_address: 'what'", ""), `compose.yaml:2: service "web": .*what`},
+		"mode and networks": {strings.Replace(on("", ""), "init: true", "network_mode: host", 1), `compose.yaml:2: service "web": .*exclude each other`},
+		"host_ip of nobody": {strings.Replace(on("", ""), "init: true", "ports: ['203.0.113.9:80:80']", 1), `compose.yaml:2: service "web": .*203.0.113.9:80/tcp: 203.0.113.9 is no address of this host`},
+		"binding of nobody": {strings.Replace(option("com.docker.network.bridge.host_binding_ipv4: 203.0.113.9"), "init: true", "ports: ['80:80']", 1), `compose.yaml:2: service "web": .*203.0.113.9:80/tcp: 203.0.113.9 is no address of this host`},
+		"unknown network":   {"services:\n  web: {image: busybox, networks: [nowhere]}\n", `compose.yaml:2: service "web": .*"nowhere", which is not defined`},
 	} {
 		if name == "subnets of one file" {
 			c.file = strings.Replace(c.file, "networks: {front: {}}", "networks: {front: {}, back: {}}", 1)

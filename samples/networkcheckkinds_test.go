@@ -14,8 +14,9 @@ services:
   apart1: {<<: *server, networks: [apart]}
   apart2: {<<: *server, networks: [apart], ports: ["8080:80"]}
   both: {<<: *server, networks: [apart, six]}
-  six1: {<<: *server, networks: [six]}
+  six1: {<<: *server, networks: [six], extra_hosts: ["myhost=host-gateway"]}
   lan1: {<<: *server, command: httpd -f -p 80, networks: [lan]}
+  mixed: {<<: *server, networks: {lan: {gw_priority: 1}, absent: {}, open: {}}, extra_hosts: ["myhost=host-gateway"]}
   lan2: {<<: *server, command: httpd -f -p 80, networks: [lan]}
   routed: {<<: *server, networks: [routed], ports: ["80"]}
   open: {<<: *server, networks: [open]}
@@ -90,6 +91,11 @@ func TestNetworkCheckKinds(t *testing.T) {
 		}
 		if got.Result != c.result || c.reason != "" && got.Reason != c.reason || !strings.Contains(got.Summary, c.text) {
 			t.Errorf("%s → %s: %+v, want %s %s %q", c.from, c.to, got, c.result, c.reason, c.text)
+		}
+	}
+	for _, service := range []string{"six1", "mixed"} { // on IPv6 alone, and where the way out is beside the host
+		if r := s.run("exec", "-T", service, "wget", "-qO-", "http://myhost:7070/nothing"); !strings.Contains(r.stderr, "404") {
+			t.Errorf("%s asks the host by host-gateway: %s", service, r)
 		}
 	}
 	// IPv6 behind the host fails alone: the other family is enough, and both are named.

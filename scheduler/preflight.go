@@ -63,6 +63,9 @@ func (r *run) check(ctx context.Context, op plan.Op, book *netcheck.Book, wanted
 		if err := r.joins(book, op, &c); err != nil {
 			return err
 		}
+		if err := book.HostGateway(&c); err != nil {
+			return r.at(err, op.Service)
+		}
 		return r.at(r.checkPorts(ctx, book, op.Container, &c, wanted, freed), op.Service, "ports")
 	case plan.StartContainer:
 		if op.ContainerID == "" {

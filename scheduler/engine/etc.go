@@ -124,8 +124,8 @@ func (e *Engine) hostGateway(c *container.Config, endpoints []container.Endpoint
 	gateway, best := "", 0
 	for _, p := range endpoints {
 		n, err := e.NetworkByName(p.Network)
-		if err != nil || !n.Bridged() {
-			continue // its gateway is another machine
+		if err != nil {
+			continue
 		}
 		preference := 1
 		if !n.Internal {
@@ -134,12 +134,8 @@ func (e *Engine) hostGateway(c *container.Config, endpoints []container.Endpoint
 		if p.DefaultRoute {
 			preference = 3
 		}
-		gw := n.Gateway(true)
-		if !gw.IsValid() {
-			gw = n.Gateway(false)
-		}
-		if gw.IsValid() && preference > best {
-			gateway, best = gw.String(), preference
+		if a := n.HostAddress(); a.IsValid() && preference > best { // else its gateway is another machine
+			gateway, best = a.String(), preference
 		}
 	}
 	return gateway

@@ -130,3 +130,21 @@ func keeps(network string, p netdriver.Pool, addr netip.Addr) error {
 	}
 	return nil
 }
+
+// HostGateway tells why a container cannot be told where the host is, which one of its extra_hosts asks for: on none of its
+// networks the host has an address. What is wrong is a [container.Fault] about extra_hosts.
+func (b *Book) HostGateway(c *container.Config) error {
+	asks := slices.ContainsFunc(c.ExtraHosts, func(h string) bool { return strings.HasSuffix(h, "=host-gateway") })
+	if !asks || !c.OwnNetwork() || len(c.Networks) == 0 {
+		return nil
+	}
+	var names []string
+	for _, a := range c.Networks {
+		n, known := b.networks[a.Network]
+		if !known || n.MeetsHost() {
+			return nil
+		}
+		names = append(names, a.Network)
+	}
+	return container.At(fmt.Errorf("host-gateway: the host has no address on %s: put the service on a bridge network, too, or write an address", strings.Join(names, " and ")), "extra_hosts")
+}
