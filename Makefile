@@ -22,7 +22,7 @@ RUN_DEPS  := iptables=iptables ip=iproute2 /var/lib/dpkg/info/busybox-static.lis
 TEST_DEPS := git=git ssh=openssh-client gcc=gcc /usr/include/stdlib.h=libc6-dev chromium,chromium-browser,google-chrome=chromium docker-registry=docker-registry skopeo=skopeo pgrep=procps \
 	qemu-system-x86_64=qemu-system-x86 mke2fs=e2fsprogs losetup=mount dpkg-deb=dpkg \
 	rsyslogd=rsyslog /lib/systemd/systemd-journald=systemd podman=podman \
-	firewalld=firewalld dbus-daemon=dbus-daemon
+	firewalld=firewalld dbus-daemon=dbus-daemon ufw=ufw
 
 # docker alone, without what only recommends itself; docker buildx and docker compose are compared with where they are installed.
 COMPARE_DEPS := docker=docker.io dockerd=docker.io
