@@ -28,7 +28,9 @@ func TestBuildSharesLayers(t *testing.T) {
 	t.Parallel()
 	b := openBuilder(t)
 	dir := folder(t, map[string]string{"file": "file\n"})
-	r := Request{DockerfileInline: "FROM busybox\nRUN rm -r /root && mkdir /root && echo a > /root/a\nCOPY file /\nRUN rm /root/a; echo c > /c\nCOPY --link file /linked\n", Context: dir, Tags: []string{"app"}}
+	// A step that is run again makes another layer: one that was the same to the second would be on the disk twice, until the
+	// cache goes.
+	r := Request{DockerfileInline: "FROM busybox\nRUN rm -r /root && mkdir /root && echo a > /root/a && cat /proc/sys/kernel/random/uuid > /id\nCOPY file /\nRUN rm /root/a; echo c > /c\nCOPY --link file /linked\n", Context: dir, Tags: []string{"app"}}
 	built := build(t, b, r)
 	once := func(when string) {
 		t.Helper()
