@@ -104,6 +104,7 @@ func TestEndOfPaused(t *testing.T) {
 		{[]string{"restart", "-t", "60", "writer"}, "running 0"},
 	} {
 		s.must("start", "writer")
+		s.counts() // so that it has set its trap
 		s.must("pause", "writer")
 		s.must(tt.verb...)
 		eventually(t, 30*time.Second, func() error {

@@ -324,6 +324,38 @@ func TestOpenFinishesCopies(t *testing.T) {
 	}
 }
 
+// killAtStage runs TestPopulateSurvivesKill as a program and kills it when a folder has so many entries. It returns false when
+// the program has ended before that was seen: a stage may last for less than a millisecond.
+func killAtStage(t *testing.T, variable, folder string, entries int) bool {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestPopulateSurvivesKill$")
+	cmd.Env = append(os.Environ(), variable)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait()
+	}()
+	seen := func() bool {
+		list, err := os.ReadDir(folder)
+		return err == nil && len(list) >= entries
+	}
+	for {
+		if seen() {
+			_ = cmd.Process.Kill()
+			<-ended
+			return true
+		}
+		select {
+		case <-ended:
+			return seen()
+		default:
+		}
+	}
+}
+
 // TestPopulateSurvivesKill runs itself as a program that fills a volume, kills it at
 // different stages, and then expects all of the content from the next attempt.
 func TestPopulateSurvivesKill(t *testing.T) {
@@ -355,23 +387,14 @@ func TestPopulateSurvivesKill(t *testing.T) {
 		folder  string
 		entries int
 	}{{"", 1}, {copyDraft, 0}, {copyDraft, 1}, {copyDraft, 100}, {copyReady, 0}, {dataDir, 1}, {dataDir, 100}} {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestPopulateSurvivesKill$")
-		cmd.Env = append(os.Environ(), variable+"="+dir+"|"+root)
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		deadline := time.Now().Add(time.Minute)
-		for { // busily: a stage may last for less than a millisecond
-			list, err := os.ReadDir(filepath.Join(dir, "vol", stage.folder))
-			if err == nil && len(list) >= stage.entries {
-				break
-			}
+		for deadline := time.Now().Add(time.Minute); !killAtStage(t, variable+"="+dir+"|"+root, filepath.Join(dir, "vol", stage.folder), stage.entries); {
 			if time.Now().After(deadline) {
-				t.Fatalf("stage %v was not reached", stage)
+				t.Fatalf("stage %v was not seen", stage)
+			}
+			if err := os.RemoveAll(dir); err != nil {
+				t.Fatal(err)
 			}
 		}
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
 		s, err := Open(dir)
 		if err != nil {
 			t.Fatal(err)
