@@ -112,7 +112,7 @@ func isolatedAddresses(s *site, file string) {
 	}
 	// db is not reachable from the host's other interfaces either: another machine that routes to it gets no answer.
 	s.host.sh(s.host.neighbour, "ip route add "+addresses["db"][0]+" via "+hostAddress)
-	if got, err := s.host.get(s.host.neighbour, addresses["db"][0]+":80"); err == nil {
+	if got, err := s.host.getWithin(2*time.Second, s.host.neighbour, addresses["db"][0]+":80"); err == nil {
 		s.t.Errorf("another machine reaches the internal network: %q", got)
 	}
 }

@@ -100,10 +100,16 @@ func (m *machine) in(pid int, f func() error) error {
 	return ns.Do(f)
 }
 
-// get fetches http://address/ from the machine of a process.
+// get fetches http://address/ from the machine of a process, which must get an answer, however slow everything is.
 func (m *machine) get(pid int, address string) (string, error) {
 	m.t.Helper()
-	client := &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{
+	return m.getWithin(30*time.Second, pid, address)
+}
+
+// getWithin is get for a server that may be out of reach, which shows only by the time that passes.
+func (m *machine) getWithin(limit time.Duration, pid int, address string) (string, error) {
+	m.t.Helper()
+	client := &http.Client{Timeout: limit, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
 			err = m.in(pid, func() (err error) {
@@ -122,6 +128,19 @@ func (m *machine) get(pid int, address string) (string, error) {
 	return strings.TrimSpace(string(body)), err
 }
 
+// serves waits until http://address/ answers a machine, with want unless that is empty: after its start a container's server
+// needs a moment until it listens.
+func (m *machine) serves(pid int, address, want string) {
+	m.t.Helper()
+	eventually(m.t, commandTimeout, func() error {
+		got, err := m.get(pid, address)
+		if err == nil && want != "" && got != want {
+			err = fmt.Errorf("%s answers %q, want %q", address, got, want)
+		}
+		return err
+	})
+}
+
 // serve answers HTTP requests on the neighbour with the address that they come from.
 func (m *machine) serve(port int) {
 	m.t.Helper()
@@ -133,7 +152,7 @@ func (m *machine) serve(port int) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, _, _ := net.SplitHostPort(r.RemoteAddr)
 		fmt.Fprintln(w, host)
 	})}

@@ -24,7 +24,7 @@ func (m *machine) serveOnHost(port string) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "host")
 	})}
 	done := make(chan struct{})
@@ -54,8 +54,8 @@ func isolationMatrix(s *site, file string) {
 		}
 	}
 	askers := map[string]func(address string) string{
-		"the host": func(a string) string { got, _ := s.host.get(s.host.pid, a); return got },
-		"outside":  func(a string) string { got, _ := s.host.get(s.host.neighbour, a); return got },
+		"the host": func(a string) string { got, _ := s.host.getWithin(2*time.Second, s.host.pid, a); return got },
+		"outside":  func(a string) string { got, _ := s.host.getWithin(2*time.Second, s.host.neighbour, a); return got },
 	}
 	for _, name := range services {
 		askers[name] = func(a string) string { return ask(s, file, name, a) }

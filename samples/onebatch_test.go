@@ -121,9 +121,7 @@ services:
 	}
 	changed("up", 1)
 	for _, port := range []string{"8080", "8082"} {
-		if _, err := s.host.get(s.host.neighbour, hostAddress+":"+port+"/hostname"); err != nil {
-			t.Errorf("port %s: %v", port, err)
-		}
+		s.host.serves(s.host.neighbour, hostAddress+":"+port+"/hostname", "")
 	}
 	places := func() string {
 		var lines []string
@@ -163,9 +161,7 @@ services:
 	if now := places(); now != there {
 		t.Errorf("containers have other addresses and ports than those they replace:\n%s", difference(there, now))
 	}
-	if _, err := s.host.get(s.host.neighbour, hostAddress+":8080/hostname"); err != nil {
-		t.Errorf("after the replacement: %v", err)
-	}
+	s.host.serves(s.host.neighbour, hostAddress+":8080/hostname", "")
 	s.must("stop", "s3", "s4", "s5")
 	eventually(t, commandTimeout, func() error { // in the background
 		if strings.Contains(s.host.sh(s.host.pid, "iptables-save; ip6tables-save"), "--dport 9003 ") {

@@ -144,11 +144,9 @@ services:
 	}
 
 	// What is to obey the host's INPUT chain does.
-	if _, err := s.host.get(s.host.neighbour, hostAddress+":18001"); err != nil {
-		t.Errorf("without a rule: %v", err)
-	}
+	s.host.serves(s.host.neighbour, hostAddress+":18001", "") // httpd without a healthcheck may have to begin to listen
 	s.host.sh(s.host.pid, "iptables -A INPUT -i uplink -p tcp -j DROP")
-	if _, err := s.host.get(s.host.neighbour, hostAddress+":18001"); err == nil {
+	if _, err := s.host.getWithin(2*time.Second, s.host.neighbour, hostAddress+":18001"); err == nil {
 		t.Error("a port that is to obey answers in spite of the INPUT chain")
 	}
 	if got, err := s.host.get(s.host.neighbour, hostAddress+":8001"); got != "one" {

@@ -1,8 +1,8 @@
 package samples
 
 import (
-	"strings"
 	"testing"
+	"time"
 )
 
 // With the real ufw, which denies what comes in and what is routed, published ports are open unless they are to obey INPUT,
@@ -31,16 +31,17 @@ services:
 	check := func(when, published, governed, program string) {
 		t.Helper()
 		for port, want := range map[string]string{"8080": published, "8081": governed, "9999": program} {
-			if got, err := s.host.get(s.host.neighbour, hostAddress+":"+port); strings.TrimSpace(got) != want {
+			limit := 30 * time.Second
+			if want == "" {
+				limit = 2 * time.Second
+			}
+			if got, err := s.host.getWithin(limit, s.host.neighbour, hostAddress+":"+port); got != want {
 				t.Errorf("%s port %s answers another machine %q, %v; want %q", when, port, got, err, want)
 			}
 		}
-		s.must("exec", "-T", "web", "ping", "-c1", "-W3", neighbourAddress)
+		s.must("exec", "-T", "web", "ping", "-c1", "-W30", neighbourAddress)
 	}
-	eventually(t, commandTimeout, func() error {
-		_, err := s.host.get(s.host.pid, hostAddress+":8080")
-		return err
-	})
+	s.host.serves(s.host.pid, hostAddress+":8080", "web")
 	check("with ufw", "web", "", "")
 	ufw("allow 8081/tcp")
 	ufw("allow 9999/tcp")
