@@ -1,10 +1,8 @@
 package oci
 
 import (
-	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -300,67 +298,4 @@ func TestMountOptions(t *testing.T) {
 	p.fails(1, "only bind mounts can have ID mappings", "create", "--bundle", p.bundle(func(s *specs.Spec) {
 		s.Mounts = append(s.Mounts, specs.Mount{Destination: "/x", Type: "tmpfs", UIDMappings: []specs.LinuxIDMapping{{Size: 1}}})
 	}, "true"), "c")
-}
-
-// podman is somebody else's program that drives a runtime: through conmon, which
-// takes the terminal, the pid file and the exit code.
-func TestPodman(t *testing.T) {
-	t.Parallel()
-	p := newPlace(t)
-	conf := filepath.Join(p.dir, "containers.conf")
-	err := os.WriteFile(conf, []byte("[containers]\ndefault_ulimits=[\"nofile=1024:1024\",\"nproc=1024:1024\"]\n"+
-		"[engine]\nlock_type=\"file\"\nevents_logger=\"file\"\ncgroup_manager=\"cgroupfs\"\nimage_default_transport=\"oci:\"\n"), 0o644)
-	if err != nil {
-		t.Fatal(err)
-	}
-	podman := func(args ...string) result {
-		t.Helper()
-		cmd := exec.CommandContext(context.Background(), "podman", append([]string{
-			"--root", p.dir + "/root", "--runroot", p.dir + "/runroot", "--tmpdir", p.dir + "/tmp", "--runtime", p.program, "--runtime-flag", "root=" + p.root,
-			"--storage-driver", "vfs",
-		}, args...)...)
-		cmd.Env = append(os.Environ(), "CONTAINERS_CONF="+conf)
-		return p.finish(cmd)
-	}
-	t.Cleanup(func() {
-		if r := podman("rm", "--all", "--force", "--time", "0"); r.code != 0 {
-			t.Error(r)
-		}
-	})
-	tree := p.bundle(nil, "true") + "/rootfs"
-	archive := filepath.Join(p.dir, "image.tar")
-	if out, err := exec.CommandContext(t.Context(), "tar", "-C", tree, "-cf", archive, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v %s", err, out)
-	}
-	if r := podman("import", archive, "localhost/busybox"); r.code != 0 {
-		t.Fatal(r)
-	}
-	run := func(args ...string) []string { return append([]string{"run", "--network", "none"}, args...) }
-	for _, c := range []struct {
-		args []string
-		code int
-		out  string
-	}{
-		{run("--rm", "localhost/busybox", "echo", "hello"), 0, "hello"},
-		{run("--rm", "--read-only", "--cap-drop", "all", "--user", "5:6", "localhost/busybox", "id"), 0, "uid=5(5) gid=6(6)"},
-		{run("--rm", "localhost/busybox", "sh", "-c", "exit 7"), 7, ""},
-		{run("--rm", "localhost/busybox", "nosuch"), 127, ""},
-		{run("--rm", "-t", "localhost/busybox", "ls", "-l", "/proc/self/fd/0"), 0, "/dev/pts/0"},
-		{run("--rm", "--uidmap", "0:100000:65536", "--gidmap", "0:100000:65536", "localhost/busybox", "cat", "/proc/self/uid_map"), 0, "100000"},
-		{run("-d", "--name", "c", "-m", "64m", "localhost/busybox", "sleep", "1000"), 0, ""},
-		{[]string{"exec", "-e", "A=b", "c", "env"}, 0, "A=b"},
-		{[]string{"exec", "c", "sh", "-c", "exit 5"}, 5, ""},
-		{[]string{"pause", "c"}, 0, "c"},
-		{[]string{"ps", "--all", "--format", "{{.Status}}"}, 0, "Paused"},
-		{[]string{"unpause", "c"}, 0, "c"},
-		{[]string{"top", "c"}, 0, "sleep 1000"},
-		{[]string{"stop", "--time", "0", "c"}, 0, "c"},
-		{[]string{"inspect", "--format", "{{.State.ExitCode}}", "c"}, 0, "137"},
-		{[]string{"start", "c"}, 0, "c"},
-		{[]string{"rm", "--force", "--time", "0", "c"}, 0, "c"},
-	} {
-		if r := podman(c.args...); r.code != c.code || !strings.Contains(r.stdout, c.out) {
-			t.Errorf("%s\nwant exit code %d and %q", r, c.code, c.out)
-		}
-	}
 }
