@@ -25,6 +25,7 @@ type buildJobs struct {
 
 type buildJob struct {
 	users  int // requests
+	begun  bool
 	cancel context.CancelFunc
 	bodies chan io.Reader
 	over   chan struct{} // closed when the build has ended
@@ -34,11 +35,16 @@ type buildJob struct {
 func (b *buildJobs) enter(id string) (j *buildJob, leave func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.jobs == nil {
-		b.jobs = map[string]*buildJob{}
-	}
+	return b.find(id)
+}
+
+// find is enter for who holds the lock.
+func (b *buildJobs) find(id string) (j *buildJob, leave func()) {
 	j = b.jobs[id]
 	if j == nil {
+		if b.jobs == nil {
+			b.jobs = map[string]*buildJob{}
+		}
 		j = &buildJob{bodies: make(chan io.Reader), over: make(chan struct{}), cancel: func() {}}
 		b.jobs[id] = j
 	}
@@ -52,17 +58,22 @@ func (b *buildJobs) enter(id string) (j *buildJob, leave func()) {
 	}
 }
 
-// begin is the build itself; without an id nobody can find it.
-func (b *buildJobs) begin(ctx context.Context, id string) (_ context.Context, end func()) {
+// begin is the build itself; without an id nobody can find it. A build that has the same id is cancelled, as by dockerd: its
+// client has lost sight of it.
+func (b *buildJobs) begin(ctx context.Context, id string) (_ context.Context, j *buildJob, end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	if id == "" {
-		return ctx, cancel
+		return ctx, nil, cancel
 	}
-	j, leave := b.enter(id)
 	b.mu.Lock()
-	j.cancel = cancel
-	b.mu.Unlock()
-	return ctx, sync.OnceFunc(func() {
+	defer b.mu.Unlock()
+	if earlier := b.jobs[id]; earlier != nil && earlier.begun {
+		earlier.cancel()
+		delete(b.jobs, id)
+	}
+	j, leave := b.find(id)
+	j.begun, j.cancel = true, cancel
+	return ctx, j, sync.OnceFunc(func() {
 		cancel()
 		close(j.over)
 		leave()
@@ -78,10 +89,11 @@ func (b *buildJobs) cancel(id string) {
 	}
 }
 
-// body waits for the context of a build that has begun.
-func (b *buildJobs) body(ctx context.Context, id string) (io.Reader, error) {
-	j, leave := b.enter(id)
-	defer leave()
+// body waits for the context of a build that has begun; a nil job is one without an id.
+func (j *buildJob) body(ctx context.Context) (io.Reader, error) {
+	if j == nil {
+		return nil, errors.New("a build whose context another request brings needs a buildid")
+	}
 	ctx, cancel := context.WithTimeout(ctx, uploadWait)
 	defer cancel()
 	select {

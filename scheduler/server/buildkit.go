@@ -98,11 +98,11 @@ func (s *server) buildForSession(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusInternalServerError, err)
 		return
 	}
-	ctx, end := s.builds.begin(engine.WithVerb(r.Context(), "build"), query.Get("buildid"))
+	ctx, job, end := s.builds.begin(engine.WithVerb(r.Context(), "build"), query.Get("buildid"))
 	defer end()
 	switch {
 	case uploaded:
-		c.Stdin, err = s.builds.body(ctx, query.Get("buildid"))
+		c.Stdin, err = job.body(ctx)
 	case c.Context == "-":
 		c.Stdin, err = r.Body, http.NewResponseController(w).EnableFullDuplex()
 	}
