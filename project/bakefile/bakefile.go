@@ -151,6 +151,7 @@ func target(p *project.Project, name string, names map[string]string, f Flags) T
 	for _, key := range b.SSH {
 		t.SSH = append(t.SSH, key.ID+"="+key.Path)
 	}
+	slices.Sort(t.SSH) // the loader has them in the random order of a map
 	if f.SSH != "" {
 		if !strings.Contains(f.SSH, "=") {
 			f.SSH += "="
