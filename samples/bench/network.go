@@ -56,16 +56,7 @@ func network(ctx context.Context, out io.Writer, peers []*peer, samples, work st
 	if err != nil {
 		return err
 	}
-	rows := []*netRow{
-		{what: "container to container", unit: "Gbit/s", ways: []way{direct}, measure: b.stream},
-		{what: "published port, from outside", unit: "Gbit/s", ways: []way{direct}, measure: b.stream},
-		{what: "published port, from localhost", unit: "Gbit/s", ways: []way{direct}, measure: b.stream},
-		{what: "round trip, container to container", unit: "µs", ways: []way{direct}, measure: b.roundTrip},
-		{what: "round trip, published port, from outside", unit: "µs", ways: []way{direct}, measure: b.roundTrip},
-		{what: "round trip, published port, from localhost", unit: "µs", ways: []way{direct}, measure: b.roundTrip},
-		{what: "DNS from inside a container", unit: "queries/s", ways: []way{echo}, measure: b.queries},
-		{what: "DNS, processor time of the resolver per query", unit: "µs", ways: []way{echo}, measure: b.resolverTime},
-	}
+	rows := networkRows(b, direct, echo)
 	for i, p := range peers {
 		near, far, err := b.up(p, i)
 		if err != nil {
@@ -75,8 +66,8 @@ func network(ctx context.Context, out io.Writer, peers []*peer, samples, work st
 		published := way{p.name, outside, hostSide, 20000 + i, 21000 + i, p}
 		local := published
 		local.from, local.address = "/proc/self/ns/net", "127.0.0.1"
-		for r, w := range []way{inside, published, local, inside, published, local, inside, inside} {
-			rows[r].ways = append(rows[r].ways, w)
+		for _, r := range rows {
+			r.ways = append(r.ways, map[where]way{inNetwork: inside, fromOutside: published, fromHost: local}[r.where])
 		}
 	}
 	if dnsAlone {
@@ -93,9 +84,64 @@ func network(ctx context.Context, out io.Writer, peers []*peer, samples, work st
 	return printNetwork(out, rows, peers)
 }
 
+// where a measurement goes from and to.
+type where int
+
+const (
+	inNetwork   where = iota // from one container to another of its network
+	fromOutside              // from another machine to a published port
+	fromHost                 // from the host to a published port at 127.0.0.1
+)
+
+// networkRows are the measurements. Packets between containers of a network pass the host's firewall, too, on a host that has
+// br_netfilter, as dockerd loads it: they are measured without and with it.
+func networkRows(b *netBench, direct, echo way) []*netRow {
+	var rows []*netRow
+	for _, m := range []struct {
+		prefix, unit string
+		measure      func(way) (float64, error)
+	}{{"", "Gbit/s", b.stream}, {"round trip, ", "µs", b.roundTrip}} {
+		between := m.prefix + "container to container"
+		rows = append(rows,
+			&netRow{what: between, unit: m.unit, ways: []way{direct}, measure: b.bridgeFirewall(false, m.measure)},
+			&netRow{what: between + ", br_netfilter", unit: m.unit, ways: []way{direct}, measure: b.bridgeFirewall(true, m.measure)},
+			&netRow{what: m.prefix + "published port, from outside", unit: m.unit, where: fromOutside, ways: []way{direct}, measure: m.measure},
+			&netRow{what: m.prefix + "published port, from localhost", unit: m.unit, where: fromHost, ways: []way{direct}, measure: m.measure},
+		)
+	}
+	return append(rows,
+		&netRow{what: "DNS from inside a container", unit: "queries/s", ways: []way{echo}, measure: b.queries},
+		&netRow{what: "DNS, processor time of the resolver per query", unit: "µs", ways: []way{echo}, measure: b.resolverTime})
+}
+
+// bridgeFirewall measures with the host's firewall between the ports of a bridge, or without; where the kernel has no
+// br_netfilter there is never one. The setting is that of the namespace which the bench runs in.
+func (b *netBench) bridgeFirewall(on bool, measure func(way) (float64, error)) func(way) (float64, error) {
+	const setting = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+	return func(w way) (float64, error) {
+		before, err := os.ReadFile(setting)
+		if errors.Is(err, os.ErrNotExist) {
+			return measure(w)
+		}
+		if err != nil {
+			return 0, err
+		}
+		value := "0"
+		if on {
+			value = "1"
+		}
+		if err := os.WriteFile(setting, []byte(value), 0); err != nil {
+			return 0, err
+		}
+		v, err := measure(w)
+		return v, errors.Join(err, os.WriteFile(setting, before, 0))
+	}
+}
+
 // netRow is one measurement of all ways.
 type netRow struct {
 	what, unit string
+	where      where // of the peers' ways
 	ways       []way
 	measure    func(way) (float64, error)
 	values     [][]float64 // by round and way
