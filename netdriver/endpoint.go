@@ -45,8 +45,19 @@ func (d *Driver) Attach(ctx context.Context, containerID string, ns *netns.NS, s
 	if err := d.leaveOthers(ctx, containerID, in.inode); err != nil {
 		return nil, fmt.Errorf("remove the links of an earlier run: %w", err)
 	}
-	var result []Endpoint
-	var made []*endpoint
+	result, made, err := d.attach(ctx, containerID, in, specs)
+	if err == nil {
+		err = d.dwell(containerID, in)
+	}
+	if err != nil {
+		d.remove(containerID, func(e *endpoint) bool { return slices.Contains(made, e) })
+		return nil, err
+	}
+	return result, nil
+}
+
+// attach does what Attach does but for undoing it; made are the endpoints that it has made links for, also when it fails.
+func (d *Driver) attach(ctx context.Context, containerID string, in *inside, specs []EndpointSpec) (result []Endpoint, made []*endpoint, err error) {
 	specs, wanted := complete(specs)
 	for _, spec := range specs {
 		e, err := d.reserve(ctx, containerID, spec, wanted)
@@ -55,18 +66,16 @@ func (d *Driver) Attach(ctx context.Context, containerID string, ns *netns.NS, s
 			err = d.wire(e, in)
 		}
 		if err != nil {
-			d.remove(containerID, func(e *endpoint) bool { return slices.Contains(made, e) })
-			return nil, fmt.Errorf("attach %s to network %s: %w", spec.Name, d.nameOf(spec.NetworkID), err)
+			return nil, made, fmt.Errorf("attach %s to network %s: %w", spec.Name, d.nameOf(spec.NetworkID), err)
 		}
 		result = append(result, e.Endpoint)
 	}
 	for _, e := range made {
 		if err := d.await(ctx, e, in); err != nil {
-			d.remove(containerID, func(e *endpoint) bool { return slices.Contains(made, e) })
-			return nil, err
+			return nil, made, err
 		}
 	}
-	return result, d.dwell(containerID, in)
+	return result, made, nil
 }
 
 // complete enters in the specifications of a container's endpoints where IPv6's default route leads if none says so, and

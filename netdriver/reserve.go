@@ -178,6 +178,8 @@ func (d *Driver) leaveOthers(ctx context.Context, containerID string, inode uint
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-d.bin.ended:
+		return context.Canceled
 	}
 }
 

@@ -60,13 +60,17 @@ func Listen(host *netns.NS, relay *Relay, proto string, addr netip.AddrPort) (*S
 		return nil, err
 	}
 	s, err := adopt(fd, relay)
-	if err == nil {
-		err = s.refuse()
+	if err != nil {
+		return nil, err
 	}
-	return s, err
+	if err := s.refuse(); err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	return s, nil
 }
 
-// bind opens a socket on an address. As in Go's package net 0.0.0.0 means IPv4 alone, and [::] IPv6 alone.
+// bind opens a socket on an address, which listens if its protocol has that. As in Go's package net 0.0.0.0 means IPv4
+// alone, and [::] IPv6 alone.
 func bind(kind [2]int, addr netip.AddrPort) (fd int, err error) {
 	family, at := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Port: int(addr.Port()), Addr: addr.Addr().As16()})
 	if addr.Addr().Is4() {
@@ -94,6 +98,9 @@ func bind(kind [2]int, addr netip.AddrPort) (fd int, err error) {
 	if err == nil {
 		err = os.NewSyscallError("bind", unix.Bind(fd, at))
 	}
+	if err == nil && kind == protocols["tcp"] && addr.Port() == 0 {
+		return keepPort(fd, kind, addr.Addr())
+	}
 	if err == nil && kind[0] == unix.SOCK_STREAM {
 		err = os.NewSyscallError("listen", unix.Listen(fd, unix.SOMAXCONN))
 	}
@@ -102,6 +109,25 @@ func bind(kind [2]int, addr netip.AddrPort) (fd int, err error) {
 		return -1, err
 	}
 	return fd, nil
+}
+
+// keepPort returns, instead of a socket to which the kernel has given a port, one that has asked for that port: the kernel
+// takes back what it has given itself when the socket refuses connections (tcp_set_state in net/ipv4/tcp.c). Both can be
+// bound for a moment because neither listens yet.
+func keepPort(given int, kind [2]int, addr netip.Addr) (fd int, err error) {
+	defer unix.Close(given) //nolint:errcheck // nothing is buffered
+	at, err := unix.Getsockname(given)
+	if err != nil {
+		return -1, os.NewSyscallError("getsockname", err)
+	}
+	port := 0
+	switch a := at.(type) {
+	case *unix.SockaddrInet4:
+		port = a.Port
+	case *unix.SockaddrInet6:
+		port = a.Port
+	}
+	return bind(kind, netip.AddrPortFrom(addr, uint16(port))) //nolint:gosec // a port
 }
 
 // FromFile makes a socket again of what [Socket.File] returned, and closes the file.
