@@ -30,6 +30,9 @@ const (
 	Password = "correct horse"
 )
 
+// startTime is when a registry that does not listen is taken for hung.
+const startTime = 2 * time.Minute
+
 var listening = regexp.MustCompile(`listening on 127\.0\.0\.1:(\d+)`)
 
 // StartRegistry runs a registry (Debian: docker-registry) on a free loopback port
@@ -66,7 +69,9 @@ func serve(t testing.TB, dir, http, settings string) string {
 	config := fmt.Sprintf("version: 0.1\nlog: {level: info}\nstorage: {filesystem: {rootdirectory: %s/data}}\nhttp: {addr: '127.0.0.1:0'%s}\n%s", dir, http, settings)
 	writeText(t, filepath.Join(dir, "config.yml"), config)
 
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithCancel(t.Context())
+	hung := time.AfterFunc(startTime, cancel) // for its start alone: a test may need it for any time
+	defer hung.Stop()
 	cmd := exec.CommandContext(ctx, "docker-registry", "serve", filepath.Join(dir, "config.yml"))
 	output, err := cmd.StderrPipe()
 	if err != nil {
