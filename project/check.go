@@ -74,7 +74,7 @@ func (in *input) place(service string, f *fault) error {
 }
 
 var serviceRules = []func(*types.Project, *types.ServiceConfig) *fault{
-	checkSource, checkBuild, checkNetworks, checkHealth, checkHealthExtensions, checkDependencies, checkNamespaces,
+	checkSource, checkBuild, checkNetworks, checkNames, checkHealth, checkHealthExtensions, checkDependencies, checkNamespaces,
 	checkVolumes, checkFiles, checkHooks, checkRestart, checkScale, checkLimits, checkWatch, checkMounts, checkPorts,
 }
 
@@ -158,6 +158,27 @@ func checkNetworks(p *types.Project, s *types.ServiceConfig) *fault {
 			}
 			if ip, err := netip.ParseAddr(value); err != nil || ip.Is4() != (key == "ipv4_address") {
 				return &fault{path: []string{"networks", name, key}, what: fmt.Sprintf("%q is no address for %s", value, key), fix: "correct the address"}
+			}
+		}
+	}
+	return nil
+}
+
+// checkNames checks the addresses of name servers and of names in /etc/hosts.
+func checkNames(_ *types.Project, s *types.ServiceConfig) *fault {
+	for _, server := range s.DNS {
+		if _, err := netip.ParseAddr(server); err != nil {
+			return &fault{path: []string{"dns"}, what: fmt.Sprintf("its name server %q is no address", server), fix: "write an IP address"}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.ExtraHosts)) {
+		for _, address := range s.ExtraHosts[name] {
+			if _, err := netip.ParseAddr(address); err != nil && address != "host-gateway" {
+				return &fault{
+					path: []string{"extra_hosts"},
+					what: fmt.Sprintf("its extra host %q has %q for an address", name, address),
+					fix:  "write an IP address, or host-gateway",
+				}
 			}
 		}
 	}

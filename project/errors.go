@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -54,7 +55,7 @@ func displayPath(path string) string {
 		return "<stdin>"
 	}
 	cwd, err := os.Getwd()
-	if err != nil {
+	if err != nil || cwd == "/" { // the engine's
 		return path
 	}
 	rel, err := filepath.Rel(cwd, path)
@@ -62,6 +63,17 @@ func displayPath(path string) string {
 		return path
 	}
 	return rel
+}
+
+// ShortenPosition shortens the path of the file that a message begins with, as an [Error] does: the engine, whose messages
+// those are, has another current directory.
+func ShortenPosition(message string) string {
+	path, rest, found := strings.Cut(message, ":")
+	line, _, _ := strings.Cut(rest, ":")
+	if _, err := strconv.Atoi(line); !found || err != nil || !filepath.IsAbs(path) {
+		return message
+	}
+	return displayPath(path) + ":" + rest
 }
 
 // oneLine makes any text one line, without control characters that a hostile file

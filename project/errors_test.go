@@ -28,6 +28,26 @@ func write(t *testing.T, files map[string]string) string {
 	return dir
 }
 
+// What the engine says of a file is shortened where the command runs.
+func TestShortenPosition(t *testing.T) {
+	cwd, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for message, want := range map[string]string{
+		cwd + "/a/f.yaml:3: service \"a\": x": "a/f.yaml:3: service \"a\": x",
+		"/nowhere/f.yaml:3: x":                "/nowhere/f.yaml:3: x",
+		cwd + "/f.yaml: no line":              cwd + "/f.yaml: no line",
+		"f.yaml:3: x":                         "f.yaml:3: x",
+		"service \"a\": build failed":         "service \"a\": build failed",
+		"":                                    "",
+	} {
+		if got := project.ShortenPosition(message); got != want {
+			t.Errorf("%q becomes %q, want %q", message, got, want)
+		}
+	}
+}
+
 // Every kind of bad input is one line that names the file and, but for few, the line.
 func TestErrorsNameTheLine(t *testing.T) {
 	const web = "services:\n  web:\n    image: a\n"
@@ -54,6 +74,8 @@ func TestErrorsNameTheLine(t *testing.T) {
 		{"bad restart", web + "    restart: sometimes\n", `f.yaml:4: service "web": "sometimes" is no restart policy`},
 		{"bad image", "services:\n  web:\n    image: \"Foo Bar:\"\n", `f.yaml:3: service "web": "Foo Bar:" is no image`},
 		{"no image", "services:\n  web:\n    command: a\n", "f.yaml:2: service \"web\": it has neither an image nor a build section"},
+		{"name server", web + "    dns: [1.1.1.1, 1.2.3.x]\n", `f.yaml:4: service "web": its name server "1.2.3.x" is no address`},
+		{"extra host", web + "    extra_hosts: [\"a:host-gateway\", \"b:::1\", \"c:localhost\"]\n", `f.yaml:4: service "web": its extra host "c" has "localhost" for an address`},
 		{"port text", web + "    ports:\n      - \"80:80\"\n      - \"abc:80\"\n", `f.yaml:6: service "web": Invalid hostPort: abc`},
 		{"port number", web + "    ports:\n      - \"99999:80\"\n", `f.yaml:5: service "web": Invalid hostPort: 99999`},
 		{"port long", web + "    ports:\n      - target: 99999\n", `f.yaml:5: service "web": 99999 is no port`},

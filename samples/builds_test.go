@@ -101,8 +101,15 @@ func (s *site) buildDry(t *testing.T) {
 		t.Errorf("the dry run of a build says %s, want %s", out, want)
 	}
 	s.write("dry.yaml", "name: dry\nservices: {a: {build: {context: ., dockerfile: Missing}}}\n")
-	if r := s.run("-f", "dry.yaml", "--dry-run", "build"); r.code != 1 || !strings.Contains(r.stderr, `service "a": build failed`) || !strings.Contains(r.stderr, "Missing") {
+	if r := s.run("-f", "dry.yaml", "--dry-run", "build"); r.code != 1 || !strings.HasPrefix(r.stderr, "dry.yaml:2: service \"a\": its Dockerfile ") {
 		t.Errorf("the dry run of a build without a Dockerfile: %s", r)
+	}
+	if r := s.run("-f", "dry.yaml", "build"); r.code != 1 || !strings.HasPrefix(r.stderr, "dry.yaml:2: service \"a\": its Dockerfile ") {
+		t.Errorf("a build without a Dockerfile: %s", r)
+	}
+	s.write("dry.yaml", "name: dry\nservices:\n  a:\n    build:\n      dockerfile_inline: FROM builds-base\n      platforms: [linux/s390x]\n")
+	if r := s.run("-f", "dry.yaml", "up", "-d"); r.code != 1 || !strings.HasPrefix(r.stderr, "dry.yaml:4: service \"a\": platform linux/s390x: this host builds for ") {
+		t.Errorf("a build for another machine: %s", r)
 	}
 	if out := s.must("image", "ls", "-q", "builds-base"); out != "" {
 		t.Errorf("a dry run has built %s", out)

@@ -36,13 +36,31 @@ func (s *Scheduler) Build(ctx context.Context, q api.BuildRequest, emit func(api
 	flags := imagebuild.Flags{
 		NoCache: q.NoCache, Pull: q.Pull, Push: q.Push, Args: q.Args, SSH: q.SSH, Memory: q.Memory, Provenance: q.Provenance, SBOM: q.SBOM,
 	}
+	all := slices.Sorted(maps.Keys(needs))
+	for _, n := range all {
+		if err := r.checkBuild(n, flags); err != nil {
+			return err
+		}
+	}
 	if q.DryRun {
-		return r.tryBuilds(slices.Sorted(maps.Keys(needs)), flags)
+		return r.tryBuilds(all, flags)
 	}
 	if q.Check {
-		return r.checkBuilds(ctx, slices.Sorted(maps.Keys(needs)), flags)
+		return r.checkBuilds(ctx, all, flags)
 	}
 	return r.buildAll(ctx, needs, flags)
+}
+
+// checkBuild finds what would fail before anything is built: a context that is missing, an attribute that is not supported.
+func (r *run) checkBuild(service string, f imagebuild.Flags) error {
+	if err := r.project.CheckBuild(service); err != nil {
+		return err
+	}
+	q, err := r.buildRequest(service, f)
+	if err == nil {
+		err = q.Validate()
+	}
+	return r.at(err, service, "build")
 }
 
 // buildAll builds every service of needs once those are built that it needs.

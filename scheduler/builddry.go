@@ -9,17 +9,13 @@ import (
 	"tutti/scheduler/imagebuild"
 )
 
-// tryBuilds says what a build would do, in the words of docker compose's --dry-run, and does nothing. What would fail before
-// anything is built is an error: a context that is missing, an attribute that is not supported.
+// tryBuilds says what a build would do, in the words of docker compose's --dry-run, and does nothing.
 func (r *run) tryBuilds(services []string, flags imagebuild.Flags) error {
 	var began, built, ended strings.Builder
 	for _, n := range services {
 		q, err := r.buildRequest(n, flags)
-		if err == nil {
-			err = q.Validate()
-		}
 		if err != nil {
-			return fmt.Errorf("service %q: build failed:\n%w", n, err)
+			return err
 		}
 		name, target := r.project.ImageName(n), strings.ReplaceAll(n, ".", "_")
 		fmt.Fprintf(&began, "Image %s Building\n", name)

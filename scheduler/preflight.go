@@ -10,6 +10,7 @@ import (
 	"tutti/netdriver"
 	"tutti/scheduler/container"
 	"tutti/scheduler/engine"
+	"tutti/scheduler/imagebuild"
 	"tutti/scheduler/netcheck"
 	"tutti/scheduler/plan"
 )
@@ -42,7 +43,7 @@ func (r *run) preflight(ctx context.Context, p *plan.Plan) error {
 func (r *run) check(ctx context.Context, op plan.Op, book *netcheck.Book, wanted hostPorts, freed map[string]bool) error {
 	switch op.Kind {
 	case plan.BuildImage:
-		return r.project.CheckBuild(op.Service)
+		return r.checkBuild(op.Service, imagebuild.Flags{})
 	case plan.CreateContainer:
 		c, err := r.outline(op.Service)
 		if err != nil {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"tutti/cmd/tutti/progress"
+	"tutti/project"
 	"tutti/scheduler/api"
 )
 
@@ -67,7 +68,7 @@ func (a *app) main(ctx context.Context, args []string) int {
 	case errors.As(err, &own):
 		msg, code = own.msg, own.code
 	case errors.As(err, &end):
-		msg, code = end.Message, end.ExitCode
+		msg, code = project.ShortenPosition(end.Message), end.ExitCode
 	}
 	if msg = strings.TrimRight(msg, "\n"); msg != "" {
 		a.printError(msg)
