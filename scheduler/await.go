@@ -36,7 +36,7 @@ func (r *run) await(ctx context.Context, op plan.Op) error {
 
 func (r *run) awaitUnit(ctx context.Context, op plan.Op, u *engine.Unit) error {
 	tell := func(status string, phase api.Phase, text string) {
-		r.emit(api.Event{Kind: api.KindResource, Resource: "Container", Name: u.Config.Name, Status: status, Phase: phase, Text: text})
+		r.emit(api.Event{Kind: api.KindResource, Resource: "Container", Name: u.Name(), Status: status, Phase: phase, Text: text})
 	}
 	if op.Kind == plan.AwaitCondition && op.Condition == plan.Started {
 		return u.Wait(ctx, hasStarted)
@@ -62,7 +62,7 @@ func hasStarted(s container.State) (bool, error) { return !s.Started.IsZero(), n
 // isHealthy waits for health; lenient (up --wait) is content with a container that runs without a health check, and with a
 // job that has ended well.
 func isHealthy(u *engine.Unit, lenient bool) func(container.State) (bool, error) {
-	name := u.Config.Name
+	name := u.Name()
 	return func(s container.State) (bool, error) {
 		switch {
 		case s.Status == container.Exited && s.ExitCode == 0 && lenient:
@@ -88,7 +88,7 @@ func hasCompleted(u *engine.Unit) func(container.State) (bool, error) {
 		case s.Status != container.Exited && s.Status != container.Dead:
 			return false, nil
 		case s.ExitCode != 0:
-			return false, fmt.Errorf("container %s did not complete successfully: exit %d", u.Config.Name, s.ExitCode)
+			return false, fmt.Errorf("container %s did not complete successfully: exit %d", u.Name(), s.ExitCode)
 		}
 		return true, nil
 	}

@@ -47,7 +47,7 @@ func (r *run) checkNetworks(p *plan.Plan, freed map[string]bool) (*netcheck.Book
 		}
 		for _, e := range u.Snapshot().Endpoints {
 			if n := networks[e.Network]; !n.New && !slices.Contains(leaving, n.ID) {
-				book.Stays(u.Config.Name, e.Network, address(e.IPv4), address(e.IPv6))
+				book.Stays(u.Name(), e.Network, address(e.IPv4), address(e.IPv6))
 			}
 		}
 	}

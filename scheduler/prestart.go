@@ -45,7 +45,7 @@ func (r *run) runPreStart(ctx context.Context, service string, index int, spec t
 			return err
 		}
 	}
-	spec.VolumesFrom = append(slices.Clip(spec.VolumesFrom), types.ContainerPrefix+parent.Config.Name)
+	spec.VolumesFrom = append(slices.Clip(spec.VolumesFrom), types.ContainerPrefix+parent.Name())
 	c, err := r.config(ctx, r.project, types.ServiceConfig{Name: service, ContainerSpec: spec}, cmp.Or(spec.Image, r.project.ImageName(service)), engine.NewID())
 	if err != nil {
 		return err

@@ -157,7 +157,7 @@ func (v *survey) service(project, name string) reach.Service {
 	all := reach.Service{Name: name}
 	for _, u := range v.e.ServiceUnits(project, name) {
 		state := u.Snapshot()
-		p := reach.Party{Name: u.Config.Name, State: state.Describe(time.Now()), Running: state.Alive(), Ports: names.ServedPorts(&u.Config)}
+		p := reach.Party{Name: u.Name(), State: state.Describe(time.Now()), Running: state.Alive(), Ports: names.ServedPorts(&u.Config)}
 		owner := v.netOwner(u)
 		p.Host = owner.Config.NetworkMode == "host"
 		if process := u.Running(); process != nil && !p.Host {

@@ -97,16 +97,16 @@ func (s *Scheduler) killProject(ctx context.Context, q api.ServicesRequest, emit
 		}
 		found = true
 		if q.DryRun {
-			emit(api.Event{Kind: api.KindPlan, Text: "kill container " + u.Config.Name, Changes: 1})
+			emit(api.Event{Kind: api.KindPlan, Text: "kill container " + u.Name(), Changes: 1})
 			continue
 		}
 		tell := func(status string, phase api.Phase) {
-			emit(api.Event{Kind: api.KindResource, Resource: "Container", Name: u.Config.Name, Status: status, Phase: phase})
+			emit(api.Event{Kind: api.KindResource, Resource: "Container", Name: u.Name(), Status: status, Phase: phase})
 		}
 		tell("Killing", api.PhaseWorking)
 		if err := s.KillUnit(ctx, u, q.Signal); err != nil {
 			tell("Error while Killing", api.PhaseError)
-			errs = append(errs, fmt.Errorf("container %s: %w", u.Config.Name, err))
+			errs = append(errs, fmt.Errorf("container %s: %w", u.Name(), err))
 			continue
 		}
 		tell("Killed", api.PhaseDone)
@@ -143,16 +143,16 @@ func (s *Scheduler) removeStopped(ctx context.Context, q api.ServicesRequest, em
 			continue
 		}
 		if q.DryRun {
-			r.emit(api.Event{Kind: api.KindPlan, Text: "remove container " + u.Config.Name, Changes: 1})
+			r.emit(api.Event{Kind: api.KindPlan, Text: "remove container " + u.Name(), Changes: 1})
 			continue
 		}
 		tell := func(status string, phase api.Phase) {
-			r.emit(api.Event{Kind: api.KindResource, Resource: "Container", Name: u.Config.Name, Status: status, Phase: phase})
+			r.emit(api.Event{Kind: api.KindResource, Resource: "Container", Name: u.Name(), Status: status, Phase: phase})
 		}
 		tell("Removing", api.PhaseWorking)
 		if err := s.RemoveUnit(ctx, u, false, q.Volumes); err != nil {
 			tell("Error", api.PhaseError)
-			errs = append(errs, fmt.Errorf("container %s: %w", u.Config.Name, err))
+			errs = append(errs, fmt.Errorf("container %s: %w", u.Name(), err))
 			continue
 		}
 		tell("Removed", api.PhaseDone)
@@ -177,14 +177,14 @@ func (s *Scheduler) pauseServices(ctx context.Context, verb string, q api.Servic
 			continue
 		}
 		if q.DryRun {
-			r.emit(api.Event{Kind: api.KindPlan, Text: verb + " container " + u.Config.Name, Changes: 1})
+			r.emit(api.Event{Kind: api.KindPlan, Text: verb + " container " + u.Name(), Changes: 1})
 			continue
 		}
 		if err := do(ctx, u); err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		r.emit(api.Event{Kind: api.KindResource, Resource: "Container", Name: u.Config.Name, Status: done, Phase: api.PhaseDone})
+		r.emit(api.Event{Kind: api.KindResource, Resource: "Container", Name: u.Name(), Status: done, Phase: api.PhaseDone})
 	}
 	return errors.Join(errs...)
 }

@@ -233,7 +233,7 @@ func (w *inquiry) portHolders(ctx context.Context, service string) []api.PortHol
 			h.Port = s.HostIP.String() + ":" + h.Port
 		}
 		if owner := w.s.PortOwner(s.HostPort, s.Proto); owner != nil {
-			h.Holder, h.Project, h.Service = "container "+owner.Config.Name, owner.Config.Project, owner.Config.Service
+			h.Holder, h.Project, h.Service = "container "+owner.Name(), owner.Config.Project, owner.Config.Service
 		} else if _, by, ok := strings.Cut(h.Holder, ", by "); ok {
 			h.Holder = "process " + by
 		}

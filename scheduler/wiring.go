@@ -109,7 +109,7 @@ func (w *wiring) succeed(u *engine.Unit) error {
 	if !slices.Contains(w.kept, u.ID) {
 		return nil
 	}
-	return w.r.s.NetDriver.Handover(u.ID, w.id(u.Config.Name))
+	return w.r.s.NetDriver.Handover(u.ID, w.id(u.Name()))
 }
 
 // begin reserves all that can be reserved, and waits until the firewall is as it has to be. When that is not possible, the

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"tutti/scheduler/api"
 )
@@ -15,6 +16,7 @@ type attachFlags struct {
 	index          int
 	detachKeys     string
 	noStdin, proxy bool
+	start          bool // a container that does not run is started
 }
 
 func (a *app) attachCommand() *cobra.Command {
@@ -46,10 +48,15 @@ func (a *app) attachCommand() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.IntVar(&f.index, "index", 0, "index of the container if service has multiple replicas.")
+	f.add(flags)
+	return cmd
+}
+
+// add are the flags that docker has, too.
+func (f *attachFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.detachKeys, "detach-keys", "", "Override the key sequence for detaching from a container.")
 	flags.BoolVar(&f.noStdin, "no-stdin", false, "Do not attach STDIN")
 	flags.BoolVar(&f.proxy, "sig-proxy", true, "Proxy all received signals to the process")
-	return cmd
 }
 
 // attachTarget is the running container of a service with the number asked for, or with the lowest; those of `run` come
@@ -96,7 +103,7 @@ func (a *app) attach(cmd *cobra.Command, c *api.Client, target api.Container, f 
 	if !target.TTY {
 		l.keys = nil
 	}
-	code, err := l.run(ctx, "attach", api.AttachRequest{Container: target.ID, Stdin: l.stdin})
+	code, err := l.run(ctx, "attach", api.AttachRequest{Container: target.ID, Stdin: l.stdin, Start: f.start})
 	if errors.Is(err, errDetached) {
 		fmt.Fprintln(a.err, err)
 	}

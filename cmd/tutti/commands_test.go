@@ -60,7 +60,6 @@ func TestWhatIsMissingSaysSo(t *testing.T) {
 		{[]string{"config", "--lock-image-digests"}, "lock-image-digests"},
 		{[]string{"--compatibility", "ps"}, "compatibility"},
 		{[]string{"--all-resources", "ps"}, "all-resources"},
-		{[]string{"container", "ls", "-s"}, "size"},
 	} {
 		c.run(cmd.args...).expect(t, 1, "", "--"+cmd.flag+" is not supported yet\n")
 	}

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,33 +17,21 @@ import (
 	"tutti/cmd/tutti/listing"
 )
 
+// containersNotYet make containers without a compose file.
 var containersNotYet = []notYet{
-	{"inspect", "Display detailed information on one or more containers"},
-	{"logs", "Fetch the logs of a container"},
-	{"exec", "Execute a command in a running container"},
-	{"start", "Start one or more stopped containers"},
-	{"stop", "Stop one or more running containers"},
-	{"restart", "Restart one or more containers"},
-	{"kill", "Kill one or more running containers"},
-	{"rm", "Remove one or more containers"},
-	{"run", "Create and run a new container from an image"},
-	{"attach", "Attach local standard input, output, and error streams to a running container"},
 	{"create", "Create a new container"},
-	{"pause", "Pause all processes within one or more containers"},
-	{"port", "List port mappings or a specific mapping for the container"},
-	{"rename", "Rename a container"},
-	{"stats", "Display a live stream of container(s) resource usage statistics"},
-	{"top", "Display the running processes of a container"},
-	{"unpause", "Unpause all processes within one or more containers"},
+	{"run", "Create and run a new container from an image"},
 	{"update", "Update configuration of one or more containers"},
-	{"wait", "Block until one or more containers stop, then print their exit codes"},
 }
 
 // containerCommand holds docker's management commands of containers.
 func (a *app) containerCommand() *cobra.Command {
-	return objectCommand("container", "Manage containers", containersNotYet, a.containerListCommand(), a.containerCopyCommand(),
-		a.containerExportCommand(), a.containerCommitCommand(), a.containerDiffCommand(),
-		a.pruneCommand(containerPruner, "Remove all stopped containers", nil))
+	own := []*cobra.Command{
+		a.containerListCommand(), a.containerCopyCommand(), a.containerExportCommand(), a.containerCommitCommand(), a.containerDiffCommand(),
+		a.pruneCommand(containerPruner, "Remove all stopped containers", nil),
+	}
+	return objectCommand("container", "Manage containers", containersNotYet,
+		slices.Concat(own, a.containerLooks(), a.containerVerbs(), a.containerStreams())...)
 }
 
 // objectCommand is a parent of management commands.
@@ -75,9 +65,16 @@ var containerHeaders = listing.Headers{
 	"Mounts": "MOUNTS", "LocalVolumes": "LOCAL VOLUMES", "Networks": "NETWORKS",
 }
 
+// containerListFlags are docker's.
+type containerListFlags struct {
+	format                               string
+	filters                              []string
+	all, quiet, noTruncate, latest, size bool
+	last                                 int
+}
+
 func (a *app) containerListCommand() *cobra.Command {
-	var format string
-	var all, quiet, noTruncate bool
+	var o containerListFlags
 	cmd := &cobra.Command{
 		Use:         "ls [OPTIONS]",
 		Short:       "List containers",
@@ -85,32 +82,62 @@ func (a *app) containerListCommand() *cobra.Command {
 		Args:        noArgs,
 		Annotations: heeds(readsOnly),
 		RunE: a.run(func(ctx context.Context, _ *cobra.Command, _ []string) error {
-			list, err := get[[]container.Summary](ctx, a, "/containers/json?all="+strconv.FormatBool(all))
+			q, err := o.query()
 			if err != nil {
 				return err
 			}
-			if quiet {
+			list, err := get[[]container.Summary](ctx, a, "/containers/json?"+q.Encode())
+			if err != nil {
+				return err
+			}
+			if o.quiet {
 				for _, ctr := range list {
-					fmt.Fprintln(a.out, shortUnless(noTruncate, ctr.ID))
+					fmt.Fprintln(a.out, shortUnless(o.noTruncate, ctr.ID))
 				}
 				return nil
 			}
 			rows := make([]containerRow, 0, len(list))
 			for _, ctr := range list {
-				rows = append(rows, newContainerRow(ctr, noTruncate))
+				rows = append(rows, newContainerRow(ctr, o.noTruncate))
 			}
-			const table = `{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}`
-			return listing.Templated(a.out, format, table, containerHeaders, rows)
+			table := `{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}`
+			if o.size {
+				table += `\t{{.Size}}`
+			}
+			return listing.Templated(a.out, o.format, table, containerHeaders, rows)
 		}),
 	}
 	f := cmd.Flags()
-	f.StringVar(&format, "format", "", formatHelp)
-	f.BoolVarP(&all, "all", "a", false, "Show all containers (default shows just running)")
-	f.BoolVarP(&quiet, "quiet", "q", false, "Only display container IDs")
-	f.BoolVar(&noTruncate, "no-trunc", false, "Don't truncate output")
-	refuse(cmd, refusal{name: "filter", short: "f"}, refusal{name: "last", short: "n"}, refusal{name: "latest", short: "l", isBool: true},
-		refusal{name: "size", short: "s", isBool: true})
+	f.StringVar(&o.format, "format", "", formatHelp)
+	f.StringArrayVarP(&o.filters, "filter", "f", nil, "Filter output based on conditions provided")
+	f.BoolVarP(&o.all, "all", "a", false, "Show all containers (default shows just running)")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "Only display container IDs")
+	f.BoolVar(&o.noTruncate, "no-trunc", false, "Don't truncate output")
+	f.IntVarP(&o.last, "last", "n", -1, "Show n last created containers (includes all states)")
+	f.BoolVarP(&o.latest, "latest", "l", false, "Show the latest created container (includes all states)")
+	f.BoolVarP(&o.size, "size", "s", false, "Display total file sizes")
 	return cmd
+}
+
+// query is what is asked for in docker's terms. Sizes are counted where they are shown: that takes its time.
+func (o *containerListFlags) query() (url.Values, error) {
+	filters, err := pruneFilters(o.filters)
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(filters)
+	if err != nil {
+		return nil, err
+	}
+	size := o.size || strings.Contains(o.format, ".Size")
+	q := url.Values{"all": {strconv.FormatBool(o.all)}, "size": {strconv.FormatBool(size)}, "filters": {string(text)}}
+	switch {
+	case o.last > 0:
+		q.Set("limit", strconv.Itoa(o.last))
+	case o.latest:
+		q.Set("limit", "1")
+	}
+	return q, nil
 }
 
 func newContainerRow(c container.Summary, noTruncate bool) containerRow {
@@ -143,8 +170,17 @@ func newContainerRow(c container.Summary, noTruncate bool) containerRow {
 		Command: strconv.Quote(command), CreatedAt: created.String(), ID: shortUnless(noTruncate, c.ID), Image: c.Image,
 		Labels: listing.Labels(c.Labels), LocalVolumes: strconv.Itoa(volumes), Mounts: strings.Join(mounts, ","),
 		Names: strings.Join(names, ","), Networks: strings.Join(networks, ","), Ports: summaryPorts(c.Ports),
-		RunningFor: listing.Ago(created, time.Now()), Size: "0B", State: string(c.State), Status: c.Status, labels: c.Labels,
+		RunningFor: listing.Ago(created, time.Now()), Size: containerSize(c), State: string(c.State), Status: c.Status, labels: c.Labels,
 	}
+}
+
+// containerSize is what a container has written, and what it is with its image.
+func containerSize(c container.Summary) string {
+	size := listing.Size(c.SizeRw)
+	if c.SizeRootFs > 0 {
+		size += " (virtual " + listing.Size(c.SizeRootFs) + ")"
+	}
+	return size
 }
 
 func summaryPorts(all []container.PortSummary) string {

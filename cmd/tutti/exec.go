@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -93,7 +94,6 @@ func execTarget(all []api.Container, service string, index int) (api.Container, 
 
 // exec runs a process in a container and passes its exit code on.
 func (a *app) exec(cmd *cobra.Command, c *api.Client, f *execFlags, command []string) error {
-	f.Args = command
 	var err error
 	if f.TTY, err = a.wantsTTY(cmd, f.tty, f.noTTY, f.Stdin && !f.Detach, f.Detach); err != nil {
 		return err
@@ -101,14 +101,21 @@ func (a *app) exec(cmd *cobra.Command, c *api.Client, f *execFlags, command []st
 	if f.Env, err = project.ReadEnv(f.Env, f.envFiles, a.env); err != nil {
 		return err
 	}
-	l := &link{a: a, c: c, object: "exec", stdin: f.Stdin && !f.Detach, tty: f.TTY, display: a.display(cmd.Context(), "exec", displayOptions{})}
+	return a.execute(cmd.Context(), c, f, command)
+}
+
+// execute runs a process as f says.
+func (a *app) execute(ctx context.Context, c *api.Client, f *execFlags, command []string) error {
+	f.Args = command
+	l := &link{a: a, c: c, object: "exec", stdin: f.Stdin && !f.Detach, tty: f.TTY, display: a.display(ctx, "exec", displayOptions{})}
 	if f.TTY {
+		var err error
 		f.Size = a.size()
 		if l.keys, err = a.detachKeys(f.detachKeys); err != nil {
 			return err
 		}
 	}
-	return exitOf(l.run(cmd.Context(), "exec", f.ExecRequest))
+	return exitOf(l.run(ctx, "exec", f.ExecRequest))
 }
 
 // wantsTTY says whether a process gets a terminal: by the flags, or by itself where both of our ends are terminals. A

@@ -10,14 +10,16 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"tutti/cmd/tutti/listing"
 )
 
 // inspectCommand prints what the engine says about objects, as docker's inspect does: an array, indented by four, or each
 // through a template. path is where the engine tells it, with %s for the name; typed returns docker's type of such an
-// object.
-func (a *app) inspectCommand(kind, short, path string, typed func() any) *cobra.Command {
+// object. flags adds flags of its own, which are asked for with the query that it returns; nil for none.
+func (a *app) inspectCommand(kind, short, path string, typed func() any, flags func(*pflag.FlagSet) func() (url.Values, error)) *cobra.Command {
+	query := func() (url.Values, error) { return nil, nil }
 	var format string
 	cmd := &cobra.Command{
 		Use:         "inspect [OPTIONS] " + strings.ToUpper(kind) + " [" + strings.ToUpper(kind) + "...]",
@@ -25,14 +27,22 @@ func (a *app) inspectCommand(kind, short, path string, typed func() any) *cobra.
 		Args:        minArgs(1),
 		Annotations: heeds(readsOnly),
 		RunE: a.run(func(ctx context.Context, _ *cobra.Command, names []string) error {
+			q, err := query()
+			if err != nil {
+				return err
+			}
 			c, err := a.connect(ctx)
 			if err != nil {
 				return err
 			}
+			suffix := ""
+			if len(q) > 0 {
+				suffix = "?" + q.Encode()
+			}
 			found, errs := []json.RawMessage{}, []error(nil)
 			for _, n := range names {
 				var raw json.RawMessage
-				if err := c.Call(ctx, http.MethodGet, fmt.Sprintf(path, url.PathEscape(n)), nil, &raw); err != nil {
+				if err := c.Call(ctx, http.MethodGet, fmt.Sprintf(path, url.PathEscape(n))+suffix, nil, &raw); err != nil {
 					errs = append(errs, err)
 					continue
 				}
@@ -50,6 +60,9 @@ func (a *app) inspectCommand(kind, short, path string, typed func() any) *cobra.
 		}),
 	}
 	cmd.Flags().StringVarP(&format, "format", "f", "", inspectFormatHelp)
+	if flags != nil {
+		query = flags(cmd.Flags())
+	}
 	return cmd
 }
 

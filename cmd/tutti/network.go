@@ -27,7 +27,7 @@ func (a *app) networkCommand() *cobra.Command {
 }
 
 func (a *app) networkInspectCommand() *cobra.Command {
-	cmd := a.inspectCommand("network", "Display detailed information on one or more networks", "/networks/%s?verbose=true", func() any { return new(network.Inspect) })
+	cmd := a.inspectCommand("network", "Display detailed information on one or more networks", "/networks/%s?verbose=true", func() any { return new(network.Inspect) }, nil)
 	cmd.Flags().BoolP("verbose", "v", false, "Verbose output for diagnostics") // which only networks of a swarm have more of
 	return cmd
 }

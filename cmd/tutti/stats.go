@@ -14,6 +14,7 @@ import (
 
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"tutti/cmd/tutti/listing"
 	"tutti/scheduler/api"
@@ -40,12 +41,15 @@ func (a *app) statsCommand() *cobra.Command {
 			return a.followStats(ctx, c, api.Prefix+"/projects/"+url.PathEscape(name)+"/stats?"+q.Encode(), &f)
 		}),
 	}
-	flags := cmd.Flags()
+	f.add(cmd.Flags())
+	return cmd
+}
+
+func (f *statsFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVarP(&f.all, "all", "a", false, "Show all containers (default shows just running)")
 	flags.StringVar(&f.format, "format", "", formatHelp)
 	flags.BoolVar(&f.noStream, "no-stream", false, "Disable streaming stats and only pull the first result")
 	flags.BoolVar(&f.noTruncate, "no-trunc", false, "Do not truncate output")
-	return cmd
 }
 
 // followStats prints each frame that the engine sends, over the end of one engine and the start of the next.

@@ -18,7 +18,7 @@ var volumesNotYet = []notYet{{"update", "Update a volume (cluster volumes only)"
 // volumeCommand holds docker's management commands of volumes.
 func (a *app) volumeCommand() *cobra.Command {
 	return objectCommand("volume", "Manage volumes", volumesNotYet, a.volumeListCommand(), a.volumeCreateCommand(),
-		a.inspectCommand("volume", "Display detailed information on one or more volumes", "/volumes/%s", func() any { return new(volume.Volume) }),
+		a.inspectCommand("volume", "Display detailed information on one or more volumes", "/volumes/%s", func() any { return new(volume.Volume) }, nil),
 		a.removeCommand("volume", "Remove one or more volumes", "/volumes/%s"),
 		a.pruneCommand(volumePruner, "Remove unused local volumes", func(cmd *cobra.Command, o *pruneOptions) {
 			cmd.Flags().BoolVarP(&o.all, "all", "a", false, "Remove all unused volumes, not just anonymous ones")

@@ -81,10 +81,11 @@ type Size struct {
 	Height uint16 `json:"height,omitempty"`
 }
 
-// AttachRequest asks for POST /attach to a container that runs.
+// AttachRequest asks for POST /attach to a container that runs, or is to.
 type AttachRequest struct {
 	Container string  `json:"container"` // name or id
 	Stdin     bool    `json:"stdin,omitempty"`
+	Start     bool    `json:"start,omitempty"` // one that does not run is started
 	Resume    *Resume `json:"resume,omitempty"`
 }
 

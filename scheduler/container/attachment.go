@@ -65,6 +65,9 @@ func address(what, s string) (netip.Addr, error) {
 // Now is the configuration with the networks that the container has now: those that it was created with, unless somebody
 // has connected or disconnected it since.
 func (c Config) Now(s State) Config {
+	if s.Name != "" {
+		c.Name = s.Name
+	}
 	if s.Networks == nil {
 		return c
 	}

@@ -56,7 +56,9 @@ type State struct {
 	// Networks are those that it is to be on since somebody has connected or disconnected it; nil: those of its
 	// configuration. Changing is set while a running container is brought there.
 	Networks []Attachment `json:"networks,omitzero"`
-	Changing bool         `json:"changing,omitempty"`
+	// Name is what somebody has renamed it to; "": that of its configuration.
+	Name     string `json:"name,omitempty"`
+	Changing bool   `json:"changing,omitempty"`
 
 	// Seq is the number of the last start among all starts of the engine, and Again that of the last one that the engine
 	// did by itself: who was started before that knows an earlier run (plan.Followers). No clock is as sure.

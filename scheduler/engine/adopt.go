@@ -37,16 +37,16 @@ func (e *Engine) adopt(ctx context.Context) error {
 		case errors.Is(err, runtime.ErrNoContainer):
 			continue
 		case err != nil: // what runs of it is an orphan then, and its end was not seen
-			e.Log.Error("load the container's process", "container", u.Config.Name, "error", err)
+			e.Log.Error("load the container's process", "container", u.Name(), "error", err)
 			continue
 		case !u.state.Alive(): // the engine died between making the process and recording it
 			if err := p.Delete(ctx); err != nil {
-				e.Log.Error("remove a half-made process", "container", u.Config.Name, "error", err)
+				e.Log.Error("remove a half-made process", "container", u.Name(), "error", err)
 			}
 			continue
 		}
 		if outputs[id], err = e.recoverOutput(u, p, outputs[id]); err != nil {
-			e.Log.Error("find the container's output", "container", u.Config.Name, "error", err)
+			e.Log.Error("find the container's output", "container", u.Name(), "error", err)
 		}
 		alive = append(alive, u)
 		processes[id] = p
@@ -74,7 +74,7 @@ func (e *Engine) adopt(ctx context.Context) error {
 	e.knowNames(alive)
 	for _, u := range alive {
 		if err := e.resume(u, processes[u.ID], outputs[u.ID]); err != nil {
-			e.Log.Error("take over the container", "container", u.Config.Name, "error", err)
+			e.Log.Error("take over the container", "container", u.Name(), "error", err)
 		}
 	}
 	for id, status := range ends { // before the others are taken for lost
@@ -203,7 +203,7 @@ func (e *Engine) resume(u *Unit, p *runtime.Container, out output) error {
 			err = e.dns.Serve(u.ID, udp, tcp)
 		}
 		if err != nil {
-			e.Log.Error("take over the resolver", "container", u.Config.Name, "error", err)
+			e.Log.Error("take over the resolver", "container", u.Name(), "error", err)
 		}
 	}
 	if u.state.Health == nil && u.Config.Health != nil {

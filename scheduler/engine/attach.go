@@ -75,7 +75,7 @@ func (u *Unit) lifeAfter(ctx context.Context, before *life) (*life, error) {
 		case l != before:
 			return l, nil
 		case removed:
-			return nil, fmt.Errorf("%w: container %s has been removed", ErrConflict, u.Config.Name)
+			return nil, fmt.Errorf("%w: container %s has been removed", ErrConflict, u.Name())
 		}
 		select {
 		case <-ctx.Done():
@@ -207,7 +207,7 @@ func attachable(u *Unit) error {
 // begun describes the beginning of an attachment; without a run, the container has not run yet.
 func (u *Unit) begun(a *attachment, l *life) api.Begun {
 	p := a.sub.Start()
-	b := api.Begun{ID: u.ID, Name: u.Config.Name, TTY: u.Config.TTY, Stdin: u.Config.StdinOpen, From: api.LogPosition{Inode: p.Inode, Offset: p.Offset}}
+	b := api.Begun{ID: u.ID, Name: u.Name(), TTY: u.Config.TTY, Stdin: u.Config.StdinOpen, From: api.LogPosition{Inode: p.Inode, Offset: p.Offset}}
 	if l != nil {
 		b.Run = l.begun
 	}
@@ -242,7 +242,7 @@ func (u *Unit) lifeOf(begun int64) (*life, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.state.Started.UnixNano() != begun {
-		return nil, fmt.Errorf("%w: container %s has been started again meanwhile", ErrConflict, u.Config.Name)
+		return nil, fmt.Errorf("%w: container %s has been started again meanwhile", ErrConflict, u.Name())
 	}
 	if u.life != nil && u.life.begun == begun {
 		return u.life, nil
@@ -295,7 +295,7 @@ func (e *Engine) ResizeContainer(name string, width, height uint16) error {
 	}
 	p := u.Running()
 	if p == nil {
-		return fmt.Errorf("%w: container %s is not running", ErrConflict, u.Config.Name)
+		return fmt.Errorf("%w: container %s is not running", ErrConflict, u.Name())
 	}
 	return p.Resize(width, height)
 }

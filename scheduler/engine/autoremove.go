@@ -18,14 +18,14 @@ func (e *Engine) autoRemove(ctx context.Context, u *Unit) {
 		return
 	}
 	if err := e.RemoveUnit(ctx, u, false, true); err != nil {
-		e.Log.Error("remove the container (--rm)", "container", u.Config.Name, "error", err)
+		e.Log.Error("remove the container (--rm)", "container", u.Name(), "error", err)
 	}
 }
 
 // removeLater is autoRemove for a container that an earlier engine started: whoever was attached to it then is going to
 // ask for the rest of its output and how it ended.
 func (e *Engine) removeLater(u *Unit) {
-	e.Background("remove container "+u.Config.Name+" (--rm)", func() error {
+	e.Background("remove container "+u.Name()+" (--rm)", func() error {
 		timer := time.NewTimer(comesBackWithin)
 		defer timer.Stop()
 		select {

@@ -96,7 +96,7 @@ func (e *Engine) recoverOutput(u *Unit, p *runtime.Container, out output) (outpu
 	}
 	out.pipes = pipes
 	if err := e.keeper.Hold(u.ID, pipes.Files()); err != nil {
-		return out, fmt.Errorf("hold the output of container %s: %w", u.Config.Name, err)
+		return out, fmt.Errorf("hold the output of container %s: %w", u.Name(), err)
 	}
 	return out, nil
 }

@@ -12,6 +12,7 @@ const (
 	changeHealth  changeKind = "health"
 	changeRemoved changeKind = "removed"
 	changeHook    changeKind = "hook" // a hook has printed a line
+	changeRenamed changeKind = "rename"
 )
 
 // change is one thing that happened to a container. For an exit, code and restart say how and whether it starts again.
@@ -24,6 +25,7 @@ type change struct {
 	why     string // the engine's reason for an exit that it brought about
 	stream  string // of a hook's line
 	line    []byte
+	was     string // its name before a rename
 }
 
 // bus hands every change to everybody who listens. A listener that does not keep up loses nothing: its queue grows.

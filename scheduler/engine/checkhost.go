@@ -119,7 +119,7 @@ func (e *Engine) lookAtHost(context.Context) ([]checkup.Fault, int, error) {
 		e.mu.Unlock()
 		if u != nil && u.Running() == nil && !u.Snapshot().Alive() {
 			faults = append(faults, checkup.Fault{
-				Object: u.Config.Name, Problem: "a process of a container that does not run", Remedy: "end it", Fleeting: true,
+				Object: u.Name(), Problem: "a process of a container that does not run", Remedy: "end it", Fleeting: true,
 				Repair: e.whenQuiet(func(ctx context.Context) error {
 					return e.runtime.RemoveOrphans(ctx, slices.DeleteFunc(slices.Clone(known), func(other string) bool { return other == id }))
 				}),

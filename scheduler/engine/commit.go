@@ -54,7 +54,7 @@ func (e *Engine) Commit(ctx context.Context, name string, o CommitOptions) (imag
 	}
 	made, err := e.ImageStore.Create(ctx, n, func(w io.Writer) error { return e.writeChanges(ctx, u, o.Pause, w) })
 	if err != nil {
-		return made, fmt.Errorf("commit container %s: %w", u.Config.Name, err)
+		return made, fmt.Errorf("commit container %s: %w", u.Name(), err)
 	}
 	e.Publish(u, events.ActionCommit, "comment", o.Comment, "imageID", made.ID, "imageRef", o.Name)
 	return made, nil

@@ -50,7 +50,7 @@ func (e *Engine) ConnectNetwork(ctx context.Context, network, name string, a con
 		_, err = u.updateNow(func(s *container.State) { s.Networks = next })
 	}
 	if err != nil {
-		return fmt.Errorf("connect container %s to network %s: %w", u.Config.Name, n.Name, err)
+		return fmt.Errorf("connect container %s to network %s: %w", u.Name(), n.Name, err)
 	}
 	e.networkEvent(n, events.ActionConnect, u.ID)
 	return nil
@@ -65,7 +65,7 @@ func (e *Engine) DisconnectNetwork(ctx context.Context, network, name string) er
 	defer done()
 	c := u.Now()
 	if _, on := c.On(n.Name); !on {
-		return fmt.Errorf("%w: container %s is not connected to network %s", ErrForbidden, u.Config.Name, n.Name)
+		return fmt.Errorf("%w: container %s is not connected to network %s", ErrForbidden, u.Name(), n.Name)
 	}
 	next := slices.DeleteFunc(slices.Clone(c.Networks), func(a container.Attachment) bool { return a.Network == n.Name })
 	u.wiring.Lock()
@@ -77,7 +77,7 @@ func (e *Engine) DisconnectNetwork(ctx context.Context, network, name string) er
 		_, err = u.updateNow(func(s *container.State) { s.Networks = next })
 	}
 	if err != nil {
-		return fmt.Errorf("disconnect container %s from network %s: %w", u.Config.Name, n.Name, err)
+		return fmt.Errorf("disconnect container %s from network %s: %w", u.Name(), n.Name, err)
 	}
 	e.networkEvent(n, events.ActionDisconnect, u.ID)
 	return nil
@@ -103,13 +103,13 @@ func (e *Engine) beginChange(ctx context.Context, network, name string) (n netdr
 	done = func() { u.op.Unlock(); unlock() }
 	switch mode := u.Config.NetworkMode; {
 	case u.isRemoved():
-		err = fmt.Errorf("%w: container %s is marked for removal and cannot be connected to or disconnected from a network", ErrConflict, u.Config.Name)
+		err = fmt.Errorf("%w: container %s is marked for removal and cannot be connected to or disconnected from a network", ErrConflict, u.Name())
 	case mode == "none":
-		err = fmt.Errorf("%w: container %s is in the private network mode none: no network can be connected to it", ErrForbidden, u.Config.Name)
+		err = fmt.Errorf("%w: container %s is in the private network mode none: no network can be connected to it", ErrForbidden, u.Name())
 	case mode == "host":
-		err = fmt.Errorf("%w: container %s is on the host's network from its creation to its end: no network can be connected to it or disconnected from it", ErrForbidden, u.Config.Name)
+		err = fmt.Errorf("%w: container %s is on the host's network from its creation to its end: no network can be connected to it or disconnected from it", ErrForbidden, u.Name())
 	case !u.Config.OwnNetwork():
-		err = fmt.Errorf("%w: container %s has the network of %s: connect or disconnect that one", ErrForbidden, u.Config.Name, mode)
+		err = fmt.Errorf("%w: container %s has the network of %s: connect or disconnect that one", ErrForbidden, u.Name(), mode)
 	}
 	if err != nil {
 		done()
@@ -261,7 +261,7 @@ func (e *Engine) finishChanges(ctx context.Context, alive []*Unit, processes map
 		}
 		err := e.finishChange(ctx, u, processes[u.ID])
 		if err != nil {
-			e.Log.Error("finish the change of the container's networks", "container", u.Config.Name, "error", err)
+			e.Log.Error("finish the change of the container's networks", "container", u.Name(), "error", err)
 		}
 	}
 }

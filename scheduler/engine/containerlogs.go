@@ -16,7 +16,7 @@ func (e *Engine) ContainerLogs(ctx context.Context, name string, o logs.ReadOpti
 		return err
 	}
 	if u.Log == nil {
-		return fmt.Errorf("%w: container %s: configured logging driver does not support reading", ErrInvalid, u.Config.Name)
+		return fmt.Errorf("%w: container %s: configured logging driver does not support reading", ErrInvalid, u.Name())
 	}
 	st := u.Snapshot()
 	o.Follow = o.Follow && (st.Alive() || st.Status == container.Restarting)
@@ -28,7 +28,7 @@ func (e *Engine) ContainerLogs(ctx context.Context, name string, o logs.ReadOpti
 		return emit(l)
 	})
 	if err != nil && ctx.Err() == nil && !u.isRemoved() {
-		return fmt.Errorf("read the log of %s: %w", u.Config.Name, err)
+		return fmt.Errorf("read the log of %s: %w", u.Name(), err)
 	}
 	return nil
 }

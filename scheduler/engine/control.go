@@ -26,8 +26,8 @@ func (e *Engine) StartContainer(ctx context.Context, name string) (changed bool,
 }
 
 // StopContainer stops a container; changed is false when it does not run. timeout is nil for its own grace period;
-// negative: it is never killed.
-func (e *Engine) StopContainer(ctx context.Context, name string, timeout *time.Duration) (changed bool, err error) {
+// negative: it is never killed. signal is "" for its own.
+func (e *Engine) StopContainer(ctx context.Context, name string, timeout *time.Duration, signal string) (changed bool, err error) {
 	u, err := e.FindUnit(name)
 	if err != nil {
 		return false, err
@@ -35,26 +35,26 @@ func (e *Engine) StopContainer(ctx context.Context, name string, timeout *time.D
 	if s := u.Snapshot(); !s.Alive() && s.Status != container.Restarting {
 		return false, nil
 	}
-	return true, e.StopUnit(ctx, u, timeout)
+	return true, e.stopUnitBy(ctx, u, timeout, signal)
 }
 
-// RestartContainer stops a container, when it runs, and starts it.
-func (e *Engine) RestartContainer(ctx context.Context, name string, timeout *time.Duration) error {
+// RestartContainer stops a container as StopContainer does, when it runs, and starts it.
+func (e *Engine) RestartContainer(ctx context.Context, name string, timeout *time.Duration, signal string) error {
 	u, err := e.FindUnit(name)
 	if err != nil {
 		return err
 	}
-	if err := e.restartOnce(ctx, u, timeout); err != nil {
+	if err := e.restartOnce(ctx, u, timeout, signal); err != nil {
 		return err
 	}
 	e.Publish(u, "restart")
 	return e.postStart(ctx, u)
 }
 
-func (e *Engine) restartOnce(ctx context.Context, u *Unit, timeout *time.Duration) error {
+func (e *Engine) restartOnce(ctx context.Context, u *Unit, timeout *time.Duration, signal string) error {
 	u.op.Lock()
 	defer u.op.Unlock()
-	if err := e.stopLocked(ctx, u, timeout); err != nil {
+	if err := e.stopLocked(ctx, u, timeout, signal); err != nil {
 		return err
 	}
 	return e.startLocked(ctx, u, byRequest, 0)
@@ -67,7 +67,7 @@ func (e *Engine) KillContainer(ctx context.Context, name, signal string) error {
 		return err
 	}
 	if !u.Snapshot().Alive() {
-		return fmt.Errorf("%w: cannot kill container %s: it is not running", ErrConflict, u.Config.Name)
+		return fmt.Errorf("%w: cannot kill container %s: it is not running", ErrConflict, u.Name())
 	}
 	return e.KillUnit(ctx, u, signal)
 }

@@ -78,7 +78,7 @@ func (e *Engine) claimName(name string) (release func(), err error) {
 	defer e.mu.Unlock()
 	taken := e.reserved[name]
 	for _, u := range e.units {
-		taken = taken || u.Config.Name == name
+		taken = taken || u.Name() == name
 	}
 	if taken {
 		return nil, fmt.Errorf("the container name %q is already in use: remove or rename that container", name)

@@ -22,7 +22,7 @@ func (e *Engine) lookAtLayers(ctx context.Context) ([]checkup.Fault, int, error)
 func (e *Engine) runningFrom(id string) (names []string) {
 	for _, u := range e.SelectUnits(func(c *container.Config) bool { return c.ImageID == id || c.Mounted(volumes.TypeImage, id) }) {
 		if u.Snapshot().Alive() {
-			names = append(names, u.Config.Name)
+			names = append(names, u.Name())
 		}
 	}
 	return names

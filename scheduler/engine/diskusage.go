@@ -57,7 +57,7 @@ func (u *Unit) layerSize(ctx context.Context) (int64, error) {
 		return 0, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("size of container %s: %w", u.Config.Name, err)
+		return 0, fmt.Errorf("size of container %s: %w", u.Name(), err)
 	}
 	return size, nil
 }

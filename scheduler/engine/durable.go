@@ -79,13 +79,13 @@ func (s *syncer) flush() {
 	s.mu.Unlock()
 	for u := range pending {
 		if err := u.save(); err != nil {
-			s.log.Error("write a container's record", "container", u.Config.Name, "error", err)
+			s.log.Error("write a container's record", "container", u.Name(), "error", err)
 			time.AfterFunc(saveRetry, func() { s.add(u) })
 			continue
 		}
 		s.saved(u)
 		if err := makeDurable(u.dir); err != nil && !errors.Is(err, fs.ErrNotExist) { // removed meanwhile
-			s.log.Error("write a container's record through to the disk", "container", u.Config.Name, "error", err)
+			s.log.Error("write a container's record through to the disk", "container", u.Name(), "error", err)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func (e *Engine) note(m events.Message) {
 func (e *Engine) Publish(u *Unit, action events.Action, more ...string) {
 	a := make(map[string]string, len(u.Config.Labels)+2+len(more)/2)
 	maps.Copy(a, u.Config.Labels)
-	a["image"], a["name"] = u.Config.Image, u.Config.Name
+	a["image"], a["name"] = u.Config.Image, u.Name()
 	for i := 0; i+1 < len(more); i += 2 {
 		a[more[i]] = more[i+1]
 	}
@@ -88,6 +88,8 @@ func (e *Engine) noteChange(c change) {
 		}
 	case changeRemoved:
 		e.Publish(c.unit, events.ActionDestroy)
+	case changeRenamed:
+		e.Publish(c.unit, events.ActionRename, "oldName", "/"+c.was)
 	case changeHook: // what it prints is no event
 	}
 }

@@ -148,7 +148,7 @@ func (e *Engine) launchExec(x *Exec, s Streams) (*runtime.Process, *execIO, erro
 	}
 	p := x.unit.Running()
 	if p == nil {
-		return nil, nil, fmt.Errorf("%w: container %s is not running", ErrConflict, x.unit.Config.Name)
+		return nil, nil, fmt.Errorf("%w: container %s is not running", ErrConflict, x.unit.Name())
 	}
 	process := x.unit.newProcess(x.Config.Args, x.Config.Privileged)
 	if x.Config.TTY {
@@ -184,12 +184,12 @@ func executable(u *Unit) error {
 	case container.Running:
 		return nil
 	case container.Paused:
-		return fmt.Errorf("%w: container %s is paused, unpause the container before exec", ErrConflict, u.Config.Name)
+		return fmt.Errorf("%w: container %s is paused, unpause the container before exec", ErrConflict, u.Name())
 	case container.Restarting:
-		return fmt.Errorf("%w: container %s is restarting, wait until the container is running", ErrConflict, u.Config.Name)
+		return fmt.Errorf("%w: container %s is restarting, wait until the container is running", ErrConflict, u.Name())
 	case container.Created, container.Exited, container.Removing, container.Dead:
 	}
-	return fmt.Errorf("%w: container %s is not running", ErrConflict, u.Config.Name)
+	return fmt.Errorf("%w: container %s is not running", ErrConflict, u.Name())
 }
 
 // execIO connects an exec's process with its client.

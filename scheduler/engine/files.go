@@ -30,7 +30,7 @@ func (e *Engine) useTree(ctx context.Context, u *Unit, bare bool, use func(conte
 		}
 		if u.isRemoved() {
 			leave()
-			return fmt.Errorf("%w container: %s", ErrNoSuch, u.Config.Name)
+			return fmt.Errorf("%w container: %s", ErrNoSuch, u.Name())
 		}
 		if p != u.Running() { // it was started or has ended meanwhile
 			leave()
@@ -44,7 +44,7 @@ func (e *Engine) useTree(ctx context.Context, u *Unit, bare bool, use func(conte
 			err = errors.Join(use(inside, tree), closeTree())
 		}
 		if cause := context.Cause(inside); errors.Is(cause, access.ErrInterrupted) {
-			err = fmt.Errorf("%w: container %s: %w", ErrConflict, u.Config.Name, cause)
+			err = fmt.Errorf("%w: container %s: %w", ErrConflict, u.Name(), cause)
 		}
 		leave()
 		if !errors.Is(err, errEnded) {
@@ -91,7 +91,7 @@ func (e *Engine) openTree(ctx context.Context, u *Unit, bare bool) (*files.Tree,
 	layers := files.Layers{Lower: append(slices.Clip(lowers), e.Paths.Skeleton()), Upper: u.upper(), Work: u.work()}
 	v, err := files.Mount(layers, mounts, e.Paths.Rootfs())
 	if err != nil {
-		return nil, nil, fmt.Errorf("container %s: %w", u.Config.Name, err)
+		return nil, nil, fmt.Errorf("container %s: %w", u.Name(), err)
 	}
 	return v.Tree, v.Close, nil
 }
@@ -99,7 +99,7 @@ func (e *Engine) openTree(ctx context.Context, u *Unit, bare bool) (*files.Tree,
 // missing says in docker's words that a path is not in a container.
 func missing(err error, u *Unit, path string) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
-		return &kindError{ErrNoSuch, fmt.Sprintf("Could not find the file %s in container %s", path, u.Config.Name)}
+		return &kindError{ErrNoSuch, fmt.Sprintf("Could not find the file %s in container %s", path, u.Name())}
 	}
 	return err
 }
@@ -305,7 +305,7 @@ func (e *Engine) Changes(ctx context.Context, name string) (list []files.Change,
 		return err
 	})
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("container %s: %w", u.Config.Name, err)
+		return nil, fmt.Errorf("container %s: %w", u.Name(), err)
 	}
 	return list, err
 }

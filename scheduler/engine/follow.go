@@ -79,7 +79,7 @@ func (e *Engine) endSoon(u *Unit, seq uint64, why supervise.Ending, text string)
 			u.ending = false
 		}()
 		if err := e.endRun(e.ctx, u, seq, why, text); err != nil && e.ctx.Err() == nil {
-			e.Log.Error("end the container to start it again", "container", u.Config.Name, "reason", text, "error", err)
+			e.Log.Error("end the container to start it again", "container", u.Name(), "reason", text, "error", err)
 		}
 	})
 }
@@ -92,12 +92,12 @@ func (e *Engine) endRun(ctx context.Context, u *Unit, seq uint64, why supervise.
 	if p == nil || s.Status != container.Running || s.Seq != seq || s.Stopped {
 		return nil
 	}
-	e.Log.Info("restart", "container", u.Config.Name, "reason", text)
+	e.Log.Info("restart", "container", u.Name(), "reason", text)
 	if _, err := u.update(func(s *container.State) { s.Ending, s.Why = why, text }); err != nil {
 		return err
 	}
 	if err := e.PreStop(ctx, u); err != nil {
-		e.Log.Warn("restart all the same", "container", u.Config.Name, "error", err)
+		e.Log.Warn("restart all the same", "container", u.Name(), "error", err)
 	}
 	sig, err := ParseSignal(u.Config.StopSignal)
 	if err != nil {

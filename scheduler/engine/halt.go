@@ -39,9 +39,9 @@ func (e *Engine) Halt(ctx context.Context, _ api.HaltRequest, emit func(api.Even
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				errs = append(errs, fmt.Errorf("container %s: %w", u.Config.Name, err))
+				errs = append(errs, fmt.Errorf("container %s: %w", u.Name(), err))
 			} else if was {
-				emit(api.Event{Kind: api.KindResource, Resource: "Container", Name: u.Config.Name, Status: "Stopped", Phase: api.PhaseDone})
+				emit(api.Event{Kind: api.KindResource, Resource: "Container", Name: u.Name(), Status: "Stopped", Phase: api.PhaseDone})
 			}
 		})
 	}

@@ -50,7 +50,7 @@ func (e *Engine) updateHealth(u *Unit, seq uint64, h supervise.Health, starting 
 	if before.Status == h.Status && before.Streak == h.Streak {
 		u.note(record)
 	} else if _, err := u.update(record); err != nil {
-		e.Log.Error("record the health", "container", u.Config.Name, "error", err)
+		e.Log.Error("record the health", "container", u.Name(), "error", err)
 	}
 	if before.Status != h.Status {
 		if h.Status != supervise.Starting {
@@ -160,7 +160,7 @@ func (e *Engine) execCaptured(ctx context.Context, u *Unit, p *runtime.Container
 	status, err := proc.Wait(ctx)
 	if err != nil {
 		if err := proc.KillTree(); err != nil {
-			e.Log.Warn("end a command in a container", "container", u.Config.Name, "error", err)
+			e.Log.Warn("end a command in a container", "container", u.Name(), "error", err)
 		}
 		_, _ = proc.Wait(context.WithoutCancel(ctx))
 	}

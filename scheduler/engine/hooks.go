@@ -61,7 +61,7 @@ func (e *Engine) PreStop(ctx context.Context, u *Unit) error {
 		case u.Running() != p: // it has ended meanwhile, and its hooks with it
 			return nil
 		case bounded.Err() != nil && ctx.Err() == nil:
-			e.Log.Warn("pre_stop was ended", "container", u.Config.Name, "after", limit)
+			e.Log.Warn("pre_stop was ended", "container", u.Name(), "after", limit)
 			return nil
 		default:
 			return fmt.Errorf("pre_stop %w", err)
@@ -96,7 +96,7 @@ func (e *Engine) runHook(ctx context.Context, u *Unit, p *runtime.Container, h c
 	status, err := proc.Wait(ctx)
 	if err != nil {
 		if err := proc.KillTree(); err != nil {
-			e.Log.Warn("end a hook", "container", u.Config.Name, "error", err)
+			e.Log.Warn("end a hook", "container", u.Name(), "error", err)
 		}
 		_, _ = proc.Wait(context.WithoutCancel(ctx))
 	}

@@ -27,7 +27,7 @@ func (e *Engine) imageUser(id string) (user image.User, used bool) {
 	for _, u := range e.SelectUnits(func(c *container.Config) bool { return c.ImageID == id || c.Mounted(volumes.TypeImage, id) }) {
 		running := u.Snapshot().Alive()
 		if !used || running {
-			user, used = image.User{ID: u.ID, Name: u.Config.Name, Running: running}, true
+			user, used = image.User{ID: u.ID, Name: u.Name(), Running: running}, true
 		}
 		if running {
 			break

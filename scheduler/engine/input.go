@@ -130,7 +130,7 @@ func (e *Engine) takeInput(u *Unit) (*input, error) {
 func (e *Engine) endInput(u *Unit, in *input) {
 	in.end()
 	if err := e.keeper.Release(stdinHolder(u.ID)); err != nil {
-		e.Log.Error("close the standard input", "container", u.Config.Name, "error", err)
+		e.Log.Error("close the standard input", "container", u.Name(), "error", err)
 	}
 }
 

@@ -84,11 +84,11 @@ func (e *Engine) EndpointsOn(n ListedNetwork) map[string]ContainerEndpoint {
 	for _, u := range e.SelectUnits(func(*container.Config) bool { return true }) {
 		s := u.Snapshot()
 		if n.Predefined && s.Alive() && u.Config.NetworkMode == n.Name {
-			all[u.ID] = ContainerEndpoint{Name: u.Config.Name}
+			all[u.ID] = ContainerEndpoint{Name: u.Name()}
 		}
 		for _, p := range s.Endpoints {
 			if p.Network == n.Name {
-				all[u.ID] = ContainerEndpoint{Name: u.Config.Name, Endpoint: p.Endpoint}
+				all[u.ID] = ContainerEndpoint{Name: u.Name(), Endpoint: p.Endpoint}
 			}
 		}
 	}

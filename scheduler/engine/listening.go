@@ -33,7 +33,7 @@ func (e *Engine) watchListeners(ctx context.Context, u *Unit, p *runtime.Contain
 		err := e.lookForListeners(ctx, p, starting, nudges)
 		// A kernel without sock_diag only makes it a matter of the probes themselves.
 		if err != nil && ctx.Err() == nil && !errors.Is(err, unix.ENOENT) {
-			e.Log.Warn("look for listening sockets", "container", u.Config.Name, "error", err)
+			e.Log.Warn("look for listening sockets", "container", u.Name(), "error", err)
 		}
 	})
 	return nudges, func() { cancel(); <-ended }

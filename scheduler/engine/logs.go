@@ -84,7 +84,7 @@ func (s *logStream) match(c *container.Config) bool {
 }
 
 func frame(u *Unit, event string) api.LogFrame {
-	return api.LogFrame{Event: event, Container: u.Config.Name, Service: u.Config.Service, Number: u.Config.Number}
+	return api.LogFrame{Event: event, Container: u.Name(), Service: u.Config.Service, Number: u.Config.Number}
 }
 
 func lineFrame(u *Unit, l logs.Entry) api.LogFrame {
@@ -162,7 +162,7 @@ func (s *logStream) read(ctx context.Context, u *Unit, f *follower) bool {
 		return ctx.Err()
 	})
 	if err != nil && ctx.Err() == nil && !u.isRemoved() {
-		s.cancel(fmt.Errorf("read the log of %s: %w", u.Config.Name, err))
+		s.cancel(fmt.Errorf("read the log of %s: %w", u.Name(), err))
 	}
 	s.fmu.Lock()
 	defer s.fmu.Unlock()
@@ -226,6 +226,12 @@ func (s *logStream) lifecycle(ctx context.Context, changes *listener) {
 				}
 			case changeHook:
 				f.Stream, f.Line, f.Time = c.stream, c.line, time.Now()
+			case changeRenamed: // who counts those that run does so by their names, and goes when there are none
+				if !c.unit.Stopped() {
+					f.Event = string(changeStarted)
+					s.send(f)
+				}
+				f.Event, f.Container = string(changeRemoved), c.was
 			case changeHealth, changeRemoved:
 			}
 			s.send(f)

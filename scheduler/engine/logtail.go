@@ -22,7 +22,7 @@ func (e *Engine) LastLog(u *Unit) string {
 	defer cancel()
 	var b strings.Builder
 	_ = u.Log.Read(ctx, logs.ReadOptions{Tail: LastLines}, func(l logs.Entry) error {
-		fmt.Fprintf(&b, "\n  %s | %s", u.Config.Name, bytes.TrimRight(l.Line, "\r\n"))
+		fmt.Fprintf(&b, "\n  %s | %s", u.Name(), bytes.TrimRight(l.Line, "\r\n"))
 		return nil
 	})
 	return b.String()

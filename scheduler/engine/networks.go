@@ -114,7 +114,7 @@ func (e *Engine) UsersOfNetworks(match func(*container.Config) bool) map[string]
 	users := map[string][]string{}
 	for _, u := range e.SelectUnits(match) {
 		for _, a := range u.Now().Networks {
-			users[a.Network] = append(users[a.Network], u.Config.Name)
+			users[a.Network] = append(users[a.Network], u.Name())
 		}
 	}
 	for _, names := range users {

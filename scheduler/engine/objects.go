@@ -72,7 +72,7 @@ func (e *Engine) RemoveVolume(name string, force bool) error {
 	if len(users) > 0 {
 		var names []string
 		for _, u := range users {
-			names = append(names, u.Config.Name)
+			names = append(names, u.Name())
 		}
 		return fmt.Errorf("%w: volume %s is in use by %s", ErrConflict, name, strings.Join(names, ", "))
 	}

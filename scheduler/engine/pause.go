@@ -20,11 +20,11 @@ func (e *Engine) PauseUnit(ctx context.Context, u *Unit) error {
 	p := u.Running()
 	switch s := u.Snapshot(); {
 	case s.Status == container.Paused:
-		return fmt.Errorf("%w: container %s is already paused", ErrConflict, u.Config.Name)
+		return fmt.Errorf("%w: container %s is already paused", ErrConflict, u.Name())
 	case s.Status == container.Restarting:
-		return fmt.Errorf("%w: container %s is restarting, wait until the container is running", ErrConflict, u.Config.Name)
+		return fmt.Errorf("%w: container %s is restarting, wait until the container is running", ErrConflict, u.Name())
 	case p == nil || s.Status != container.Running:
-		return fmt.Errorf("%w: container %s is not running", ErrConflict, u.Config.Name)
+		return fmt.Errorf("%w: container %s is not running", ErrConflict, u.Name())
 	}
 	if _, err := u.update(func(s *container.State) { s.Status = container.Paused }); err != nil {
 		return errors.Join(err, e.setRunning(u))
@@ -48,7 +48,7 @@ func (e *Engine) UnpauseUnit(ctx context.Context, u *Unit) error {
 	defer u.op.Unlock()
 	p := u.Running()
 	if p == nil || u.Snapshot().Status != container.Paused {
-		return fmt.Errorf("%w: container %s is not paused", ErrConflict, u.Config.Name)
+		return fmt.Errorf("%w: container %s is not paused", ErrConflict, u.Name())
 	}
 	return e.thaw(ctx, u, p)
 }

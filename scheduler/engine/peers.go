@@ -10,20 +10,27 @@ import (
 	"tutti/scheduler/container"
 )
 
-// Peer finds the container that "service:NAME" or "container:NAME" means for c.
+// Peer finds the container that "service:NAME" or "container:NAME" means for c. One that has been renamed since is still
+// meant by the name that it had at its creation, unless another has that now.
 func (e *Engine) Peer(c *container.Config, mode string) (*Unit, error) {
 	kind, name, _ := strings.Cut(mode, ":")
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var peer *Unit
+	var peer, renamed *Unit
 	for _, u := range e.units {
-		match := u.Config.Name == name || u.ID == name
+		match := u.Name() == name || u.ID == name
 		if kind == "service" {
 			match = u.Config.Project == c.Project && u.Config.Service == name && !u.Config.OneOff
+		}
+		if kind != "service" && u.Config.Name == name {
+			renamed = u
 		}
 		if match && (peer == nil || u.Config.Number < peer.Config.Number) {
 			peer = u
 		}
+	}
+	if peer == nil {
+		peer = renamed
 	}
 	if peer == nil {
 		return nil, fmt.Errorf("there is no container of %s %s", kind, name)
@@ -39,7 +46,7 @@ func (e *Engine) peerProcess(c *container.Config, mode string) (*runtime.Contain
 	}
 	p := u.Running()
 	if p == nil {
-		return nil, fmt.Errorf("the container %s does not run", u.Config.Name)
+		return nil, fmt.Errorf("the container %s does not run", u.Name())
 	}
 	return p, nil
 }
@@ -64,7 +71,7 @@ func (e *Engine) share(c *container.Config, o *container.SpecOptions) error {
 	if strings.Contains(c.IPC, ":") {
 		u, err := e.Peer(c, c.IPC)
 		if err == nil {
-			err = CheckShareable(u.Config.Name, u.Config.IPC)
+			err = CheckShareable(u.Name(), u.Config.IPC)
 		}
 		if err != nil {
 			return fmt.Errorf("ipc: %w", err)

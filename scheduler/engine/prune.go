@@ -36,7 +36,7 @@ func (e *Engine) PruneContainers(ctx context.Context, filters map[string][]strin
 			continue // started meanwhile
 		}
 		if err != nil {
-			return removed, freed, fmt.Errorf("container %s: %w", u.Config.Name, err)
+			return removed, freed, fmt.Errorf("container %s: %w", u.Name(), err)
 		}
 		removed, freed = append(removed, u.ID), freed+size
 	}

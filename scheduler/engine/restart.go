@@ -64,7 +64,7 @@ func (e *Engine) restartAfter(u *Unit, delay time.Duration, cause startCause) {
 			done, started := e.restartNow(u, cause)
 			if started {
 				if err := e.postStart(e.ctx, u); err != nil && e.ctx.Err() == nil {
-					e.Log.Error("after the restart", "container", u.Config.Name, "error", err)
+					e.Log.Error("after the restart", "container", u.Name(), "error", err)
 				}
 			}
 			if done {
@@ -103,7 +103,7 @@ func (e *Engine) restartNow(u *Unit, cause startCause) (done, started bool) {
 	if err == nil || e.ctx.Err() != nil {
 		return true, err == nil
 	}
-	e.Log.Error("restart", "container", u.Config.Name, "error", err)
+	e.Log.Error("restart", "container", u.Name(), "error", err)
 	e.failedToStart(u, before, cause, runtime.ExitCode(err))
 	return true, false
 }
@@ -121,7 +121,7 @@ func (e *Engine) failedToStart(u *Unit, before container.State, cause startCause
 		}
 	})
 	if err != nil {
-		e.Log.Error("record the failed start", "container", u.Config.Name, "error", err)
+		e.Log.Error("record the failed start", "container", u.Name(), "error", err)
 	}
 	e.bus.send(change{kind: changeExited, unit: u, code: code, restart: again})
 	if again {
@@ -149,7 +149,7 @@ func (e *Engine) awaitDependencies(u *Unit) bool {
 		}
 		if text := waits[0].String(); text != told {
 			told = text
-			e.Log.Info("wait before the start", "container", u.Config.Name, "for", text)
+			e.Log.Info("wait before the start", "container", u.Name(), "for", text)
 		}
 		if !e.concerned(u, changes, changed) {
 			return false

@@ -91,7 +91,7 @@ func (e *Engine) saved(u *Unit) {
 		return
 	}
 	if err := e.reaper.drop(u.ID); err != nil {
-		e.Log.Error("release what the keeper held", "container", u.Config.Name, "error", err)
+		e.Log.Error("release what the keeper held", "container", u.Name(), "error", err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"tutti/runtime"
 	"tutti/scheduler/api"
+	"tutti/scheduler/container"
 )
 
 // RunOptions of runAttached.
@@ -14,7 +15,26 @@ type RunOptions struct {
 	Size       api.Size // of the client's terminal
 	Detach     bool     // nobody waits for the end
 	AutoRemove bool     // a container that cannot be started is removed
+	Keep       bool     // it was there before, and stays whatever happens
 }
+
+// StartAttached is Attach to a container that is started when it does not run.
+func (e *Engine) StartAttached(ctx context.Context, name string, begun func(api.Begun), s Streams) (int, error) {
+	u, err := e.FindUnit(name)
+	if err != nil {
+		return exitNotMade, err
+	}
+	switch st := u.Snapshot(); {
+	case st.Status == container.Paused:
+		return exitNotMade, fmt.Errorf("%w: cannot start a paused container, try unpause instead", ErrConflict)
+	case st.Alive():
+		return e.Attach(ctx, u.ID, AttachTo{Begun: begun}, s)
+	}
+	return e.RunAttached(ctx, u, RunOptions{Keep: true}, begun, s)
+}
+
+// exitNotMade is the exit code where nothing was started.
+const exitNotMade = 1
 
 // RunAttached starts a container with the client attached and returns the exit code of its process, or with an error the
 // one that says what failed. A client that goes before the container runs calls it off; later it leaves the container alone.
@@ -29,10 +49,10 @@ func (e *Engine) RunAttached(ctx context.Context, u *Unit, o RunOptions, begun f
 		if a != nil {
 			a.sub.Close()
 		}
-		if o.AutoRemove || ctx.Err() != nil { // who has called it off does not want it
+		if o.AutoRemove || ctx.Err() != nil && !o.Keep { // who has called it off does not want it
 			err = errors.Join(err, e.RemoveUnit(context.WithoutCancel(ctx), u, true, true))
 		}
-		return code, fmt.Errorf("service %q: container %s: %w", u.Config.Service, u.Config.Name, err)
+		return code, fmt.Errorf("service %q: container %s: %w", u.Config.Service, u.Name(), err)
 	}
 	l := u.latestLife()
 	begun(u.begun(a, l))

@@ -18,7 +18,7 @@ func (e *Engine) FindUnit(name string) (*Unit, error) {
 	}
 	var found *Unit
 	for id, u := range e.units {
-		if u.Config.Name == name {
+		if u.Name() == name {
 			return u, nil
 		}
 		if len(name) > 0 && strings.HasPrefix(id, name) {
@@ -42,7 +42,7 @@ func (e *Engine) OpUnit(id, name string) (*Unit, error) {
 		return u, nil
 	}
 	for _, u := range e.units {
-		if u.Config.Name == name {
+		if u.Name() == name {
 			return u, nil
 		}
 	}

@@ -27,7 +27,7 @@ func (u *Unit) shipper(e *Engine) (*ship.Shipper, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &ship.Shipper{Target: t, Log: u.Log, Position: filepath.Join(u.dir, "shipped"), Logger: e.Log.With("container", u.Config.Name)}, nil
+	return &ship.Shipper{Target: t, Log: u.Log, Position: filepath.Join(u.dir, "shipped"), Logger: e.Log.With("container", u.Name())}, nil
 }
 
 // canShip refuses to start a container whose log nobody takes, as docker does.
@@ -46,7 +46,7 @@ func (s *starter) canShip(ctx context.Context) error {
 func (e *Engine) ship(u *Unit, logged <-chan struct{}) {
 	sh, err := u.shipper(e)
 	if err != nil {
-		e.Log.Error("send the log on", "container", u.Config.Name, "error", err)
+		e.Log.Error("send the log on", "container", u.Name(), "error", err)
 	}
 	if sh == nil {
 		return

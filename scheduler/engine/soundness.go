@@ -88,7 +88,7 @@ func (e *Engine) setAside(aside string) []checkup.Fault {
 		table, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", u.Snapshot().Pid))
 		// The layers are mounted by the name that the folder had: those that no store has now.
 		if s := u.Snapshot(); s.Alive() && (err != nil || strings.Contains(string(table), e.Paths.Images()+"/snapshots/")) && s.Started.Before(modTime(aside)) {
-			f.Hint = "stop container " + u.Config.Name + ", which runs from it, and check again"
+			f.Hint = "stop container " + u.Name() + ", which runs from it, and check again"
 			return []checkup.Fault{f}
 		}
 	}
@@ -159,8 +159,8 @@ func (e *Engine) lookAtContainers(ctx context.Context) ([]checkup.Fault, int, er
 	for _, u := range all {
 		if !slices.ContainsFunc(entries, func(d os.DirEntry) bool { return d.Name() == u.ID }) {
 			faults = append(faults, checkup.Fault{
-				Object: u.Config.Name, Problem: "the container's folder " + u.dir + " is missing", Fleeting: true,
-				Hint: "remove the container: tutti rm, or docker rm -f " + u.Config.Name,
+				Object: u.Name(), Problem: "the container's folder " + u.dir + " is missing", Fleeting: true,
+				Hint: "remove the container: tutti rm, or docker rm -f " + u.Name(),
 			})
 		}
 	}
@@ -170,7 +170,7 @@ func (e *Engine) lookAtContainers(ctx context.Context) ([]checkup.Fault, int, er
 // lookAtContainer looks at the record, the folders and the image of a container.
 func (e *Engine) lookAtContainer(ctx context.Context, u *Unit) (faults []checkup.Fault) {
 	add := func(f checkup.Fault) {
-		f.Object, f.Fleeting = u.Config.Name, true
+		f.Object, f.Fleeting = u.Name(), true
 		faults = append(faults, f)
 	}
 	if _, damage, err := readRecord(u.dir); damage != nil || err != nil {

@@ -168,7 +168,7 @@ func (s *starter) attach(ctx context.Context) error {
 // waits in them.
 func (s *starter) output(context.Context) error {
 	if err := s.u.captured().Begin(); err != nil {
-		s.e.Log.Warn("begin the log", "container", s.u.Config.Name, "error", err)
+		s.e.Log.Warn("begin the log", "container", s.u.Name(), "error", err)
 	}
 	if s.u.Config.TTY {
 		return nil
@@ -278,7 +278,7 @@ func (s *starter) execute(ctx context.Context) error {
 			Status: container.Running, Pid: s.created.Pid(), Started: time.Now().UTC(), Finished: before.Finished,
 			Hostname: s.hostname, Domainname: s.domainname, Before: before.Ended(), Restarts: before.Restarts, Delay: s.delay, Endpoints: s.endpoints, Bindings: s.bindings,
 			Output: output,
-			Seq:    s.e.starts.Add(1), Again: before.Again, Networks: before.Networks,
+			Seq:    s.e.starts.Add(1), Again: before.Again, Networks: before.Networks, Name: before.Name,
 		}
 		s.cause.count(st)
 		if u.Config.Health != nil {

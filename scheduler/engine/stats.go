@@ -62,13 +62,51 @@ func (e *Engine) ContainerStats(ctx context.Context, name string, stream, oneSho
 // Stats hands what a project's containers use to emit, in the order of their names: with stream every second until ctx is
 // done, otherwise once. Without all only those that run are told.
 func (e *Engine) Stats(ctx context.Context, project string, services []string, all, stream bool, emit func([]api.Usage) error) error {
+	return e.stats(ctx, func() []*Unit {
+		return e.SelectUnits(func(c *container.Config) bool {
+			return c.Project == project && (len(services) == 0 || slices.Contains(services, c.Service))
+		})
+	}, all, stream, emit)
+}
+
+// StatsOf is Stats of the containers with these names or ids, in this order, whether they run or not and until the last of
+// them is removed; without any, of the containers of all projects as they come and go, the newest first.
+func (e *Engine) StatsOf(ctx context.Context, containers []string, all, stream bool, emit func([]api.Usage) error) error {
+	if len(containers) == 0 {
+		return e.stats(ctx, func() []*Unit {
+			list := e.SelectUnits(func(*container.Config) bool { return true })
+			slices.SortStableFunc(list, func(a, b *Unit) int { return b.Config.Created.Compare(a.Config.Created) })
+			return list
+		}, all, stream, emit)
+	}
+	var chosen []*Unit
+	for _, name := range containers {
+		u, err := e.FindUnit(name)
+		if err != nil {
+			return err
+		}
+		chosen = append(chosen, u)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	return e.stats(ctx, func() []*Unit {
+		chosen = slices.DeleteFunc(chosen, (*Unit).isRemoved)
+		return chosen
+	}, true, stream, func(list []api.Usage) error {
+		if len(list) == 0 {
+			cancel()
+			return nil
+		}
+		return emit(list)
+	})
+}
+
+func (e *Engine) stats(ctx context.Context, units func() []*Unit, all, stream bool, emit func([]api.Usage) error) error {
 	last := map[string]apicontainer.StatsResponse{}
 	measure := func() []api.Usage {
 		list := []api.Usage{}
 		now := map[string]apicontainer.StatsResponse{}
-		for _, u := range e.SelectUnits(func(c *container.Config) bool {
-			return c.Project == project && (len(services) == 0 || slices.Contains(services, c.Service))
-		}) {
+		for _, u := range units() {
 			if !all && !u.Snapshot().Alive() {
 				continue
 			}
@@ -99,7 +137,7 @@ func (e *Engine) Stats(ctx context.Context, project string, services []string, a
 
 // usage computes what docker's client shows from two samples.
 func usage(u *Unit, s apicontainer.StatsResponse) api.Usage {
-	r := api.Usage{ID: u.ID, Name: u.Config.Name, Service: u.Config.Service, Running: !s.Read.IsZero(), MemoryLimit: s.MemoryStats.Limit, Pids: s.PidsStats.Current}
+	r := api.Usage{ID: u.ID, Name: u.Name(), Service: u.Config.Service, Running: !s.Read.IsZero(), MemoryLimit: s.MemoryStats.Limit, Pids: s.PidsStats.Current}
 	r.Memory = s.MemoryStats.Usage
 	if cache := s.MemoryStats.Stats["inactive_file"]; cache < r.Memory {
 		r.Memory -= cache
@@ -129,7 +167,7 @@ func usage(u *Unit, s apicontainer.StatsResponse) api.Usage {
 
 // sample reads the counters of a container in docker's shape. One that does not run has a zero Read and no numbers.
 func (e *Engine) sample(u *Unit) apicontainer.StatsResponse {
-	s := apicontainer.StatsResponse{ID: u.ID, Name: "/" + u.Config.Name, OSType: "linux"}
+	s := apicontainer.StatsResponse{ID: u.ID, Name: "/" + u.Name(), OSType: "linux"}
 	p := u.Running()
 	if p == nil {
 		return s

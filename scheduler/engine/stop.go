@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,15 +19,20 @@ import (
 // StopUnit asks a container to end and kills it after its grace period, or timeout where that is given. It returns when the
 // container has ended and its end is recorded. A container that does not run is no error.
 func (e *Engine) StopUnit(ctx context.Context, u *Unit, timeout *time.Duration) error {
-	u.op.Lock()
-	defer u.op.Unlock()
-	return e.stopLocked(ctx, u, timeout)
+	return e.stopUnitBy(ctx, u, timeout, "")
 }
 
-func (e *Engine) stopLocked(ctx context.Context, u *Unit, timeout *time.Duration) error {
-	sig, err := ParseSignal(u.Config.StopSignal)
+// stopUnitBy is StopUnit with another signal than the container's own; "" is that.
+func (e *Engine) stopUnitBy(ctx context.Context, u *Unit, timeout *time.Duration, signal string) error {
+	u.op.Lock()
+	defer u.op.Unlock()
+	return e.stopLocked(ctx, u, timeout, signal)
+}
+
+func (e *Engine) stopLocked(ctx context.Context, u *Unit, timeout *time.Duration, signal string) error {
+	sig, err := ParseSignal(cmp.Or(signal, u.Config.StopSignal))
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	grace := u.Config.StopGrace
 	if timeout != nil {
@@ -188,10 +194,10 @@ func (e *Engine) RemoveUnit(ctx context.Context, u *Unit, force, withVolumes boo
 	}
 	if u.Snapshot().Alive() {
 		if !force {
-			return inUse(fmt.Sprintf("container %s is running: stop it first, or use --force", u.Config.Name))
+			return inUse(fmt.Sprintf("container %s is running: stop it first, or use --force", u.Name()))
 		}
 		zero := time.Duration(0)
-		if err := e.stopLocked(ctx, u, &zero); err != nil {
+		if err := e.stopLocked(ctx, u, &zero, ""); err != nil {
 			return err
 		}
 	}

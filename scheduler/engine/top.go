@@ -21,9 +21,9 @@ func (e *Engine) Top(name, arguments string) (titles []string, rows [][]string, 
 	}
 	switch s := u.Snapshot(); {
 	case s.Status == container.Restarting:
-		return nil, nil, fmt.Errorf("%w: container %s is restarting, wait until the container is running", ErrConflict, u.Config.Name)
+		return nil, nil, fmt.Errorf("%w: container %s is restarting, wait until the container is running", ErrConflict, u.Name())
 	case !s.Alive():
-		return nil, nil, fmt.Errorf("%w: container %s is not running", ErrConflict, u.Config.Name)
+		return nil, nil, fmt.Errorf("%w: container %s is not running", ErrConflict, u.Name())
 	}
 	return e.top(u, arguments)
 }
@@ -31,7 +31,7 @@ func (e *Engine) Top(name, arguments string) (titles []string, rows [][]string, 
 func (e *Engine) top(u *Unit, arguments string) (titles []string, rows [][]string, err error) {
 	p := u.Running()
 	if p == nil {
-		return nil, nil, fmt.Errorf("%w: container %s is not running", ErrConflict, u.Config.Name)
+		return nil, nil, fmt.Errorf("%w: container %s is not running", ErrConflict, u.Name())
 	}
 	pids, err := p.Pids()
 	if err != nil {
@@ -59,9 +59,9 @@ func (e *Engine) TopProject(project string, services []string) ([]api.Processes,
 			if !u.Snapshot().Alive() {
 				continue // it has just ended
 			}
-			return nil, fmt.Errorf("container %s: %w", u.Config.Name, err)
+			return nil, fmt.Errorf("container %s: %w", u.Name(), err)
 		}
-		list = append(list, api.Processes{Container: u.Config.Name, Service: u.Config.Service, Number: u.Config.Number, Titles: titles, Rows: rows})
+		list = append(list, api.Processes{Container: u.Name(), Service: u.Config.Service, Number: u.Config.Number, Titles: titles, Rows: rows})
 	}
 	slices.SortFunc(list, func(a, b api.Processes) int { return strings.Compare(a.Container, b.Container) })
 	return list, nil

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tutti/runtime"
@@ -23,7 +24,7 @@ import (
 type Unit struct {
 	ID     string
 	dir    string
-	Config container.Config // immutable
+	Config container.Config // immutable; its name is the one it was created with, see Name
 	Log    *logs.File       // nil with the logging driver "none"
 	syncer *syncer          // told about every change of the record
 	tap    *logs.File       // without a log: what those read who are attached
@@ -33,6 +34,8 @@ type Unit struct {
 	op     sync.Mutex // held by whoever starts, stops, pauses or removes the container
 	probes sync.Mutex // held while health is probed; taken after op
 	wiring sync.Mutex // held while the networks of a running container change, and while it loses them; taken after op
+
+	renamed atomic.Pointer[string] // what a rename has called it; nil: the name of its configuration
 
 	gate access.Gate // of those who look into its file system; closed, by who holds op, while it is started and removed
 
@@ -60,6 +63,9 @@ const tapSize = 1 << 20
 // newUnit opens a container's log. pipes is what an earlier engine read its output from, nil for none.
 func newUnit(dir string, rec container.Record, pipes *logs.Pipes) (*Unit, error) {
 	u := &Unit{ID: rec.ID, dir: dir, Config: rec.Config, state: rec.State, changed: make(chan struct{})}
+	if rec.State.Name != "" {
+		u.renamed.Store(&rec.State.Name)
+	}
 	var err error
 	if rec.Log.Driver == "none" {
 		u.tap, err = logs.Open(filepath.Join(dir, "output"), logs.Options{MaxSize: tapSize, Resume: pipes, Volatile: true, Logger: slog.Default()})
@@ -77,7 +83,15 @@ func recordPath(dir string) string { return filepath.Join(dir, "container.json")
 func (u *Unit) upper() string      { return filepath.Join(u.dir, "upper") }
 func (u *Unit) work() string       { return filepath.Join(u.dir, "work") }
 
-// Now is the configuration with the networks that the container has now.
+// Name is what the container is called now.
+func (u *Unit) Name() string {
+	if name := u.renamed.Load(); name != nil {
+		return *name
+	}
+	return u.Config.Name
+}
+
+// Now is the configuration with the name and the networks that the container has now.
 func (u *Unit) Now() *container.Config {
 	c := u.Config.Now(u.Snapshot())
 	return &c

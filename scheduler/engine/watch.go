@@ -31,7 +31,7 @@ func (e *Engine) watch(u *Unit, p *runtime.Container, pipes *logs.Pipes) {
 	e.wg.Go(func() {
 		defer close(logged)
 		if err := e.capture(consoleCtx, u, p, pipes); err != nil && e.ctx.Err() == nil {
-			e.Log.Error("capture the output", "container", u.Config.Name, "error", err)
+			e.Log.Error("capture the output", "container", u.Name(), "error", err)
 		}
 	})
 	e.ship(u, logged)
@@ -48,10 +48,10 @@ func (e *Engine) watch(u *Unit, p *runtime.Container, pipes *logs.Pipes) {
 			return // the engine goes, the container stays
 		}
 		if err != nil {
-			e.Log.Error("wait for the container", "container", u.Config.Name, "error", err)
+			e.Log.Error("wait for the container", "container", u.Name(), "error", err)
 			status = runtime.ExitStatus{Code: codeUnseen, At: time.Now()}
 			if _, err := u.update(func(s *container.State) { s.Error = whyUnseen(err) }); err != nil {
-				e.Log.Error("record the container's end", "container", u.Config.Name, "error", err)
+				e.Log.Error("record the container's end", "container", u.Name(), "error", err)
 			}
 		}
 		select {
@@ -119,13 +119,13 @@ func (e *Engine) recordEnd(u *Unit, status runtime.ExitStatus, age time.Duration
 		e.abandon(u)
 	}
 	if err := errors.Join(cleaning, stateErr); err != nil {
-		e.Log.Error("clean up after the container", "container", u.Config.Name, "error", err)
+		e.Log.Error("clean up after the container", "container", u.Name(), "error", err)
 	}
 	if !u.isUnsaved() {
 		e.saved(u)
 	}
 	if err := u.captured().EndRun(); err != nil {
-		e.Log.Warn("end the log", "container", u.Config.Name, "error", err)
+		e.Log.Warn("end the log", "container", u.Name(), "error", err)
 	}
 	end := u.captured().End()
 	if !again {

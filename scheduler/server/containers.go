@@ -28,6 +28,9 @@ func (s *server) containerRoutes(mux *http.ServeMux) {
 	}
 	action("pause", func(r *http.Request, id string) error { return s.e.PauseContainer(r.Context(), id) })
 	action("unpause", func(r *http.Request, id string) error { return s.e.UnpauseContainer(r.Context(), id) })
+	action("rename", func(r *http.Request, id string) error {
+		return s.e.RenameContainer(r.Context(), id, r.URL.Query().Get("name"))
+	})
 	action("kill", func(r *http.Request, id string) error {
 		return s.e.KillContainer(r.Context(), id, r.URL.Query().Get("signal"))
 	})
@@ -36,7 +39,7 @@ func (s *server) containerRoutes(mux *http.ServeMux) {
 		if err != nil {
 			return err
 		}
-		return s.e.RestartContainer(r.Context(), id, timeout)
+		return s.e.RestartContainer(r.Context(), id, timeout, r.URL.Query().Get("signal"))
 	})
 	mux.HandleFunc("POST /containers/{id}/start", func(w http.ResponseWriter, r *http.Request) {
 		changed, err := s.e.StartContainer(engine.WithVerb(r.Context(), "start"), r.PathValue("id"))
@@ -48,7 +51,7 @@ func (s *server) containerRoutes(mux *http.ServeMux) {
 			failWith(w, err)
 			return
 		}
-		changed, err := s.e.StopContainer(engine.WithVerb(r.Context(), "stop"), r.PathValue("id"), timeout)
+		changed, err := s.e.StopContainer(engine.WithVerb(r.Context(), "stop"), r.PathValue("id"), timeout, r.URL.Query().Get("signal"))
 		unlessUnchanged(w, changed, err)
 	})
 	mux.HandleFunc("DELETE /containers/{id}", func(w http.ResponseWriter, r *http.Request) {
@@ -59,6 +62,7 @@ func (s *server) containerRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /containers/{id}/stats", s.containerStats)
 	mux.HandleFunc("GET /events", s.events)
 	mux.HandleFunc("GET "+api.Prefix+"/projects/{name}/stats", s.projectStats)
+	mux.HandleFunc("GET "+api.Prefix+"/containers/stats", s.statsOfContainers)
 	mux.HandleFunc("GET "+api.Prefix+"/projects/{name}/why", func(w http.ResponseWriter, r *http.Request) {
 		report, err := s.e.Why(r.Context(), r.PathValue("name"), r.URL.Query()["service"])
 		reply(w, report, err)
@@ -136,6 +140,19 @@ func (s *server) projectStats(w http.ResponseWriter, r *http.Request) {
 	out := newLines(w)
 	// A client that goes away is the end of the stream.
 	_ = s.e.Stats(r.Context(), r.PathValue("name"), r.URL.Query()["service"], flag(r, "all"), flag(r, "stream"), func(l []api.Usage) error { return out.send(l) })
+}
+
+// statsOfContainers answers with the statistics of the containers that are named, or of all.
+func (s *server) statsOfContainers(w http.ResponseWriter, r *http.Request) {
+	out := newLines(w)
+	begun := false
+	err := s.e.StatsOf(r.Context(), r.URL.Query()["container"], flag(r, "all"), flag(r, "stream"), func(l []api.Usage) error {
+		begun = true
+		return out.send(l)
+	})
+	if err != nil && !begun { // a client that goes away is the end of the stream
+		failWith(w, err)
+	}
 }
 
 // events streams docker's events. The headers go out when nothing can be missed any more.

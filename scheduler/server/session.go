@@ -27,6 +27,9 @@ func (s *server) sessionRoutes(mux *http.ServeMux) {
 		return s.e.Run(ctx, q, x.event, x.begun, x.streams(q.OneOff.Interactive && !q.Detach))
 	})
 	session(mux, "attach", func(ctx context.Context, q api.AttachRequest, x *sessionConn) (int, error) {
+		if q.Start {
+			return s.e.StartAttached(engine.WithVerb(ctx, "start"), q.Container, x.begun, x.streams(q.Stdin))
+		}
 		o := engine.AttachTo{Resume: q.Resume, Begun: x.begun}
 		return s.e.Attach(ctx, q.Container, o, x.streams(q.Stdin))
 	})
