@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -124,6 +125,12 @@ func (s *site) copies(t *testing.T, container string) {
 		}
 	}
 	s.must("start")
+	eventually(t, commandTimeout, func() error { // it has written its file again
+		if n := strings.Count(s.must("logs", "--no-log-prefix", "a"), "ready\n"); n != 2 {
+			return fmt.Errorf("it was ready %d times", n)
+		}
+		return nil
+	})
 	if got := s.must("exec", "-T", "a", "cat", "/vol/stopped", "/work/new-stopped/d/x"); got != "threetwo" {
 		t.Errorf("after the start there is %q", got)
 	}

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 )
 
 // Namespaces, names, shared memory and volumes of one container must be another's where the file says so, and nowhere else.
@@ -56,7 +55,7 @@ services:
 		see(service, names, own("net")+"\nharbour\nsea.example\nharbour\nharbour")
 	}
 	see("net", "cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep HOSTNAME | uniq", "HOSTNAME=harbour")
-	see("pid", "readlink /proc/self/ns/pid; tr '\\0' ' ' < /proc/1/cmdline", own("pid")+"\nsleep 1000 ")
+	see("pid", "readlink /proc/self/ns/pid; until grep -q sleep /proc/1/comm; do sleep 0.1; done; tr '\\0' ' ' < /proc/1/cmdline", own("pid")+"\nsleep 1000 ")
 	see("ipc", "readlink /proc/self/ns/ipc; cat /dev/shm/file; echo back > /dev/shm/back", own("ipc")+"\nmemory")
 	see("base", "cat /dev/shm/back", "back")
 	see("pid", "cat /dev/shm/file", "cat: can't open '/dev/shm/file': No such file or directory")
@@ -133,6 +132,7 @@ services:
     labels: {own: "1", both: own}
     label_file: ./some.labels
     stop_signal: SIGUSR1
+    stop_grace_period: 2m
     network_mode: none
   stubborn:
     image: busybox:latest
@@ -147,7 +147,7 @@ services:
     network_mode: none
 `)
 	s.must("up", "-d")
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, commandTimeout, func() error {
 		if log := s.must("logs"); strings.Count(log, "ready") < 2 {
 			return fmt.Errorf("the log is %q", log)
 		}

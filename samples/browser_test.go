@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 )
@@ -21,7 +20,8 @@ func newBrowser(t testing.TB, url string) *browser {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(800, 640),
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
+		chromedp.WSURLReadTimeout(commandTimeout))
 	allocator, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(cancel)
 	ctx, cancel := chromedp.NewContext(allocator)
@@ -33,10 +33,10 @@ func newBrowser(t testing.TB, url string) *browser {
 	return b
 }
 
-// do runs actions, which have 20 seconds.
+// do runs actions, which are given up when the browser seems to hang.
 func (b *browser) do(actions ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, commandTimeout)
 	defer cancel()
 	if err := chromedp.Do(ctx, actions...); err != nil {
 		page, _ := chromedp.Run(b.ctx, chromedp.Text(chromedp.CSS("body")))
@@ -65,7 +65,7 @@ func (b *browser) shows(items ...string) {
 // evaluatesTo waits until a JavaScript expression has a value.
 func (b *browser) evaluatesTo(want, expression string) {
 	b.t.Helper()
-	eventually(b.t, 20*time.Second, func() error {
+	eventually(b.t, commandTimeout, func() error {
 		got, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](expression))
 		if err == nil && got != want {
 			err = fmt.Errorf("the page shows %q, want %q", got, want)

@@ -330,7 +330,7 @@ func (s *site) kitCancel(t *testing.T, c *bkclient.Client) {
 			t.Error("a build that was cancelled went well")
 		}
 	})
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, commandTimeout, func() error {
 		if !sleeping() {
 			return errors.New("the step does not run")
 		}
@@ -338,7 +338,7 @@ func (s *site) kitCancel(t *testing.T, c *bkclient.Client) {
 	})
 	cancel()
 	build.Wait()
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, commandTimeout, func() error {
 		if sleeping() {
 			return errors.New("the step still runs")
 		}
@@ -350,7 +350,7 @@ func (s *site) kitCancel(t *testing.T, c *bkclient.Client) {
 func (s *site) kitAfterDeath(t *testing.T) {
 	old := s.engine()
 	var before int
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, commandTimeout, func() error {
 		complete, active := s.history(t, s.buildkit())
 		if before = complete; active > 0 {
 			return fmt.Errorf("%d builds go on", active)

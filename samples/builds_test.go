@@ -242,7 +242,7 @@ func (s *site) buildInterrupted(t *testing.T) {
 	s.write("long/Dockerfile", "FROM busybox:latest\nRUN sleep "+marker+" & sleep "+marker+"\n")
 	b := s.start("image", "build", "long")
 	sleeping := func() bool { return strings.Contains(s.onHost("ps -eo args"), "sleep "+marker) }
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, commandTimeout, func() error {
 		if !sleeping() {
 			return errors.New("the step does not run")
 		}
@@ -253,7 +253,7 @@ func (s *site) buildInterrupted(t *testing.T) {
 	if r := b.wait(); r.code != 130 {
 		t.Errorf("interrupted: exit code %d: %s", r.code, r)
 	}
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, commandTimeout, func() error {
 		if sleeping() {
 			return errors.New("the step runs on")
 		}

@@ -96,7 +96,7 @@ services:
 	}
 	// The group of one container that is gone is gone; its neighbour's is not.
 	s.must("kill", "host")
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, commandTimeout, func() error {
 		if r := s.record("host"); r.State.Status != "exited" {
 			return errors.New(r.State.Status)
 		}

@@ -64,7 +64,7 @@ func (c *client) end() { _ = c.in.Close() }
 
 func (c *client) until(text string) {
 	c.t.Helper()
-	eventually(c.t, 30*time.Second, func() error {
+	eventually(c.t, commandTimeout, func() error {
 		if out := c.out.String(); !strings.Contains(out, text) {
 			return fmt.Errorf("no %q, but %d bytes that end in %q", text, len(out), out[max(0, len(out)-200):])
 		}
@@ -106,7 +106,7 @@ func sortedFields(text string) []string {
 // mustConnect waits until a client of the service echo is attached: it hears what another one says.
 func (s *site) mustConnect(c *client) {
 	s.t.Helper()
-	eventually(s.t, 20*time.Second, func() error {
+	eventually(s.t, commandTimeout, func() error {
 		if r := s.run("exec", "-T", "echo", "sh", "-c", "echo knock > /proc/1/fd/1"); r.code != 0 {
 			return errors.New(r.String())
 		}
@@ -148,14 +148,16 @@ func (s *site) descriptors() int {
 	return n
 }
 
-// settle waits until the engine has as many descriptors open as a moment ago.
+// settle waits until the engine has had as many descriptors open for a second.
 func (s *site) settle() {
 	s.t.Helper()
-	eventually(s.t, 20*time.Second, func() error {
+	eventually(s.t, commandTimeout, func() error {
 		a := s.descriptors()
-		time.Sleep(100 * time.Millisecond)
-		if b := s.descriptors(); a != b {
-			return fmt.Errorf("%d descriptors, then %d", a, b)
+		for range 10 {
+			time.Sleep(100 * time.Millisecond)
+			if b := s.descriptors(); a != b {
+				return fmt.Errorf("%d descriptors, then %d", a, b)
+			}
 		}
 		return nil
 	})

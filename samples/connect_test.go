@@ -72,7 +72,11 @@ func TestConnectAndDisconnect(t *testing.T) {
 	pid := func(service string) int { return s.recordOf("project-" + service + "-1").State.Pid }
 	page := func(what string, want string) {
 		t.Helper()
-		if got, err := s.host.get(s.host.neighbour, hostAddress+":8080"); got != want {
+		limit := 30 * time.Second
+		if want == "" {
+			limit = 2 * time.Second
+		}
+		if got, err := s.host.getWithin(limit, s.host.neighbour, hostAddress+":8080"); got != want {
 			t.Errorf("%s: the published port answers %q, %v; want %q", what, got, err, want)
 		}
 	}
@@ -83,6 +87,8 @@ func TestConnectAndDisconnect(t *testing.T) {
 			t.Errorf("%s: %s resolves %s to %q, want %q", what, from, name, got, want)
 		}
 	}
+	serves := func() { t.Helper(); s.host.serves(s.host.neighbour, hostAddress+":8080", "app") } // once it listens
+	serves()
 	own := s.recordOf("project-app-1").State.Endpoints[0].IPv4.Addr().String()
 
 	s.must("network", "connect", "--alias", "friend,pal", "--ip", "10.66.0.9", "--ip6", "fd66::9", "--link-local-ip", "169.254.7.7", "--gw-priority", "5",
@@ -136,7 +142,7 @@ func TestConnectAndDisconnect(t *testing.T) {
 	s.must("restart", "-t", "0", "app")
 	resolves("after a restart", "second", "friend", "10.66.0.9")
 	resolves("after a restart", "first", "app", own)
-	page("after a restart", "app")
+	serves()
 
 	s.must("network", "disconnect", "project_two", "project-app-1")
 	resolves("disconnected from two", "second", "friend", "")
@@ -151,12 +157,12 @@ func TestConnectAndDisconnect(t *testing.T) {
 	s.must("restart", "-t", "0", "app")
 	page("restarted on no network", "")
 	s.must("network", "connect", "project_two", "project-app-1")
-	page("on two alone", "app")
+	serves()
 	s.must("up", "-d")
 	if rec := s.recordOf("project-app-1"); rec.State.Networks != nil || len(rec.State.Endpoints) != 1 || rec.State.Endpoints[0].Network != "project_one" {
 		t.Errorf("up has not made the container anew: %+v", rec.State)
 	}
-	page("after up", "app")
+	serves()
 	s.must("down", "-t", "0")
 	s.waitUntilIdle()
 	if after := s.host.snapshot(); after != before {
@@ -221,6 +227,7 @@ func TestConnectIsWhole(t *testing.T) {
 	s := newBusyboxSite(t)
 	s.write("compose.yaml", connectStack)
 	s.must("up", "-d")
+	s.host.serves(s.host.neighbour, hostAddress+":8080", "app")
 	pid := s.recordOf("project-app-1").State.Pid
 	timed := func(args ...string) time.Duration {
 		began := time.Now()
@@ -257,7 +264,7 @@ func (s *site) agrees(pid int) bool {
 	s.t.Helper()
 	s.must("ps") // an engine is there, and has taken over
 	var state container.State
-	eventually(s.t, 30*time.Second, func() error { // what the last engine left goes in the background
+	eventually(s.t, commandTimeout, func() error { // what the last engine left goes in the background
 		state = s.recordOf("project-app-1").State
 		if links := strings.Count(s.inside(pid, "ip -o link show type veth"), "\n"); links != len(state.Endpoints) {
 			return fmt.Errorf("%d links and %d endpoints", links, len(state.Endpoints))

@@ -166,7 +166,7 @@ func (r *round) check(exact bool) {
 	s := r.site
 	for service, code := range map[string]int{"writer": 7, "ender": 42} {
 		want := fmt.Sprintf("exited %d", code)
-		eventually(s.t, time.Minute, func() error {
+		eventually(s.t, commandTimeout, func() error {
 			state := strings.TrimSpace(s.must("ps", "--all", "--format", "{{.State}} {{.ExitCode}}", service))
 			if state == want || r.victim == "both" && state == "exited 255" {
 				return nil
@@ -178,7 +178,7 @@ func (r *round) check(exact bool) {
 		r.checkLines()
 	}
 	restarts := s.restarts("storm-again-1")
-	eventually(s.t, time.Minute, func() error {
+	eventually(s.t, commandTimeout, func() error {
 		if now := s.restarts("storm-again-1"); now <= restarts {
 			return fmt.Errorf("%s: again was restarted %d times, and %d times before", r.name, now, restarts)
 		}
@@ -211,7 +211,7 @@ func (r *round) end() {
 	s := r.site
 	s.must("down", "-v", "-t", "0")
 	s.mustBeEmpty("storm")
-	eventually(s.t, 30*time.Second, func() error {
+	eventually(s.t, commandTimeout, func() error {
 		if left := s.residue(); len(left) > 0 {
 			return fmt.Errorf("%s: left behind: %s", r.name, strings.Join(left, "; "))
 		}

@@ -89,7 +89,7 @@ func (s *site) damage(kind, name string, do func([]byte) []byte) {
 	if strings.HasSuffix(kind, "volume.json") { // whose data it is nobody knows: it is for the user to delete
 		s.must("volume", "rm", "dam_data")
 	}
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, commandTimeout, func() error {
 		if left := s.residue(); len(left) > 0 {
 			return fmt.Errorf("%s: left behind: %s", what, strings.Join(left, "; "))
 		}
@@ -106,7 +106,7 @@ func (s *site) damage(kind, name string, do func([]byte) []byte) {
 // killManagers kills keeper and engine, and those that they may have started meanwhile.
 func (s *site) killManagers() {
 	s.t.Helper()
-	eventually(s.t, 10*time.Second, func() error {
+	eventually(s.t, commandTimeout, func() error {
 		left := s.managers()
 		for _, m := range left {
 			_ = syscall.Kill(m.pid, syscall.SIGKILL)

@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 )
 
 // What docker's clients ask about containers and volumes. Each answer was held against docker's own by `make compare`.
@@ -113,7 +112,7 @@ func (s *site) describedToClients(t *testing.T) {
 func (s *site) logsForClients(t *testing.T) {
 	t.Helper()
 	const out, err = "\x01\x00\x00\x00\x00\x00\x00\x04out\n", "\x02\x00\x00\x00\x00\x00\x00\x04err\n"
-	eventually(t, 20*time.Second, func() error {
+	eventually(t, commandTimeout, func() error {
 		if _, text := s.ask(http.MethodGet, "/containers/api-web-1/logs?stdout=1&stderr=1", nil); text != out+err && text != err+out {
 			return errors.New(text)
 		}

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // Several clients must see the same output from when they came; one that reads nothing, or goes, must not matter to the
@@ -103,7 +102,7 @@ func TestDroppedClients(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-x.ended
-	eventually(t, 20*time.Second, func() error {
+	eventually(t, commandTimeout, func() error {
 		if ls := s.must("container", "ls", "-a", "--format", "{{.Names}}"); strings.Contains(ls, "fed") {
 			return errors.New("the container whose input has ended is still there: " + ls)
 		}
@@ -115,7 +114,7 @@ func TestDroppedClients(t *testing.T) {
 	}
 	s.must("-p", "streams", "down", "--remove-orphans", "-t", "0")
 	s.must("up", "-d", "sleeper", "echo", "shell")
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, commandTimeout, func() error {
 		if now := s.descriptors(); now > before {
 			return fmt.Errorf("the engine has %d descriptors open, %d before:\n%s", now, before, s.onHost(fmt.Sprintf("ls -l /proc/%d/fd", s.engine())))
 		}
@@ -147,7 +146,7 @@ func TestEngineKilledWhileAttached(t *testing.T) {
 			t.Errorf("run %s: exit code %d, want 6; the output differs:\n%s%s", rm, e.code, difference(want.String(), e.stdout), e.stderr)
 		}
 	}
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, commandTimeout, func() error {
 		if n := len(s.names("ps", "-a", "--format", "{{.Name}}\n")); n != 1 {
 			return fmt.Errorf("%d containers are left, want the one without --rm", n)
 		}

@@ -5,7 +5,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 )
 
 // On a full disk containers go on, commands answer, the end of a container is not forgotten even if the engine is killed
@@ -45,6 +44,7 @@ services:
 `)
 	s.write("end/.keep", "")
 	s.must("up", "-d")
+	s.host.serves(s.host.neighbour, hostAddress+":8080", "web")
 	s.fill()
 	s.write("end/now", "")
 	eventually(t, commandTimeout, func() error {
@@ -53,6 +53,7 @@ services:
 		}
 		return nil
 	})
+	s.fill() // also what was given back since
 	if r := s.run("--profile", "more", "up", "-d", "more"); r.code == 0 || !strings.Contains(r.stderr, "no space left on device") {
 		t.Errorf("up on a full disk: exit code %d: %s", r.code, r)
 	}
@@ -70,7 +71,7 @@ services:
 	s.mustBeEmpty("full")
 	s.onHost("rm " + s.root + "/ballast")
 	// The engine has files open on the disk until it has ended.
-	eventually(t, time.Minute, func() error {
+	eventually(t, commandTimeout, func() error {
 		if left := s.processes(); len(left) > 0 {
 			return errNotGone(left)
 		}
@@ -82,5 +83,5 @@ services:
 // fill leaves no room on the disk of the state folder.
 func (s *site) fill() {
 	s.t.Helper()
-	s.onHost("dd if=/dev/zero of=" + s.root + "/ballast bs=4k 2>/dev/null || true")
+	s.onHost("dd if=/dev/zero of=" + s.root + "/ballast bs=4k oflag=append conv=notrunc 2>/dev/null || true")
 }

@@ -222,7 +222,7 @@ func (r *running) signal(sig syscall.Signal) {
 // until waits until the standard output holds a text.
 func (r *running) until(text string) {
 	r.site.t.Helper()
-	eventually(r.site.t, 30*time.Second, func() error {
+	eventually(r.site.t, commandTimeout, func() error {
 		if !strings.Contains(r.stdout.String(), text) {
 			return errors.New("no " + text + " in the output: " + r.stdout.String() + r.stderr.String())
 		}

@@ -72,7 +72,7 @@ services:
 	s.must("up", "-d")
 	s.state("slow", "running unhealthy")
 	s.must("pause") // no more probes
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, commandTimeout, func() error {
 		n := 0
 		for _, p := range s.processes() {
 			if strings.HasPrefix(p.cmdline, "sleep 100") && !strings.HasPrefix(p.cmdline, "sleep 1000") {
@@ -97,7 +97,7 @@ services:
   heals:
     image: busybox:latest
     command: sh -c 'echo started; trap "echo ending; exit 0" TERM; touch /tmp/well; sleep 1000 & wait'
-    healthcheck: {test: test -f /tmp/well, interval: 100ms, retries: 1, x-on-unhealthy: restart}
+    healthcheck: {test: test -f /tmp/well, interval: 100ms, retries: 1, start_period: 5m, start_interval: 50ms, x-on-unhealthy: restart}
   never:
     image: busybox:latest
     command: sh -c 'echo started; exec sleep 1000'
@@ -236,7 +236,7 @@ services:
 	s.onHost("chmod 777 " + s.dir + "/state && chmod 666 " + s.dir + "/state/log")
 	log := func(want string) {
 		t.Helper()
-		eventually(t, 30*time.Second, func() error {
+		eventually(t, commandTimeout, func() error {
 			if got := s.onHost("cat " + s.dir + "/state/log"); got != want {
 				return fmt.Errorf("the hooks have written %q, want %q", got, want)
 			}
@@ -280,10 +280,15 @@ func TestHookOutput(t *testing.T) {
 services:
   web:
     image: busybox:latest
-    command: sleep 1
+    command: sh -c 'until [ -e /gate/open ]; do sleep 0.1; done'
+    volumes: ["./gate:/gate"]
     post_start: [{command: echo after the start}]
 `)
-	r := s.run("up")
+	s.write("gate/.keep", "")
+	up := s.start("up")
+	up.until("after the start")
+	s.write("gate/open", "")
+	r := up.wait()
 	if !strings.Contains(r.stdout, "web-1 ->  | after the start\n") {
 		t.Errorf("the hook's line is not there: %s", r)
 	}

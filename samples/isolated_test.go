@@ -150,7 +150,7 @@ func isolatedOutside(s *site, file string) {
 // waitUntilIdle waits until the engine has ended by itself.
 func (s *site) waitUntilIdle() {
 	s.t.Helper()
-	eventually(s.t, 30*time.Second, func() error {
+	eventually(s.t, commandTimeout, func() error {
 		if left := s.processes(); len(left) > 0 {
 			return errNotGone(left)
 		}

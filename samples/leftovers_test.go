@@ -82,13 +82,16 @@ func (s *site) processes() []process {
 	return found
 }
 
-// engine is the process id of the engine.
+// engine is the process id of the engine, which may have to be started first by somebody else.
 func (s *site) engine() int {
 	s.t.Helper()
-	engines := s.engines()
-	if len(engines) == 0 {
-		s.t.Fatalf("no engine among %v", s.processes())
-	}
+	var engines []int
+	eventually(s.t, commandTimeout, func() error {
+		if engines = s.engines(); len(engines) == 0 {
+			return fmt.Errorf("no engine among %v", s.processes())
+		}
+		return nil
+	})
 	return engines[0]
 }
 
@@ -148,11 +151,17 @@ func cgroups(t testing.TB) []string {
 func (m *machine) snapshot() string {
 	m.t.Helper()
 	state := m.sh(m.pid, `
-		ip -d link; ip addr; ip route show table all; ip -6 route show table all; ip rule; ip neigh show nud permanent
+		ip -d link 2>/dev/null # says of each name of a namespace that is another machine's that it is none
+		ip addr; ip route show table all; ip -6 route show table all; ip rule; ip neigh show nud permanent
 		iptables-save; ip6tables-save
 		cd /proc/sys/net
 		grep -r . ipv4/ip_forward ipv4/conf/all ipv4/conf/default ipv4/conf/uplink ipv4/conf/lo ipv6/conf/all ipv6/conf/default 2>/dev/null || true
-		cat /proc/self/mountinfo`)
+`)
+	for line := range strings.Lines(m.sh(m.pid, "cat /proc/self/mountinfo")) {
+		if id, _, _ := strings.Cut(line, " "); !m.copied[id] {
+			state += line
+		}
+	}
 	var inside []string
 	own, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", m.pid))
 	if err != nil {
@@ -165,9 +174,8 @@ func (m *machine) snapshot() string {
 		}
 	}
 	slices.Sort(inside)
-	// What passes by itself: comments with the time, counters, life times of addresses; and what others mount for their
-	// builds on the mount table that this machine's is a copy of, where it goes with its folder. Mounts of a test's own are found by leftovers.
-	for _, volatile := range []string{`(?m)^#.*\n`, `(?m)^\d+ \d+ \d+:\d+ \S+ (/var)?/tmp/.*\n`, `\[\d+:\d+\]`, `(?m)^\s+valid_lft.*\n`, `stable_secret.*\n`} {
+	// What passes by itself: comments with the time, counters, life times of addresses.
+	for _, volatile := range []string{`(?m)^#.*\n`, `\[\d+:\d+\]`, `(?m)^\s+valid_lft.*\n`, `stable_secret.*\n`} {
 		state = regexp.MustCompile(volatile).ReplaceAllString(state, "")
 	}
 	return state + strings.Join(inside, "")

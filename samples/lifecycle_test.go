@@ -2,6 +2,7 @@ package samples
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,6 +24,12 @@ services:
 `)
 	s.must("up", "-d")
 	s.state("quick", "exited")
+	eventually(t, commandTimeout, func() error { // the trap is set
+		if log := s.must("logs", "--no-log-prefix", "slow"); log != "ready\n" {
+			return errors.New("the log is " + log)
+		}
+		return nil
+	})
 	if r := s.run("wait", "quick"); r.code != 3 || !strings.HasSuffix(r.stdout, "exited with status code 3\n") {
 		t.Errorf("of one that has ended: exit code %d: %s", r.code, r)
 	}

@@ -28,8 +28,9 @@ const (
 // for the rest of the world. The two share processes, files and cgroups with the real one.
 type machine struct {
 	t         testing.TB
-	pid       int // holds the namespaces
-	neighbour int // holds the neighbour's
+	pid       int             // holds the namespaces
+	neighbour int             // holds the neighbour's
+	copied    map[string]bool // the mounts of others by their ids, see copiedMounts
 }
 
 func newMachine(t testing.TB) *machine {
@@ -38,10 +39,30 @@ func newMachine(t testing.TB) *machine {
 	for _, pid := range []int{m.pid, m.neighbour} {
 		m.sh(pid, "ip link set lo up")
 	}
+	m.copied = m.copiedMounts()
 	m.sh(m.pid, fmt.Sprintf("ip link add uplink mtu 1400 type veth peer name peer0 mtu 1400 netns %d", m.neighbour))
+	// Addresses are ready at once, so that the machine is the same from now on.
+	m.sh(m.pid, "echo 0 > /proc/sys/net/ipv6/conf/uplink/dad_transmits")
+	m.sh(m.neighbour, "echo 0 > /proc/sys/net/ipv6/conf/peer0/dad_transmits")
 	m.sh(m.pid, "ip addr add "+hostAddress+"/24 dev uplink && ip link set uplink up && ip route add default via "+neighbourAddress)
 	m.sh(m.neighbour, "ip addr add "+neighbourAddress+"/24 dev peer0 && ip link set peer0 up")
 	return m
+}
+
+// copiedMounts are the ids of the mounts that others had made for a while when this machine's table was copied from
+// theirs: they go with the folders that they are on, at any time.
+func (m *machine) copiedMounts() map[string]bool {
+	m.t.Helper()
+	ids := map[string]bool{}
+	for line := range strings.Lines(m.sh(m.pid, "cat /proc/self/mountinfo")) {
+		fields := strings.Fields(line)
+		for _, dir := range []string{"/tmp/", "/var/tmp/", "/run/", "/var/run/", "/var/lib/", "/mnt/"} {
+			if strings.HasPrefix(fields[4], dir) {
+				ids[fields[0]] = true
+			}
+		}
+	}
+	return ids
 }
 
 // hold starts a process in new network and mount namespaces, which live until the test ends. Names there are

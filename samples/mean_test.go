@@ -131,7 +131,7 @@ func meanEngineKilled(s *site, url string) {
 	defer end()             // also when the test is given up
 	more := func(n int64) { // requests must have been made meanwhile
 		from := sent.Load()
-		eventually(s.t, 30*time.Second, func() error {
+		eventually(s.t, commandTimeout, func() error {
 			if sent.Load() < from+n {
 				return fmt.Errorf("%d requests since %d", sent.Load()-from, from)
 			}
@@ -157,7 +157,7 @@ func meanEngineKilled(s *site, url string) {
 	end()
 	s.t.Logf("%d requests, %d failed", sent.Load(), failed.Load())
 
-	eventually(s.t, 10*time.Second, func() error { // nginx writes a line after the answer
+	eventually(s.t, commandTimeout, func() error { // nginx writes a line after the answer
 		log := s.must("logs", "--no-log-prefix", "--no-color", "angular")
 		for n := int64(1); n <= sent.Load(); n++ {
 			if got := strings.Count(log, fmt.Sprintf("request=%d.", n)); got != 1 {

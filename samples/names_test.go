@@ -334,7 +334,7 @@ services:
 			if err := syscall.Kill(before, syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, time.Minute, func() error {
+			eventually(t, commandTimeout, func() error {
 				if pid := s.enginePID(); pid == 0 || pid == before {
 					return os.ErrNotExist
 				}
@@ -370,7 +370,7 @@ services:
 	if err := syscall.Kill(api.State.Pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, time.Minute, func() error {
+	eventually(t, commandTimeout, func() error {
 		if got := lookUp(t, pid, "udp", "api.", dns.TypeA); got != "NXDOMAIN" {
 			return fmt.Errorf("api was killed: %q", got)
 		}

@@ -33,7 +33,7 @@ services:
 `)
 	s.must("up", "-d")
 	s.must("exec", "-T", "idler", "sh", "-c", "until wget -q -O /dev/null http://server/x; do sleep 0.1; done")
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, commandTimeout, func() error {
 		if log := s.must("logs", "--no-log-prefix", "memory"); log != "ready\n" {
 			return fmt.Errorf("the logs are %q", log)
 		}

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // counting is a project with a container that writes a rising number into a file, and counts its own health checks.
@@ -38,7 +37,7 @@ func (s *site) count() int {
 func (s *site) counts() {
 	s.t.Helper()
 	before := s.count()
-	eventually(s.t, 30*time.Second, func() error {
+	eventually(s.t, commandTimeout, func() error {
 		if s.count() <= before {
 			return fmt.Errorf("the counter stands at %d", before)
 		}
@@ -107,7 +106,7 @@ func TestEndOfPaused(t *testing.T) {
 		s.counts() // so that it has set its trap
 		s.must("pause", "writer")
 		s.must(tt.verb...)
-		eventually(t, 30*time.Second, func() error {
+		eventually(t, commandTimeout, func() error {
 			if got := s.must("ps", "-a", "--format", "{{.State}} {{.ExitCode}}", "writer"); got != tt.want+"\n" {
 				return fmt.Errorf("after %v it is %q, want %q", tt.verb, got, tt.want)
 			}
@@ -139,7 +138,7 @@ services:
 	s.must("up", "-d")
 	got := func(line string, n int) {
 		t.Helper()
-		eventually(t, 30*time.Second, func() error {
+		eventually(t, commandTimeout, func() error {
 			if log := s.must("logs", "--no-log-prefix", "web"); strings.Count(log, line+"\n") != n {
 				return fmt.Errorf("no %d times %q in the log: %s", n, line, log)
 			}

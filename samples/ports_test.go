@@ -187,7 +187,7 @@ services:
 			"the server":   "echo | nc 127.0.0.1 53 | grep own",
 			"the resolver": "nslookup app 127.0.0.11 | grep -A1 Name: | grep Address",
 		} {
-			eventually(t, 20*time.Second, func() error {
+			eventually(t, commandTimeout, func() error {
 				if r := s.run("-p", "shared", "exec", "-T", "dns", "sh", "-c", script); r.code != 0 {
 					return fmt.Errorf("%s, %s: %s", name, when, r)
 				}

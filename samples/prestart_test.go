@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 )
 
 // pre_start hooks must run to their end before the service starts, once for all its containers, with its volumes, and only
@@ -38,7 +37,7 @@ volumes:
   data:
 `)
 	s.must("up", "-d")
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, commandTimeout, func() error {
 		got := s.must("logs", "--no-log-prefix", "web")
 		if strings.Count(got, "inherited\n") != 2 || strings.Count(got, "overridden\n") != 2 {
 			return fmt.Errorf("the service has found %q", got)

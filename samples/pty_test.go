@@ -87,7 +87,7 @@ func (x *terminal) types(keys string) {
 // until waits until the terminal shows a text.
 func (x *terminal) until(text string) {
 	x.t.Helper()
-	eventually(x.t, 30*time.Second, func() error {
+	eventually(x.t, commandTimeout, func() error {
 		if !strings.Contains(x.shown.String(), text) {
 			return fmt.Errorf("no %q on the terminal: %q", text, x.shown.String())
 		}
@@ -98,7 +98,7 @@ func (x *terminal) until(text string) {
 // asks types a line again and again until the terminal shows a text.
 func (x *terminal) asks(line, text string) {
 	x.t.Helper()
-	eventually(x.t, 30*time.Second, func() error {
+	eventually(x.t, commandTimeout, func() error {
 		x.types(line + "\n")
 		time.Sleep(100 * time.Millisecond)
 		if !strings.Contains(x.shown.String(), text) {

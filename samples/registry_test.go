@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/crypto/bcrypt"
 )
@@ -41,7 +40,7 @@ func (s *site) registry(user, password string) string {
 	s.write("registry/config.yml", "version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: "+dir+"/data}}\nhttp: {addr: '"+address+
 		"'}\nauth: {htpasswd: {realm: test, path: "+dir+"/htpasswd}}\n")
 	s.daemon("docker-registry", "serve", filepath.Join(dir, "config.yml"))
-	eventually(s.t, 20*time.Second, func() error {
+	eventually(s.t, commandTimeout, func() error {
 		_, err := s.host.get(s.host.pid, address)
 		return err
 	})

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"tutti/runtime/image/imagetest"
 )
@@ -24,7 +23,7 @@ func (s *site) openRegistry() string {
 	dir := filepath.Join(s.dir, "open-registry")
 	s.write("open-registry/config.yml", "version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: "+dir+"/data}}\nhttp: {addr: '"+address+"'}\n")
 	s.daemon("docker-registry", "serve", filepath.Join(dir, "config.yml"))
-	eventually(s.t, 20*time.Second, func() error {
+	eventually(s.t, commandTimeout, func() error {
 		_, err := s.host.get(s.host.pid, address)
 		return err
 	})

@@ -130,7 +130,7 @@ services:
 	}
 	s.write("Dockerfile", "FROM scratch\nCOPY udpecho /\nENTRYPOINT [\"/udpecho\"]\n")
 	s.must("up", "-d", "--build")
-	eventually(t, 5*time.Second, func() error {
+	eventually(t, commandTimeout, func() error {
 		got, err := s.host.get(s.host.neighbour, hostAddress+":8085")
 		if err == nil && got != "host" {
 			err = fmt.Errorf("host network: answer %q", got)
@@ -140,8 +140,8 @@ services:
 	if got := s.must("exec", "-T", "none", "ip", "-o", "link"); strings.Count(got, "\n") != 1 || !strings.Contains(got, "lo") {
 		t.Errorf("without network there are the links\n%s", got)
 	}
-	eventually(t, 10*time.Second, func() error { return s.echo(s.host.neighbour, hostAddress+":5353") })
-	eventually(t, 10*time.Second, func() error { return s.echo(s.host.pid, "127.0.0.1:5353") })
+	eventually(t, commandTimeout, func() error { return s.echo(s.host.neighbour, hostAddress+":5353") })
+	eventually(t, commandTimeout, func() error { return s.echo(s.host.pid, "127.0.0.1:5353") })
 	s.must("down", "-t", "0")
 }
 
@@ -208,7 +208,7 @@ services:
 	}
 	s.must("down")
 	s.must("up", "-d")
-	eventually(t, 10*time.Second, func() error {
+	eventually(t, commandTimeout, func() error {
 		lines := strings.Split(s.must("logs", "--no-log-prefix", "one"), "\n") // the order of the two streams is left open
 		slices.Sort(lines)
 		if got := strings.Join(lines, " "); got != " first second unfinished" {
@@ -216,7 +216,7 @@ services:
 		}
 		return nil
 	})
-	eventually(t, 10*time.Second, func() error {
+	eventually(t, commandTimeout, func() error {
 		if got := s.must("logs", "--no-log-prefix", "--tail", "1", "two"); got != "hello\n" {
 			return fmt.Errorf("logs --tail 1: %q", got)
 		}
@@ -267,7 +267,7 @@ services:
 	s.must("up", "-d")
 	started := func(service string, want int) {
 		t.Helper()
-		eventually(t, 20*time.Second, func() error {
+		eventually(t, commandTimeout, func() error {
 			if got := strings.Count(s.must("logs", "--no-log-prefix", service), "started\n"); got != want {
 				return fmt.Errorf("%s has started %d times, want %d", service, got, want)
 			}
@@ -359,7 +359,7 @@ services:
     stop_grace_period: 0s
 `)
 	s.must("up", "-d")
-	eventually(t, 10*time.Second, func() error {
+	eventually(t, commandTimeout, func() error {
 		if r := s.run("exec", "-T", "chatty", "test", "-f", "/done"); r.code != 0 {
 			return fmt.Errorf("the container has not written everything: %s", r)
 		}

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/miekg/dns"
 
@@ -116,7 +115,7 @@ services:
 	guestBefore := identity()
 	check := func(when string) {
 		t.Helper()
-		eventually(t, 30*time.Second, func() error {
+		eventually(t, commandTimeout, func() error {
 			for _, port := range []string{"", ":81/hostname", ":82/hostname"} {
 				if r := s.run("exec", "-T", "server", "timeout", "2", "wget", "-qO-", "http://owner"+port); r.code != 0 {
 					return fmt.Errorf("%s: owner%s: %s", when, port, r)
@@ -139,7 +138,7 @@ services:
 	check("after a restart")
 	was := s.recordOf("project-owner-1").State.Pid
 	kill()
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, commandTimeout, func() error {
 		if st := s.recordOf("project-owner-1").State; st.Pid == was || !st.Alive() {
 			return fmt.Errorf("the owner is %s", st.Status)
 		}

@@ -111,7 +111,7 @@ func TestTypedBeforeDetaching(t *testing.T) {
 			t.Errorf("detached with exit code %d: %s", code, x.shown.String())
 		}
 	}
-	eventually(t, 20*time.Second, func() error {
+	eventually(t, commandTimeout, func() error {
 		if n := strings.Count(s.run("exec", "-T", "shell", "cat", "/tmp/words").stdout, "heard"); n != rounds {
 			return fmt.Errorf("of %d lines that were typed the shell got %d", rounds, n)
 		}
@@ -140,7 +140,7 @@ func TestDetachKeys(t *testing.T) {
 	if code := x.wait(); code != 0 {
 		t.Errorf("exec: detached with exit code %d: %s", code, x.shown.String())
 	}
-	eventually(t, 20*time.Second, func() error {
+	eventually(t, commandTimeout, func() error {
 		if r := s.run("exec", "-T", "sleeper", "test", "-e", "/ended"); r.code != 0 {
 			return fmt.Errorf("the process has not gone on: %s", r)
 		}
@@ -189,7 +189,7 @@ func TestExitCodesOfStreams(t *testing.T) {
 		}
 	}
 	s.must("-f", "restarting.yaml", "up", "-d")
-	eventually(t, 20*time.Second, func() error {
+	eventually(t, commandTimeout, func() error {
 		for _, verb := range []string{"exec -T", "attach"} {
 			args := append([]string{"-f", "restarting.yaml"}, strings.Fields(verb+" again")...)
 			if verb != "attach" {
@@ -271,7 +271,7 @@ func TestSignalsAreProxied(t *testing.T) {
 		s.must("up", "-d", "talker")
 		alone := s.talking("attach", "--sig-proxy=false", "talker")
 		r := s.talking("attach", "--no-stdin", "talker")
-		eventually(t, 20*time.Second, func() error { // both are attached when both hear it
+		eventually(t, commandTimeout, func() error { // both are attached when both hear it
 			s.must("kill", "-s", "HUP", "talker")
 			if !strings.Contains(r.out.String(), "hup") || !strings.Contains(alone.out.String(), "hup") {
 				return errors.New("nothing heard yet")
@@ -362,7 +362,7 @@ volumes: {data: {}}
 	if r := s.run("run", "-d", "--name", "web", "--no-deps", "app", "true"); r.code != 1 || !strings.Contains(r.stderr, `"web" is already in use`) {
 		t.Errorf("a name that is taken: exit code %d: %s", r.code, r)
 	}
-	eventually(t, 20*time.Second, func() error {
+	eventually(t, commandTimeout, func() error {
 		if got, err := s.host.get(s.host.neighbour, hostAddress+":8070"); got != "hello" {
 			return fmt.Errorf("the published port answers %q, %v", got, err)
 		}

@@ -7,13 +7,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // started waits until a service has written "started" so many times, and not more often.
 func (s *site) started(service string, want int) {
 	s.t.Helper()
-	eventually(s.t, 60*time.Second, func() error {
+	eventually(s.t, commandTimeout, func() error {
 		if got := strings.Count(s.must("logs", "--no-log-prefix", service), "started\n"); got != want {
 			return fmt.Errorf("%s has started %d times, want %d", service, got, want)
 		}
@@ -41,7 +40,7 @@ func (s *site) killCommand(prefix string) {
 // state waits until a service's `ps` line is so.
 func (s *site) state(service, want string) {
 	s.t.Helper()
-	eventually(s.t, 60*time.Second, func() error {
+	eventually(s.t, commandTimeout, func() error {
 		if got := strings.TrimSpace(s.must("ps", "--all", "--format", "{{.State}} {{.Health}}", service)); got != want {
 			return fmt.Errorf("%s is %q, want %q", service, got, want)
 		}
@@ -108,7 +107,7 @@ services:
 // booted since.
 func (s *site) reboot() {
 	s.t.Helper()
-	eventually(s.t, 30*time.Second, func() error {
+	eventually(s.t, commandTimeout, func() error {
 		left := s.processes()
 		for _, p := range left {
 			_ = syscall.Kill(p.pid, syscall.SIGKILL) // gone is as good

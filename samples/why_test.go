@@ -127,7 +127,7 @@ services:
   imageless: {image: "127.0.0.1:1/nosuch:1", profiles: [more]}
 `)
 	up := s.start("up", "-d")
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, commandTimeout, func() error {
 		r := s.run("why", "waiting", "slow")
 		if r.code != 3 || !strings.Contains(r.stdout, "waiting: wait for slow to be healthy, since") ||
 			!strings.Contains(r.stdout, "depends on slow to be healthy: no (Up ") || !strings.Contains(r.stdout, "the gate is shut") {

@@ -12,6 +12,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 
 	"tutti/netdriver"
+	"tutti/runtime"
 	"tutti/scheduler/container"
 )
 
@@ -26,6 +27,47 @@ func TestParseSignal(t *testing.T) {
 		if got, err := ParseSignal(text); err == nil {
 			t.Errorf("%q: got %d", text, got)
 		}
+	}
+}
+
+// A start records that the container runs before it has the process, and an end the other way round: who asks for the process
+// in such a moment gets it when it is there, or nothing when the container has ended.
+func TestProcessOfAStartUnderWay(t *testing.T) {
+	t.Parallel()
+	running := func() *Unit {
+		return &Unit{state: container.State{Status: container.Running}, changed: make(chan struct{}), removed: true}
+	}
+	for name, c := range map[string]struct {
+		then func(*Unit, *runtime.Container) error
+		want bool
+	}{
+		"it starts": {func(u *Unit, p *runtime.Container) error { u.setProcess(p, nil, nil); return nil }, true},
+		"it ends": {func(u *Unit, _ *runtime.Container) error {
+			_, err := u.update(func(s *container.State) { s.Status = container.Exited })
+			return err
+		}, false},
+	} {
+		u, p := running(), &runtime.Container{}
+		got, failed := make(chan *runtime.Container, 1), make(chan error, 1)
+		go func() {
+			q, err := u.Process(t.Context())
+			got <- q
+			failed <- err
+		}()
+		select {
+		case q := <-got:
+			t.Errorf("%s: %v before", name, q)
+		case <-time.After(20 * time.Millisecond):
+		}
+		if err := c.then(u, p); err != nil {
+			t.Fatal(err)
+		}
+		if q, err := <-got, <-failed; err != nil || (q == p) != c.want {
+			t.Errorf("%s: %v, %v", name, q, err)
+		}
+	}
+	if q, err := (&Unit{state: container.State{Status: container.Exited}}).Process(t.Context()); q != nil || err != nil {
+		t.Errorf("of one that has ended: %v, %v", q, err)
 	}
 }
 

@@ -117,7 +117,7 @@ type Streams struct {
 // the code says what failed. A client that goes away (ctx) ends nothing: the process stays, as with docker, with its input
 // at its end. started is called when the process runs.
 func (e *Engine) StartExec(ctx context.Context, x *Exec, s Streams, started func()) (int, error) {
-	proc, pipes, err := e.launchExec(x, s)
+	proc, pipes, err := e.launchExec(ctx, x, s)
 	if err != nil {
 		code := runtime.ExitCode(err)
 		x.mu.Lock()
@@ -142,13 +142,16 @@ func (e *Engine) StartExec(ctx context.Context, x *Exec, s Streams, started func
 }
 
 // launchExec starts the exec's process.
-func (e *Engine) launchExec(x *Exec, s Streams) (*runtime.Process, *execIO, error) {
-	if err := executable(x.unit); err != nil {
-		return nil, nil, err
-	}
-	p := x.unit.Running()
-	if p == nil {
-		return nil, nil, fmt.Errorf("%w: container %s is not running", ErrConflict, x.unit.Name())
+func (e *Engine) launchExec(ctx context.Context, x *Exec, s Streams) (*runtime.Process, *execIO, error) {
+	var p *runtime.Container
+	for p == nil { // it has ended meanwhile: is it started again?
+		err := executable(x.unit)
+		if err == nil {
+			p, err = x.unit.Process(ctx)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
 	}
 	process := x.unit.newProcess(x.Config.Args, x.Config.Privileged)
 	if x.Config.TTY {

@@ -42,8 +42,9 @@ func (s *starter) canShip(ctx context.Context) error {
 	return nil
 }
 
-// ship sends on what one run of a container writes, until logged is closed and everything has been sent.
-func (e *Engine) ship(u *Unit, logged <-chan struct{}) {
+// ship sends on what one run of a container writes, until whole is closed, when the log has all of it, and everything has
+// been sent.
+func (e *Engine) ship(u *Unit, whole <-chan struct{}) {
 	sh, err := u.shipper(e)
 	if err != nil {
 		e.Log.Error("send the log on", "container", u.Name(), "error", err)
@@ -62,7 +63,7 @@ func (e *Engine) ship(u *Unit, logged <-chan struct{}) {
 		go func() {
 			defer close(done)
 			select {
-			case <-logged:
+			case <-whole:
 				cancel()
 			case <-ctx.Done():
 			}

@@ -158,10 +158,17 @@ func (e *Engine) KillUnit(ctx context.Context, u *Unit, name string) error {
 			}
 		}
 	})
-	p := u.Running()
-	if err != nil || p == nil {
+	if err != nil {
 		e.abandon(u)
 		return err
+	}
+	p, err := u.Process(ctx)
+	if err != nil {
+		return err
+	}
+	if p == nil {
+		e.abandon(u)
+		return nil
 	}
 	if err := e.signal(ctx, u, p, sig); err != nil || sig != unix.SIGKILL {
 		return err

@@ -202,6 +202,25 @@ func (u *Unit) Running() *runtime.Container {
 	return u.process
 }
 
+// Process is Running for who has seen in the state that the container runs. A start says so before its program begins, and
+// an end takes the process away before it is recorded: in these moments it waits for what comes of them.
+func (u *Unit) Process(ctx context.Context) (p *runtime.Container, err error) {
+	err = u.Wait(ctx, func(s container.State) (bool, error) {
+		p = u.Running()
+		return p != nil || !s.Alive(), nil
+	})
+	return p, err
+}
+
+// setProcess makes known that a container runs, to those too who wait for its process.
+func (u *Unit) setProcess(p *runtime.Container, cancel context.CancelFunc, done chan struct{}) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.process, u.cancel, u.done = p, cancel, done
+	close(u.changed)
+	u.changed = make(chan struct{})
+}
+
 // supervised is closed when the supervision of the present run has ended.
 func (u *Unit) supervised() <-chan struct{} {
 	u.mu.Lock()

@@ -20,10 +20,8 @@ const drainTime = 2 * time.Second
 // is logged or it has a terminal.
 func (e *Engine) watch(u *Unit, p *runtime.Container, pipes *logs.Pipes) {
 	ctx, cancel := context.WithCancel(e.ctx)
-	u.mu.Lock()
-	u.process, u.cancel, u.done = p, cancel, make(chan struct{})
-	done := u.done
-	u.mu.Unlock()
+	done := make(chan struct{})
+	u.setProcess(p, cancel, done)
 	release := e.busy.begin()
 
 	logged := make(chan struct{})
@@ -34,7 +32,8 @@ func (e *Engine) watch(u *Unit, p *runtime.Container, pipes *logs.Pipes) {
 			e.Log.Error("capture the output", "container", u.Name(), "error", err)
 		}
 	})
-	e.ship(u, logged)
+	whole := make(chan struct{}) // closed when the log of this run has its last byte
+	e.ship(u, whole)
 	if u.Config.Health != nil {
 		e.wg.Go(func() { e.whileAwake(ctx, u, func(ctx context.Context) { e.watchHealth(ctx, u, p) }) })
 	}
@@ -63,6 +62,11 @@ func (e *Engine) watch(u *Unit, p *runtime.Container, pipes *logs.Pipes) {
 			stopConsole()
 			<-logged
 		}
+		// A line that the container did not finish ends here, so that it is sent on with the others.
+		if err := u.captured().EndRun(); err != nil {
+			e.Log.Warn("end the log", "container", u.Config.Name, "error", err)
+		}
+		close(whole)
 		e.ended(u, p, status)
 	})
 }
