@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"tutti/cmd/tutti/logview"
@@ -30,6 +31,7 @@ type session struct {
 	display *progress.Display
 	printer *logview.Printer
 
+	attach  func()          // says what is attached to; later calls do nothing
 	shown   map[string]bool // services whose lines are printed
 	watched map[string]bool // services whose exits count
 	alive   map[string]bool // containers watched that run, or will run again
@@ -109,9 +111,11 @@ func (s *session) choose() {
 		}
 	}
 	s.printer.Expect(names...)
-	if len(names) > 0 {
-		fmt.Fprintln(s.a.out, "Attaching to", strings.Join(names, ", "))
-	}
+	s.attach = sync.OnceFunc(func() {
+		if len(names) > 0 {
+			s.print(func() { fmt.Fprintln(s.a.out, "Attaching to", strings.Join(names, ", ")) })
+		}
+	})
 	for _, name := range s.f.Services {
 		s.watched[name] = true
 	}
@@ -183,6 +187,7 @@ func (s *session) result() error {
 func (s *session) print(write func()) { s.display.Above(write) }
 
 func (s *session) frame(ctx context.Context, f api.LogFrame) {
+	s.attach()
 	switch f.Event {
 	case "":
 		if s.shown[f.Service] {
@@ -240,6 +245,7 @@ func (s *session) upEnded(ctx context.Context, err error) {
 		s.err = errors.Join(s.err, err)
 		return
 	}
+	s.attach()
 	running, ended, err := s.running(ctx)
 	if err != nil {
 		s.err = errors.Join(s.err, err)

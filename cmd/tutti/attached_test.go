@@ -296,7 +296,7 @@ func TestUpFails(t *testing.T) {
 	r.err.await(t, startedLine)
 	s.upDone <- api.Event{Kind: api.KindEnd, Error: "dependency failed to start: container demo-db-1 is unhealthy"}
 	wait()
-	r.expect(t, 1, attaching, startedLine+"dependency failed to start: container demo-db-1 is unhealthy\n")
+	r.expect(t, 1, "", startedLine+"dependency failed to start: container demo-db-1 is unhealthy\n")
 }
 
 func TestUpAborts(t *testing.T) {
