@@ -85,7 +85,10 @@ func (e *Engine) adopt(ctx context.Context) error {
 	if err := e.removeUnclaimedFiles(processes); err != nil {
 		e.Log.Error("remove the files of runs that are over", "error", err)
 	}
-	return e.recover(processes)
+	return e.recover(func(id string) bool {
+		_, recorded := ends[id]
+		return processes[id] != nil || recorded
+	})
 }
 
 // knowNames tells the resolver of the containers that run. All names are known before anybody is answered: a lookup that
@@ -206,9 +209,9 @@ func (e *Engine) resume(u *Unit, p *runtime.Container, out output) error {
 			e.Log.Error("take over the resolver", "container", u.Name(), "error", err)
 		}
 	}
-	if u.state.Health == nil && u.Config.Health != nil {
+	if u.Snapshot().Health == nil && u.Config.Health != nil {
 		h := u.Config.Health.Begin()
-		u.state.Health = &h
+		u.note(func(s *container.State) { s.Health = &h }) // others that are taken over already may look at it
 	}
 	in, err := e.takeInput(u)
 	if err != nil {
@@ -273,17 +276,18 @@ func (e *Engine) rebooted() (bool, error) {
 
 // recover records that containers whose processes are gone have ended (the host went down, or their keeper did) and starts
 // those again whose policy says so, in the order of their dependencies. An engine comes and goes: that alone starts nothing.
-func (e *Engine) recover(processes map[string]*runtime.Container) error {
+// Those that are cared for already, because they run or their end is known, may have been started again meanwhile.
+func (e *Engine) recover(caredFor func(id string) bool) error {
 	booted, err := e.rebooted()
 	if err != nil {
 		return fmt.Errorf("tell whether the host was rebooted: %w", err)
 	}
 	waiting, byPolicy := map[string]bool{}, map[string]bool{}
 	for id, u := range e.units {
-		if processes[id] != nil {
+		if caredFor(id) {
 			continue
 		}
-		before := u.state
+		before := u.Snapshot()
 		if u.Config.AutoRemove {
 			e.removeLater(u)
 		}
@@ -310,8 +314,8 @@ func (e *Engine) recover(processes map[string]*runtime.Container) error {
 		e.restartAfter(e.units[id], 0, byCommand)
 	}
 	for id := range waiting {
-		u := e.units[id]
-		e.restartAfter(u, u.state.RestartIn(), causeOf(u.state.Ending))
+		s := e.units[id].Snapshot()
+		e.restartAfter(e.units[id], s.RestartIn(), causeOf(s.Ending))
 	}
 	return nil
 }

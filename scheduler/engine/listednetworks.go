@@ -55,14 +55,18 @@ func (e *Engine) NetworkConfigs() []netdriver.NetworkSpec {
 // FindNetwork finds a network of any kind by name, id or the beginning of its id.
 func (e *Engine) FindNetwork(ref string) (ListedNetwork, error) {
 	all := e.ListNetworks()
-	i := slices.IndexFunc(all, func(n ListedNetwork) bool { return n.Name == ref })
-	if i < 0 && len(ref) >= 4 {
-		i = slices.IndexFunc(all, func(n ListedNetwork) bool { return strings.HasPrefix(n.ID, ref) })
+	if i := slices.IndexFunc(all, func(n ListedNetwork) bool { return n.Name == ref }); i >= 0 {
+		return all[i], nil
 	}
-	if i < 0 {
+	all = slices.DeleteFunc(all, func(n ListedNetwork) bool { return len(ref) < 4 || !strings.HasPrefix(n.ID, ref) })
+	switch len(all) {
+	case 0:
 		return ListedNetwork{}, fmt.Errorf("%w network: %s", ErrNoSuch, ref)
+	case 1:
+		return all[0], nil
+	default:
+		return ListedNetwork{}, fmt.Errorf("%w: several network ids begin with %s: give more of the id, or the name", ErrConflict, ref)
 	}
-	return all[i], nil
 }
 
 // Network finds a network that containers can be connected to. One of the others is ErrForbidden.

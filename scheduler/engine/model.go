@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
+
+	"github.com/compose-spec/compose-go/v2/loader"
 
 	"tutti/project"
 	"tutti/runtime/statefile"
@@ -36,16 +37,10 @@ func (e *Engine) AppliedModel(name string) (*project.Project, error) {
 
 // CheckProjectName refuses what cannot be a project's name, and so not a file's.
 func CheckProjectName(name string) error {
-	if !validProjectName(name) {
+	if name == "" || loader.NormalizeProjectName(name) != name {
 		return fmt.Errorf("%q is no project name: use lower-case letters, digits, dashes and underscores, beginning with a letter or digit", name)
 	}
 	return nil
-}
-
-func validProjectName(name string) bool {
-	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_'
-	})
 }
 
 // SaveModel remembers the model that is being applied: order and conditions outlive the engine and the host's boot.

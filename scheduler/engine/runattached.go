@@ -39,7 +39,7 @@ const exitNotMade = 1
 // RunAttached starts a container with the client attached and returns the exit code of its process, or with an error the
 // one that says what failed. A client that goes before the container runs calls it off; later it leaves the container alone.
 func (e *Engine) RunAttached(ctx context.Context, u *Unit, o RunOptions, begun func(api.Begun), s Streams) (int, error) {
-	u.size = o.Size
+	u.setSize(o.Size)
 	a, err := e.attach(u, false)
 	if err == nil {
 		err = e.StartUnit(ctx, u)

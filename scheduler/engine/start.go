@@ -200,7 +200,7 @@ func (s *starter) process(ctx context.Context) error {
 		defer s.stdin.Close()
 		o.Stdio.Stdin = s.stdin
 	}
-	if size := u.size; u.Config.TTY && size != (api.Size{}) {
+	if size := u.terminalSize(); u.Config.TTY && size != (api.Size{}) {
 		spec.Process.ConsoleSize = &specs.Box{Width: uint(size.Width), Height: uint(size.Height)}
 	}
 	c, err := s.e.runtime.Create(ctx, u.ID, spec, o)

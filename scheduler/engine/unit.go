@@ -227,3 +227,16 @@ func (u *Unit) supervised() <-chan struct{} {
 	defer u.mu.Unlock()
 	return u.done
 }
+
+// setSize says how large the terminal is to be at its start.
+func (u *Unit) setSize(s api.Size) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.size = s
+}
+
+func (u *Unit) terminalSize() api.Size {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.size
+}
