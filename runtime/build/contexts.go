@@ -24,6 +24,9 @@ const defaultDockerfile = "Dockerfile"
 // short forms "git@host:path" and "github.com/owner/name".
 var remote = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([a-z][a-z0-9+.-]*://|git@|github\.com/)`) })
 
+// IsRemote tells whether a context is fetched from elsewhere, and is no folder of this host.
+func IsRemote(context string) bool { return remote().MatchString(context) }
+
 // fetched are the schemes of contexts that BuildKit can fetch.
 var fetched = []string{"http", "https", "git", "ssh"}
 
@@ -42,7 +45,7 @@ func (b *Builder) addContexts(ctx context.Context, solve *client.SolveOpt, r Req
 			r.DockerfileInline = text
 		}
 		dir = ""
-	case remote().MatchString(r.Context):
+	case IsRemote(r.Context):
 		if err := addRemote(solve, r.Context); err != nil {
 			return err
 		}
@@ -87,7 +90,7 @@ func addNamedContexts(solve *client.SolveOpt, contexts map[string]string) error 
 			solve.FrontendAttrs[key] = value
 			continue
 		}
-		if remote().MatchString(source) {
+		if IsRemote(source) {
 			solve.FrontendAttrs[key] = source
 			continue
 		}

@@ -97,12 +97,12 @@ func (r *repeats) drop(key digest.Digest) {
 
 // repeatKey names a request whose result can be known without BuildKit; ok is false for others.
 func repeatKey(r Request) (key digest.Digest, ok bool) {
-	if r.Context == "-" || remote().MatchString(r.Context) || r.NoCache || r.Pull || len(r.NoCacheFilter) > 0 || len(r.Outputs) > 0 ||
+	if r.Context == "-" || IsRemote(r.Context) || r.NoCache || r.Pull || len(r.NoCacheFilter) > 0 || len(r.Outputs) > 0 ||
 		len(r.CacheFrom) > 0 || len(r.CacheTo) > 0 || isWanted(r.Provenance) || isWanted(r.SBOM) {
 		return "", false
 	}
 	for _, source := range r.AdditionalContexts {
-		if remote().MatchString(source) && !strings.HasPrefix(source, imageScheme) {
+		if IsRemote(source) && !strings.HasPrefix(source, imageScheme) {
 			return "", false
 		}
 	}

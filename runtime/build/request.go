@@ -92,13 +92,13 @@ func (r Request) Validate() error {
 		return err
 	}
 	for name, source := range r.AdditionalContexts {
-		if !remote().MatchString(source) {
+		if !IsRemote(source) {
 			if _, err := openFolder("additional context "+name, source); err != nil {
 				return err
 			}
 		}
 	}
-	if r.Context == "-" || remote().MatchString(r.Context) {
+	if r.Context == "-" || IsRemote(r.Context) {
 		return nil
 	}
 	if _, err := openFolder("build context", r.Context); err != nil || r.DockerfileInline != "" {

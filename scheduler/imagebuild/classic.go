@@ -20,6 +20,7 @@ import (
 func Classic(v url.Values, body io.Reader) (build.Request, error) {
 	q := params{v: v}
 	r := q.request(body)
+	q.checkContext(r.Context)
 	q.refuse()
 	if version := v.Get("version"); version != "" && version != versionClassic {
 		q.fail(fmt.Errorf("invalid version %q", version))
@@ -68,6 +69,13 @@ func (q *params) request(body io.Reader) build.Request {
 		r.Network = "default"
 	}
 	return r
+}
+
+// checkContext refuses a context that is neither the body nor fetched: the folders of this host are not the client's.
+func (q *params) checkContext(context string) {
+	if context != "-" && !build.IsRemote(context) {
+		q.fail(fmt.Errorf("remote %q is no URL: give that of a git repository or an archive, or send the context as the request's body", context))
+	}
 }
 
 // params are query parameters; the first that cannot be read is the error.

@@ -129,7 +129,7 @@ func TestClassic(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"version=3": "invalid version", "squash=1": "squash", "memory=x": "no number", "buildargs=[": "buildargs", "isolation=hyperv": "isolation",
-		"securityopt=x": "securityopt", "cgroupparent=x": "cgroupparent", "extrahosts=h": "extrahosts", `outputs=[{"Type":"tar"}]`: "outputs",
+		"securityopt=x": "securityopt", "cgroupparent=x": "cgroupparent", "extrahosts=h": "extrahosts", "remote=/etc": "is no URL", "remote=client-session": "is no URL", `outputs=[{"Type":"tar"}]`: "outputs",
 	} {
 		v, err := url.ParseQuery(text)
 		if err != nil {
@@ -151,6 +151,7 @@ func TestSession(t *testing.T) {
 		`session=s&outputs=[{"Type":"tar","Attrs":{}}]`:   `["s","-",null,false,["tar"]] false`,
 		"remote=client-session":                           "needs a session",
 		"session=s&squash=1":                              "squash",
+		"session=s&remote=/etc":                           "is no URL",
 		"session=s&outputs=x":                             "outputs",
 		"session=s&remote=client-session&cgroupparent=/x": "cgroupparent",
 	} {

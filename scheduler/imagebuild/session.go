@@ -36,6 +36,8 @@ func Session(v url.Values) (c build.ClientBuild, uploaded bool, err error) {
 		c.Context = ""
 	case fromUpload:
 		c.Context, uploaded = "-", true
+	default:
+		q.checkContext(c.Context)
 	}
 	q.refuse()
 	if c.Session == "" {

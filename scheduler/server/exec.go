@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -160,7 +161,8 @@ func refuse(conn net.Conn, err error) {
 	if errors.Is(err, engine.ErrConflict) {
 		code = http.StatusConflict
 	}
-	body := fmt.Sprintf("{\"message\":%s}\n", strconv.Quote(err.Error()))
+	body, _ := json.Marshal(map[string]string{"message": err.Error()}) // never fails
+	body = append(body, '\n')
 	_, _ = fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", code, http.StatusText(code), len(body), body)
 }
 
