@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	controlapi "github.com/moby/buildkit/api/services/control"
@@ -160,7 +161,7 @@ func TestShown(t *testing.T) {
 	release()
 	for i := range 2 * maxLate {
 		b, release := s.hold(fmt.Sprint("refused", i))
-		b.refuse()
+		s.refuse(b)
 		release()
 	}
 	last, release := s.hold(fmt.Sprint("refused", 2*maxLate-1))
@@ -174,5 +175,38 @@ func TestShown(t *testing.T) {
 	release()
 	if len(s.builds) > maxLate || len(s.late) > maxLate {
 		t.Errorf("%d builds are remembered, %d late", len(s.builds), len(s.late))
+	}
+}
+
+// A build that begins under the name of one that was refused is known until it has ended, and then nothing is kept of it.
+func TestShownBeginsAgain(t *testing.T) {
+	t.Parallel()
+	s := newShown(t.Context(), "dangling")
+	b, release := s.hold("one")
+	s.refuse(b)
+	release()
+	if b, release := s.hold("one"); s.going(b).Err() == nil {
+		t.Error("who asks later for a build that was refused is not told")
+	} else {
+		release()
+	}
+	b, release = s.hold("one")
+	var asking sync.WaitGroup
+	for range 4 {
+		asking.Go(func() { // meanwhile, as those who follow it
+			b, release := s.hold("one")
+			defer release()
+			_ = s.going(b)
+		})
+	}
+	s.begin(b, []string{"name"})
+	asking.Wait()
+	going := s.going(b)
+	if going.Err() != nil {
+		t.Error("the build that has begun is taken for refused")
+	}
+	release()
+	if len(s.builds) != 0 || len(s.late) != 0 || going.Err() == nil {
+		t.Errorf("%d builds and %d refused ones are kept, context %v", len(s.builds), len(s.late), going.Err())
 	}
 }

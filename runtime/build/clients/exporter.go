@@ -170,7 +170,7 @@ type both struct {
 }
 
 // Release lets go of both.
-func (b both) Release() error { return errors.Join(b.DescriptorReference.Release(), release(b.other)) }
+func (b both) Release() error { return errors.Join(release(b.DescriptorReference), release(b.other)) }
 
 // imageAttrs reads the names that an image is to have, and whether it goes to their registries.
 func imageAttrs(attrs map[string]string) (names []string, push bool, err error) {

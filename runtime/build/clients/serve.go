@@ -51,7 +51,7 @@ func (s *Server) unary(ctx context.Context, request any, _ *grpc.UnaryServerInfo
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
 		defer cancel()
-		defer context.AfterFunc(b.going, cancel)()
+		defer context.AfterFunc(s.shown.going(b), cancel)()
 	}
 	return handler(ctx, request)
 }
@@ -62,7 +62,7 @@ func (s *Server) solve(ctx context.Context, q *controlapi.SolveRequest, handler 
 	defer release()
 	names, err := prepare(q, s.config.Platforms)
 	if err != nil {
-		b.refuse()
+		s.shown.refuse(b)
 		return nil, err
 	}
 	s.shown.begin(b, names)

@@ -31,7 +31,7 @@ type named struct {
 	names  []string
 	users  int             // the build itself, and those who wait for it or follow it
 	going  context.Context //nolint:containedctx // ends when the build is refused
-	refuse context.CancelFunc
+	cancel context.CancelFunc
 }
 
 func newShown(ctx context.Context, dangling string) *shown {
@@ -45,24 +45,35 @@ func (s *shown) hold(ref string) (b *named, release func()) {
 	b = s.builds[ref]
 	if b == nil {
 		b = &named{}
-		b.going, b.refuse = context.WithCancel(s.ctx)
+		b.going, b.cancel = context.WithCancel(s.ctx)
 		s.builds[ref] = b
 	}
 	b.users++
 	return b, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if b.users--; b.users > 0 || s.builds[ref] != b || slices.Contains(s.late, ref) {
-			return
+		if b.users--; b.users == 0 && s.builds[ref] == b {
+			s.leave(ref, b)
 		}
-		if b.going.Err() == nil {
-			delete(s.builds, ref)
-			b.refuse() // nobody is there who could hear of it
-			return
-		}
-		if s.late = append(s.late, ref); len(s.late) > maxLate {
-			delete(s.builds, s.late[0])
-			s.late = s.late[1:]
+	}
+}
+
+// leave forgets a build that nobody holds, unless it was refused; mu is held.
+func (s *shown) leave(ref string, b *named) {
+	if b.going.Err() == nil {
+		s.late = slices.DeleteFunc(s.late, func(r string) bool { return r == ref })
+		delete(s.builds, ref)
+		b.cancel() // nobody is there who could hear of it
+		return
+	}
+	if slices.Contains(s.late, ref) {
+		return
+	}
+	if s.late = append(s.late, ref); len(s.late) > maxLate {
+		oldest := s.late[0]
+		s.late = s.late[1:]
+		if s.builds[oldest].users == 0 {
+			delete(s.builds, oldest)
 		}
 	}
 }
@@ -73,8 +84,22 @@ func (s *shown) begin(b *named, names []string) {
 	defer s.mu.Unlock()
 	b.names = names
 	if b.going.Err() != nil { // one of that name was refused before
-		b.going, b.refuse = context.WithCancel(s.ctx)
+		b.going, b.cancel = context.WithCancel(s.ctx)
 	}
+}
+
+// refuse says that a build does not begin.
+func (s *shown) refuse(b *named) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b.cancel()
+}
+
+// going ends when the build is refused.
+func (s *shown) going(b *named) context.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return b.going
 }
 
 func (s *shown) of(b *named) []string {
@@ -181,7 +206,7 @@ func (s *Server) follow(stream grpc.ServerStream, serve func(grpc.ServerStream) 
 		case err := <-served:
 			return err
 		case b := <-f.known:
-			refused = b.going.Done()
+			refused = s.shown.going(b).Done()
 		case <-refused:
 			return nil // the answer to the build itself says why
 		}
