@@ -72,11 +72,7 @@ func TestConnectAndDisconnect(t *testing.T) {
 	pid := func(service string) int { return s.recordOf("project-" + service + "-1").State.Pid }
 	page := func(what string, want string) {
 		t.Helper()
-		limit := 30 * time.Second
-		if want == "" {
-			limit = 2 * time.Second
-		}
-		if got, err := s.host.getWithin(limit, s.host.neighbour, hostAddress+":8080"); got != want {
+		if got, err := s.host.getWithin(patienceFor(want), s.host.neighbour, hostAddress+":8080"); got != want {
 			t.Errorf("%s: the published port answers %q, %v; want %q", what, got, err, want)
 		}
 	}

@@ -2,6 +2,7 @@ package samples
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -11,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // madeUp are the parts of a path that are ids.
@@ -46,6 +46,7 @@ services:
 volumes: {data: }
 `)
 	s.must("up", "-d")
+	s.settled()
 	kinds := s.stateFiles()
 	all := os.Getenv("TUTTI_CRASH_STRICT") != ""
 	for i, kind := range kinds {
@@ -64,7 +65,7 @@ func (s *site) damage(kind, name string, do func([]byte) []byte) {
 	t.Helper()
 	what := kind + " " + name
 	s.must("up", "-d")
-	time.Sleep(300 * time.Millisecond) // the second copies of the records are written
+	s.settled()
 	s.killManagers()
 	path := s.fileOf(kind)
 	content, err := os.ReadFile(path)
@@ -103,6 +104,30 @@ func (s *site) damage(kind, name string, do func([]byte) []byte) {
 	}
 }
 
+// settled waits until everything has become of the project that is to, and the disk has both names of each record.
+func (s *site) settled() {
+	s.t.Helper()
+	s.state("runs", "running")
+	s.state("ended", "exited")
+	eventually(s.t, commandTimeout, func() error {
+		for id := range s.records() {
+			dir := filepath.Join(s.root, "containers", id)
+			record, err := os.Stat(filepath.Join(dir, "container.json"))
+			if err != nil {
+				return err
+			}
+			durable, err := os.Stat(filepath.Join(dir, "container.json.durable"))
+			if err != nil {
+				return err
+			}
+			if !os.SameFile(record, durable) {
+				return fmt.Errorf("%s is not written through", dir)
+			}
+		}
+		return nil
+	})
+}
+
 // killManagers kills keeper and engine, and those that they may have started meanwhile.
 func (s *site) killManagers() {
 	s.t.Helper()
@@ -124,6 +149,9 @@ func (s *site) stateFiles() (kinds []string) {
 	s.t.Helper()
 	for name, dir := range s.folders() {
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // replaced in this moment
+			}
 			if err != nil || d.IsDir() {
 				base := filepath.Base(path)
 				if err == nil && slices.Contains([]string{"content", "snapshots", "_data", "upper", "work", "rootfs", "trash", "builder"}, base) {

@@ -169,7 +169,7 @@ services:
 		if out := s.must("exec", "-T", "web", "hostname"); out != "web\n" {
 			t.Errorf("exec right after the kill: %q", out)
 		}
-		if got := ask(s, s.dir+"/compose.yaml", "web", "web"); got != "web" {
+		if got := ask(s, patience, s.dir+"/compose.yaml", "web", "web"); got != "web" {
 			t.Errorf("name lookup right after the kill: answer %q", got)
 		}
 	}

@@ -124,7 +124,7 @@ func (m *machine) in(pid int, f func() error) error {
 // get fetches http://address/ from the machine of a process, which must get an answer, however slow everything is.
 func (m *machine) get(pid int, address string) (string, error) {
 	m.t.Helper()
-	return m.getWithin(30*time.Second, pid, address)
+	return m.getWithin(patience, pid, address)
 }
 
 // getWithin is get for a server that may be out of reach, which shows only by the time that passes.

@@ -1,18 +1,23 @@
 package samples
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // The whole stack on this machine's own network, as `make demo` brings it up: built, used from a browser, torn down.
@@ -80,18 +85,18 @@ func meanIsolation(s *site) {
 	if net.ParseIP(address) == nil {
 		s.t.Fatalf("express resolves mongo to %q", address)
 	}
-	connect := func(service, host, port string) result {
-		return s.run("exec", "-T", service, "timeout", "2", "bash", "-c", fmt.Sprintf("exec 3<>/dev/tcp/%s/%s", host, port))
+	connect := func(limit, service, host, port string) result {
+		return s.run("exec", "-T", service, "timeout", limit, "bash", "-c", fmt.Sprintf("exec 3<>/dev/tcp/%s/%s", host, port))
 	}
 	for _, host := range []string{"mongo", address} {
-		if r := connect("express", host, "27017"); r.code != 0 {
+		if r := connect("30", "express", host, "27017"); r.code != 0 {
 			s.t.Errorf("express does not reach %s: %s", host, r)
 		}
-		if r := connect("angular", host, "27017"); r.code == 0 {
+		if r := connect("2", "angular", host, "27017"); r.code == 0 {
 			s.t.Errorf("angular reaches %s", host)
 		}
 	}
-	if r := connect("angular", "express", "3000"); r.code != 0 {
+	if r := connect("30", "angular", "express", "3000"); r.code != 0 {
 		s.t.Errorf("angular does not reach express: %s", r)
 	}
 	if r := s.run("exec", "-T", "angular", "getent", "hosts", "mongo"); r.code == 0 {
@@ -107,7 +112,7 @@ func meanEngineKilled(s *site, url string) {
 	stop := make(chan struct{})
 	var clients sync.WaitGroup
 	for _, keepAlive := range []bool{true, false} {
-		client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: !keepAlive}}
+		client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: !keepAlive}}
 		clients.Go(func() {
 			defer client.CloseIdleConnections()
 			for {
@@ -217,18 +222,26 @@ func meanRebuild(s *site) {
 	}
 }
 
+// freePort is a port that nobody has, and that the kernel gives to nobody until it is used: it is below those that it
+// chooses from (ip(7), ip_local_port_range).
 func freePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := strconv.Itoa(20000 + rand.IntN(10000))
+		l, err := net.Listen("tcp", ":"+port)
+		if errors.Is(err, unix.EADDRINUSE) {
+			continue
+		}
+		if err == nil {
+			err = l.Close()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return port
 	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
+	t.Fatal("no port is free")
+	return ""
 }
 
 // copySample copies a sample, so that a test may change it.

@@ -19,7 +19,7 @@ func TestBadNetworks(t *testing.T) {
 	s.write("taken.yaml", "services: {holder: {image: busybox, command: sleep 1000, init: true, networks: {taken: {ipv4_address: 10.90.0.50}}}}\nnetworks: {taken: {external: true}}\n")
 	s.must("-p", "holder", "-f", s.dir+"/taken.yaml", "up", "-d")
 	record := func() string {
-		return s.onHost("ip -o link | sed 's/@.*//'; iptables-save | grep -v '^[:#]'; ls " + s.root + "/networks")
+		return s.onHost("ip -o link | cut -d : -f 2 | sed 's/@.*//'; iptables-save | grep -v '^[:#]'; ls " + s.root + "/networks")
 	}
 	has := record()
 

@@ -1,11 +1,11 @@
 package samples
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // Networks of every kind in one project: names resolve on each, traffic flows, and nothing is left.
@@ -39,20 +39,19 @@ networks:
 `)
 	s.must("up", "-d")
 	get := func(from, address string) string {
-		r := s.run("exec", "-T", from, "timeout", "5", "wget", "-q", "-O", "-", "http://"+address)
+		r := s.run("exec", "-T", from, "timeout", "30", "wget", "-q", "-O", "-", "http://"+address)
 		return strings.TrimSpace(r.stdout + r.stderr)
 	}
 	for _, c := range [][3]string{
 		{"lan1", "lan2", "lan2"}, {"lan2", "lan1", "lan1"}, {"six2", "six1", "six1"}, {"many", "next", "next"}, {"next", "many", "many"},
 	} {
 		// A server that has just been started needs a moment before it listens.
-		got := get(c[0], c[1])
-		for deadline := time.Now().Add(10 * time.Second); got != c[2] && time.Now().Before(deadline); got = get(c[0], c[1]) {
-			time.Sleep(50 * time.Millisecond)
-		}
-		if got != c[2] {
-			t.Errorf("%s asks %s: %q", c[0], c[1], got)
-		}
+		eventually(t, commandTimeout, func() error {
+			if got := get(c[0], c[1]); got != c[2] {
+				return fmt.Errorf("%s asks %s: %q", c[0], c[1], got)
+			}
+			return nil
+		})
 	}
 	if got := get("lan1", neighbourAddress); got != "192.0.2.64" {
 		t.Errorf("the neighbour sees lan1 as %q", got)
@@ -63,7 +62,7 @@ networks:
 	if got, err := s.host.get(s.host.neighbour, "192.0.2.77:80"); strings.TrimSpace(got) != "lan2" {
 		t.Errorf("the neighbour asks lan2: %q, %v", got, err)
 	}
-	if got, err := s.host.get(s.host.pid, hostAddress+":8080"); err == nil {
+	if got, err := s.host.getWithin(soon, s.host.pid, hostAddress+":8080"); err == nil {
 		t.Errorf("a port of macvlan is published: %q", got)
 	}
 	if got, err := s.host.get(s.host.pid, "127.0.0.1:8081"); strings.TrimSpace(got) != "six1" {

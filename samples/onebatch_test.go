@@ -141,7 +141,7 @@ services:
 	s.must("up", "-d")
 	changed("up again", 0)
 
-	s.must("exec", "-T", "fixed", "killall", "sleep")
+	s.killCommand("sleep 100000")
 	eventually(t, commandTimeout, func() error {
 		if n := s.restarts("project-fixed-1"); n != 1 {
 			return fmt.Errorf("it was restarted %d times", n)

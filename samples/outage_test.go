@@ -70,7 +70,7 @@ services:
 				recoveries = append(recoveries, s.recover(victim))
 				time.Sleep(200 * time.Millisecond) // the probe measures
 			}
-			s.must("stop", "probe")
+			s.must("stop", "-t", "100", "probe") // it writes its report
 			s.checkReport(o)
 			slices.Sort(recoveries)
 			t.Logf("%d containers, %s killed: another engine answers after %v (median of %d), %v at worst", o.containers, victim, recoveries[len(recoveries)/2], len(recoveries), recoveries[len(recoveries)-1])
@@ -138,13 +138,13 @@ func (s *site) recover(victim string) time.Duration {
 		}
 	}
 	start := time.Now()
-	for time.Since(start) < time.Minute {
+	for time.Since(start) < commandTimeout {
 		if pid := s.enginePID(); pid != 0 && pid != before {
 			return time.Since(start)
 		}
 		time.Sleep(time.Millisecond)
 	}
-	s.t.Fatalf("no engine a minute after the %s was killed", victim)
+	s.t.Fatalf("no engine %v after the %s was killed", commandTimeout, victim)
 	return 0
 }
 

@@ -134,7 +134,7 @@ services:
 	}
 	gateway := address[:strings.LastIndexByte(address, '.')] + ".1"
 	for _, host := range []string{hostAddress, gateway} {
-		if got := inside("one", "timeout 5 wget -q -O - http://"+host+":8002"); got != "two" {
+		if got := inside("one", "timeout 30 wget -q -O - http://"+host+":8002"); got != "two" {
 			t.Errorf("the port of the other project by %s: %q", host, got)
 		}
 	}
@@ -146,7 +146,7 @@ services:
 	// What is to obey the host's INPUT chain does.
 	s.host.serves(s.host.neighbour, hostAddress+":18001", "") // httpd without a healthcheck may have to begin to listen
 	s.host.sh(s.host.pid, "iptables -A INPUT -i uplink -p tcp -j DROP")
-	if _, err := s.host.getWithin(2*time.Second, s.host.neighbour, hostAddress+":18001"); err == nil {
+	if _, err := s.host.getWithin(soon, s.host.neighbour, hostAddress+":18001"); err == nil {
 		t.Error("a port that is to obey answers in spite of the INPUT chain")
 	}
 	if got, err := s.host.get(s.host.neighbour, hostAddress+":8001"); got != "one" {

@@ -33,7 +33,7 @@ func TestScale(t *testing.T) {
 		t.Errorf("%d of %d run", got, count)
 	}
 	last := "s" + strconv.Itoa(count-1)
-	if r := s.run("-p", "many", "exec", "-T", "s0", "ping", "-c", "1", "-W", "5", last); r.code != 0 {
+	if r := s.run("-p", "many", "exec", "-T", "s0", "ping", "-c", "1", "-W", "30", last); r.code != 0 {
 		t.Errorf("s0 does not reach %s: %s", last, r)
 	}
 	began = time.Now()

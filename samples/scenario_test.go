@@ -265,32 +265,17 @@ services:
   never: {image: "busybox:latest", command: sh -c 'echo started; exit 4'}
 `)
 	s.must("up", "-d")
-	started := func(service string, want int) {
-		t.Helper()
-		eventually(t, commandTimeout, func() error {
-			if got := strings.Count(s.must("logs", "--no-log-prefix", service), "started\n"); got != want {
-				return fmt.Errorf("%s has started %d times, want %d", service, got, want)
-			}
-			return nil
-		})
-	}
-	started("failing", 3)
-	started("never", 1)
-	started("always", 1)
-	for _, p := range s.processes() {
-		if strings.HasPrefix(p.cmdline, "sleep 1000") {
-			if err := syscall.Kill(p.pid, syscall.SIGKILL); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	started("always", 2)
+	s.started("failing", 3)
+	s.started("never", 1)
+	s.started("always", 1)
+	s.killCommand("sleep 1000")
+	s.started("always", 2)
 	s.must("stop", "-t", "0")
 	if running := s.must("ps", "--quiet"); running != "" {
 		t.Errorf("after stop there run:\n%s", s.must("ps"))
 	}
 	s.must("start", "always")
-	started("always", 3)
+	s.started("always", 3)
 	s.must("down", "-t", "0")
 }
 
@@ -365,6 +350,7 @@ services:
 		}
 		return nil
 	})
+	s.state("closed", "exited")
 	if err := syscall.Kill(s.engine(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}

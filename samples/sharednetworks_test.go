@@ -48,12 +48,17 @@ func TestSharedNetworks(t *testing.T) {
 	s.host.serve(80)
 	north.must("up", "-d")
 	south.must("up", "-d")
-	if got := south.must("exec", "-T", "web", "wget", "-qO-", "http://api/"); got != "api\n" {
-		t.Errorf("web asks api: %q", got)
+	answers := func(s *site, from, address, want string) {
+		t.Helper()
+		eventually(t, commandTimeout, func() error { // once the server listens
+			if r := s.run("exec", "-T", from, "wget", "-qO-", "http://"+address+"/"); r.stdout != want+"\n" {
+				return fmt.Errorf("%s asks %s: %s", from, address, r)
+			}
+			return nil
+		})
 	}
-	if got := north.must("exec", "-T", "api", "wget", "-qO-", "http://south-web-1.meeting/"); got != "web\n" {
-		t.Errorf("api asks web on the network meeting: %q", got)
-	}
+	answers(south, "web", "api", "api")
+	answers(north, "api", "south-web-1.meeting", "web")
 	if got := s.must("network", "inspect", "--format", "{{.Attachable}} {{.Scope}} {{.Driver}} {{.Labels}} {{len .Containers}}", "handmade"); got != "true local bridge map[team:lions] 2\n" {
 		t.Errorf("network inspect: %q", got)
 	}
@@ -117,7 +122,7 @@ services:
 		t.Helper()
 		eventually(t, commandTimeout, func() error {
 			for _, port := range []string{"", ":81/hostname", ":82/hostname"} {
-				if r := s.run("exec", "-T", "server", "timeout", "2", "wget", "-qO-", "http://owner"+port); r.code != 0 {
+				if r := s.run("exec", "-T", "server", "timeout", "10", "wget", "-qO-", "http://owner"+port); r.code != 0 {
 					return fmt.Errorf("%s: owner%s: %s", when, port, r)
 				}
 			}

@@ -52,6 +52,7 @@ volumes: {data: {driver_opts: {type: tmpfs, device: tmpfs}}}
 	s.write("plain.yaml", "name: plain\nservices: {app: {image: busybox, command: \"true\", volumes: [\"kept:/data\"]}}\nvolumes: {kept: }\n")
 	s.must("up", "-d", "--build")
 	s.must("-f", "plain.yaml", "up")
+	s.state("idle", "exited")
 	s.mustBeSound("before any damage")
 	pid := s.identities()["web"]
 	if pid == "" {

@@ -294,11 +294,17 @@ func TestSignalsAreProxied(t *testing.T) {
 	t.Run("deaf", func(t *testing.T) {
 		r := s.in(t).start("run", "--name", "deaf", "-T", "talker", "sh", "-c", "trap '' INT; echo ready; exec sleep 1000")
 		r.until("ready\n")
-		for range 3 {
+		ended := make(chan result, 1)
+		go func() { ended <- r.wait() }()
+		var e result
+		for e.command == "" {
 			r.signal(syscall.SIGINT)
-			time.Sleep(100 * time.Millisecond) // signals of one kind that come at once are one
+			select {
+			case e = <-ended:
+			case <-time.After(100 * time.Millisecond): // signals of one kind that come at once are one
+			}
 		}
-		if e := r.wait(); e.code != 1 || !strings.Contains(e.stderr, "forcefully exiting") {
+		if e.code != 1 || !strings.Contains(e.stderr, "forcefully exiting") {
 			t.Errorf("exit code %d: %s", e.code, e)
 		}
 	})

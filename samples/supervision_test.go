@@ -1,6 +1,7 @@
 package samples
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,18 +24,21 @@ func (s *site) started(service string, want int) {
 // killCommand kills the processes of the site's containers whose command line begins so.
 func (s *site) killCommand(prefix string) {
 	s.t.Helper()
-	n := 0
-	for _, p := range s.processes() {
-		if strings.HasPrefix(p.cmdline, prefix) {
-			n++
-			if err := syscall.Kill(p.pid, syscall.SIGKILL); err != nil {
-				s.t.Fatal(err)
+	eventually(s.t, commandTimeout, func() error { // a shell may have to become it
+		n := 0
+		for _, p := range s.processes() {
+			if strings.HasPrefix(p.cmdline, prefix) {
+				n++
+				if err := syscall.Kill(p.pid, syscall.SIGKILL); err != nil {
+					return err
+				}
 			}
 		}
-	}
-	if n == 0 {
-		s.t.Fatalf("there is no process %q", prefix)
-	}
+		if n == 0 {
+			return fmt.Errorf("there is no process %q", prefix)
+		}
+		return nil
+	})
 }
 
 // state waits until a service's `ps` line is so.
@@ -183,7 +187,13 @@ services:
 	s.state("patient", "restarting")
 	s.state("manual", "exited")
 	s.state("stopped", "exited")
-	order := strings.Fields(s.onHost("cat " + s.dir + "/state/order"))
+	var order []string
+	eventually(t, commandTimeout, func() error { // each says so itself
+		if order = strings.Fields(s.onHost("cat " + s.dir + "/state/order")); len(order) < 4 {
+			return fmt.Errorf("started were %v", order)
+		}
+		return nil
+	})
 	at := map[string]int{}
 	for i, name := range order {
 		if _, twice := at[name]; twice || name == "done" || name == "manual" || name == "stopped" {
@@ -194,9 +204,12 @@ services:
 	if len(order) != 4 || at["db"] > at["migrate"] || at["migrate"] > at["web"] {
 		t.Errorf("started were %v", order)
 	}
-	if log, err := os.ReadFile(filepath.Join(s.root, "engine.log")); err != nil || !strings.Contains(string(log), "sick to be healthy") {
-		t.Errorf("the engine's log does not say what patient waits for: %v\n%s", err, log)
-	}
+	eventually(t, commandTimeout, func() error {
+		if log := readFile(t, filepath.Join(s.root, "engine.log")); !strings.Contains(log, "sick to be healthy") {
+			return errors.New("the engine's log does not say what patient waits for:\n" + log)
+		}
+		return nil
+	})
 	s.write("state/well", "")
 	s.state("patient", "running")
 	s.must("down", "-t", "0")

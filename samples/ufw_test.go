@@ -2,7 +2,6 @@ package samples
 
 import (
 	"testing"
-	"time"
 )
 
 // With the real ufw, which denies what comes in and what is routed, published ports are open unless they are to obey INPUT,
@@ -31,11 +30,7 @@ services:
 	check := func(when, published, governed, program string) {
 		t.Helper()
 		for port, want := range map[string]string{"8080": published, "8081": governed, "9999": program} {
-			limit := 30 * time.Second
-			if want == "" {
-				limit = 2 * time.Second
-			}
-			if got, err := s.host.getWithin(limit, s.host.neighbour, hostAddress+":"+port); got != want {
+			if got, err := s.host.getWithin(patienceFor(want), s.host.neighbour, hostAddress+":"+port); got != want {
 				t.Errorf("%s port %s answers another machine %q, %v; want %q", when, port, got, err, want)
 			}
 		}

@@ -64,7 +64,7 @@ func (e *Engine) watch(u *Unit, p *runtime.Container, pipes *logs.Pipes) {
 		}
 		// A line that the container did not finish ends here, so that it is sent on with the others.
 		if err := u.captured().EndRun(); err != nil {
-			e.Log.Warn("end the log", "container", u.Config.Name, "error", err)
+			e.Log.Warn("end the log", "container", u.Name(), "error", err)
 		}
 		close(whole)
 		e.ended(u, p, status)
