@@ -1,7 +1,6 @@
 package image
 
 import (
-	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -216,11 +215,13 @@ var hostileRegistries = map[string]hostileCase{
 	"too short":      {handler: onLayer(func(w http.ResponseWriter, _ *http.Request, body []byte) { _, _ = w.Write(body[:200]) }), want: "EOF"},
 	"too long":       {handler: onLayer(func(w http.ResponseWriter, _ *http.Request, body []byte) { _, _ = w.Write(append(body, body...)) }), want: "more than the"},
 	"without an end": {handler: onLayer(func(w http.ResponseWriter, _ *http.Request, body []byte) { endless(w, body) }), want: "more than the"},
-	"a bomb for an encoding": {handler: onLayer(func(w http.ResponseWriter, _ *http.Request, _ []byte) {
-		w.Header().Set("Content-Encoding", "gzip")
-		zip := gzip.NewWriter(w)
-		endless(zip, make([]byte, 1<<16))
-	}), want: "more than the"},
+	"a bomb for an encoding": {handler: func(t *testing.T) http.Handler {
+		part := gzipped(t, make([]byte, 1<<20)) // which can be sent at once: nobody is to wait for its making
+		return onLayer(func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+			w.Header().Set("Content-Encoding", "gzip")
+			endless(w, part)
+		})(t)
+	}, want: "more than the"},
 	"a manifest without an end": {handler: onAll(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
 		if r.Method != http.MethodHead {
