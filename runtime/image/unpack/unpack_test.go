@@ -253,7 +253,8 @@ func TestUnpackManyFolders(t *testing.T) {
 }
 
 // FuzzUnpack unpacks layers of files that are named, linked and of kinds as the input says: nothing outside the folder
-// changes, and where no whiteouts are in it, the result is containerd's.
+// changes, and where no whiteouts are in it, the result is containerd's. A device is one of overlayfs's whiteouts here, for it
+// has the number 0:0: what takes its place hides what it has hidden.
 //
 //	go test ./runtime/image/unpack -run '^$' -fuzz FuzzUnpack -fuzztime 5m
 func FuzzUnpack(f *testing.F) {
@@ -276,7 +277,7 @@ func FuzzUnpack(f *testing.F) {
 		if err != nil || len(list) > 3 {
 			t.Errorf("outside there is %v, %v", list, err)
 		}
-		if strings.Contains(text, ".wh.") || theirsErr != nil {
+		if strings.Contains(text, ".wh.") || strings.Contains("\n"+text, "\n3 ") || theirsErr != nil {
 			return // containerd also refuses a folder that something else replaces, if that is a link that leads nowhere
 		}
 		if oursErr != nil {
