@@ -48,7 +48,7 @@ var storeWork = []struct {
 	{"pull", 500 * time.Millisecond, func(s *site, image, _ string, _ int) *running { return s.start("image", "pull", image) }},
 	{"build", 1200 * time.Millisecond, func(s *site, _, _ string, n int) *running {
 		s.write("build/compose.yaml", fmt.Sprintf("services: {app: {image: built, build: {context: ., dockerfile_inline: \"FROM busybox\\n"+
-			"RUN echo %d; head -c 300000 /dev/urandom > /a\\nRUN for i in `seq 200`; do mkdir -p /d/$$i; done\\nRUN --mount=type=cache,target=/cache date >> /cache/dates\\n\"}}}\n", n))
+			"RUN echo %d; head -c 300000 /dev/urandom > /a\\nCOPY --link . /linked\\nRUN for i in `seq 200`; do mkdir -p /d/$$i; done\\nRUN --mount=type=cache,target=/cache date >> /cache/dates\\n\"}}}\n", n))
 		return s.start("-f", "build/compose.yaml", "build")
 	}},
 	{"prune", 150 * time.Millisecond, func(s *site, image, archive string, n int) *running {

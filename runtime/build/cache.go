@@ -25,7 +25,7 @@ func (b *Builder) Usage(ctx context.Context, filter ...string) ([]*client.UsageI
 	if err != nil {
 		return nil, err
 	}
-	shared, err := b.backend.Shared()
+	shared, err := b.backend.Shared(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func (b *Builder) Prune(ctx context.Context, what client.PruneInfo) ([]client.Us
 	if err != nil {
 		return nil, err
 	}
-	shared, err := b.backend.Shared()
+	shared, err := b.backend.Shared(ctx)
 	if err != nil {
 		return nil, err
 	}

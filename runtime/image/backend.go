@@ -27,10 +27,10 @@ type Backend struct {
 	Applier         func(content.Provider) diff.Applier
 	GarbageCollect  func(context.Context) (gc.Stats, error)
 
-	// Share makes a layer of the builder's, under key, the top of a chain of an image's layers, without a copy; below is the
-	// chain without it, "" for none. Shared tells which keys of layers are not the only ones of theirs.
+	// Share makes a layer of the builder's, under key, the top of a chain of an image's layers, without a copy of what is in it;
+	// below is the chain without it, "" for none. Shared tells of which keys of layers the files are also those of others.
 	Share  func(ctx context.Context, key, below, chain string) error
-	Shared func() (map[string]bool, error)
+	Shared func(context.Context) (map[string]bool, error)
 }
 
 // Backend gives access to the parts of the store. They must not be used after Close.

@@ -71,8 +71,8 @@ func (s shareable) Cleanup(ctx context.Context) error {
 }
 
 // share makes the layer under key, which a build has made, the top of a chain of an image's layers, so that it need not be
-// unpacked from its content again. below is the chain without it, "" for none. It does nothing when the layer stands on
-// something else than that chain does. The context's lease holds what is recorded.
+// unpacked from its content again. below is the chain without it, "" for none. A layer that stands on something else than that
+// chain does is linked. The context's lease holds what is recorded.
 func (s *Store) share(ctx context.Context, key, below, chain string) error {
 	ctx = scope(ctx)
 	if _, err := s.snapshots.Stat(ctx, chain); !errdefs.IsNotFound(err) {
@@ -86,8 +86,11 @@ func (s *Store) share(ctx context.Context, key, below, chain string) error {
 		return nil // it is known by its content alone
 	}
 	layer, err := s.layers.Stat(ctx, names[0])
-	if err != nil || layer.Kind != snapshots.KindCommitted || layer.Parent != names[1] {
+	if err != nil || layer.Kind != snapshots.KindCommitted {
 		return err
+	}
+	if layer.Parent != names[1] {
+		return s.link(ctx, layer, key, below, chain)
 	}
 	label := snapshots.Info{Name: key, Labels: map[string]string{labelRef: chain, labelBuilt: "yes"}}
 	if _, err := s.snapshots.Update(ctx, label, "labels."+labelRef, "labels."+labelBuilt); err != nil {
@@ -99,7 +102,9 @@ func (s *Store) share(ctx context.Context, key, below, chain string) error {
 	case errdefs.IsAlreadyExists(err): // which means that it has both keys now
 		return nil
 	case err == nil: // there is another one that cannot be shared
-		err = s.snapshots.Remove(ctx, spare)
+		if err = s.snapshots.Remove(ctx, spare); err == nil {
+			return s.link(ctx, layer, key, below, chain)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("share layer %s: %w", key, err)
@@ -129,7 +134,11 @@ func (s *Store) layerNames(keys ...string) (names []string, err error) {
 }
 
 // shared tells which keys have their layer in common with others.
-func (s *Store) shared() (map[string]bool, error) {
+func (s *Store) shared(ctx context.Context) (map[string]bool, error) {
+	shared, err := s.linked(ctx)
+	if err != nil {
+		return nil, err
+	}
 	keys, err := s.layerKeys()
 	if err != nil {
 		return nil, err
@@ -138,9 +147,8 @@ func (s *Store) shared() (map[string]bool, error) {
 	for _, name := range keys {
 		users[name]++
 	}
-	shared := map[string]bool{}
 	for key, name := range keys {
-		shared[key] = users[name] > 1
+		shared[key] = shared[key] || users[name] > 1
 	}
 	return shared, nil
 }

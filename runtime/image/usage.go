@@ -32,7 +32,14 @@ func (s *Store) LayerSizes(ctx context.Context, image Image) ([]int64, error) {
 // DiskUsage is the bytes of all layers, unpacked and as they came.
 func (s *Store) DiskUsage(ctx context.Context) (int64, error) {
 	var total int64
-	err := s.layers.Walk(ctx, func(ctx context.Context, i snapshots.Info) error { // some have several names above
+	keys, err := s.layerKeys()
+	if err != nil {
+		return 0, err
+	}
+	err = s.layers.Walk(ctx, func(ctx context.Context, i snapshots.Info) error { // some have several names above
+		if keys[i.Labels[labelLinked]] != "" {
+			return nil // its files count with the build's layer
+		}
 		usage, err := s.layers.Usage(ctx, i.Name)
 		if errdefs.IsNotFound(err) {
 			return nil // collected meanwhile, or its folder is gone: `system check` says so

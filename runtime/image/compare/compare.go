@@ -42,7 +42,7 @@ func Layers(ctx context.Context, have, want string, lower []string, found func(D
 		defer unix.Close(fd) //nolint:errcheck // O_PATH descriptor
 		c.roots = append(c.roots, fd)
 	}
-	return c.folder(c.roots[0], c.roots[1], "/", 0)
+	return c.folder(c.roots[0], c.roots[1], "/", 0, false)
 }
 
 // comparison is one call of Layers.
@@ -54,7 +54,9 @@ type comparison struct {
 	buffers [2][64 << 10]byte
 }
 
-func (c *comparison) folder(have, want int, at string, depth int) error {
+// folder compares two folders. covered: nothing of the layers below is seen in the one that is there, for it is opaque or in a
+// folder that is.
+func (c *comparison) folder(have, want int, at string, depth int, covered bool) error {
 	if depth > maxDepth {
 		return fmt.Errorf("%s: folders are nested too deep", at)
 	}
@@ -69,16 +71,17 @@ func (c *comparison) folder(have, want int, at string, depth int) error {
 	if err != nil {
 		return fmt.Errorf("list %s: %w", at, err)
 	}
+	covered = covered || isOpaque(have)
 	for len(here) > 0 || len(there) > 0 {
 		switch {
 		case len(there) == 0 || len(here) > 0 && here[0] < there[0]:
 			err = c.surplus(have, here[0], path.Join(at, here[0]))
 			here = here[1:]
 		case len(here) == 0 || there[0] < here[0]:
-			err = c.found(Difference{path.Join(at, there[0]), "is missing"})
+			err = c.missing(want, there[0], path.Join(at, there[0]), covered)
 			there = there[1:]
 		default:
-			err = c.pair(have, want, here[0], path.Join(at, here[0]), depth)
+			err = c.pair(have, want, here[0], path.Join(at, here[0]), depth, covered)
 			here, there = here[1:], there[1:]
 		}
 		if err != nil {
@@ -88,7 +91,7 @@ func (c *comparison) folder(have, want int, at string, depth int) error {
 	return nil
 }
 
-func (c *comparison) pair(have, want int, name, at string, depth int) error {
+func (c *comparison) pair(have, want int, name, at string, depth int, covered bool) error {
 	a, err := open(have, name)
 	if err != nil {
 		return fmt.Errorf("look at %s: %w", at, err)
@@ -111,7 +114,30 @@ func (c *comparison) pair(have, want int, name, at string, depth int) error {
 	if a.kind() != unix.S_IFDIR || b.kind() != unix.S_IFDIR {
 		return nil
 	}
-	return c.folder(a.fd, b.fd, at, depth+1)
+	return c.folder(a.fd, b.fd, at, depth+1, covered)
+}
+
+// missing judges what only the right layer has. Builds say of a folder that was made anew what is no longer in it, one by one;
+// in the folder itself nothing of that is seen.
+func (c *comparison) missing(dir int, name, at string, covered bool) error {
+	if covered {
+		f, err := open(dir, name)
+		if err != nil {
+			return fmt.Errorf("look at %s: %w", at, err)
+		}
+		defer f.close()
+		if f.isWhiteout() {
+			return nil
+		}
+	}
+	return c.found(Difference{at, "is missing"})
+}
+
+// isOpaque tells whether a folder hides what the layers below have in its place.
+func isOpaque(dir int) bool {
+	var value [2]byte
+	n, err := unix.Getxattr("/proc/self/fd/"+strconv.Itoa(dir), "trusted.overlay.opaque", value[:])
+	return err == nil && n == 1 && value[0] == 'y'
 }
 
 // surplus judges what the right layer has not: it may hide nothing and change nothing.
