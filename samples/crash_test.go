@@ -21,21 +21,7 @@ import (
 // known code, one that is restarted again and again, a job, health, ports, networks, a volume.
 const storm = `
 name: storm
-x-base: &base
-  image: busybox:latest
-  command: sh -c 'trap "exit 0" TERM; while :; do sleep 0.1; done'
-  stop_grace_period: 2s
-services:
-  job:
-    image: busybox:latest
-    command: sh -c 'echo preparing; sleep 0.1; echo prepared'
-    volumes: ["data:/data"]
-  db:
-    <<: *base
-    volumes: ["data:/data"]
-    depends_on: {job: {condition: service_completed_successfully}}
-    healthcheck: {test: test -d /data, interval: 1s, start_period: 5s, start_interval: 50ms}
-  web:
+` + jobAndDB + `  web:
     <<: *base
     networks: [default, inner]
     ports: ["8090:80", "8090:80/udp"]

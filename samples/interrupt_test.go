@@ -9,11 +9,8 @@ import (
 	"time"
 )
 
-// chain is a project whose `up` takes a while and passes through every kind of step: a network, a volume, a published
-// port, a job, a health check, and containers that wait for one another.
-const chain = `
-name: chain
-x-base: &base
+// jobAndDB begins projects: a database that is healthy when a job has prepared its data, and what their services share.
+const jobAndDB = `x-base: &base
   image: busybox:latest
   command: sh -c 'trap "exit 0" TERM; while :; do sleep 0.1; done'
   stop_grace_period: 2s
@@ -27,7 +24,13 @@ services:
     volumes: ["data:/data"]
     depends_on: {job: {condition: service_completed_successfully}}
     healthcheck: {test: test -d /data, interval: 1s, start_period: 5s, start_interval: 50ms}
-  api:
+`
+
+// chain is a project whose `up` takes a while and passes through every kind of step: a network, a volume, a published
+// port, a job, a health check, and containers that wait for one another.
+const chain = `
+name: chain
+` + jobAndDB + `  api:
     <<: *base
     networks: [default, inner]
     depends_on: {db: {condition: service_healthy}}

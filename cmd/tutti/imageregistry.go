@@ -32,16 +32,12 @@ func (f *transferFlags) add(cmd *cobra.Command, allTags, platform string) {
 	flags.BoolVar(&f.untrusted, "disable-content-trust", true, "Skip image verification")
 }
 
-// check refuses what docker itself has given up: notary's signatures.
-func (f *transferFlags) check() error {
-	if !f.untrusted {
-		return errors.New("--disable-content-trust=false is not supported: name an image by its digest (NAME@sha256:...) to be sure of it")
-	}
-	return nil
-}
-
-// reference reads the argument; with --all-tags it is the name of a repository.
+// reference reads the argument; with --all-tags it is the name of a repository. It refuses what docker itself has given up:
+// notary's signatures.
 func (f *transferFlags) reference(text string) (reference.Named, error) {
+	if !f.untrusted {
+		return nil, errors.New("--disable-content-trust=false is not supported: name an image by its digest (NAME@sha256:...) to be sure of it")
+	}
 	ref, err := reference.ParseNormalizedNamed(text)
 	if err != nil {
 		return nil, fmt.Errorf("invalid reference %q: %w", text, err)
@@ -62,9 +58,6 @@ func (a *app) imagePullCommand() *cobra.Command {
 		Short: "Download an image from a registry",
 		Args:  exactArgs(1),
 		RunE: a.run(func(ctx context.Context, _ *cobra.Command, args []string) error {
-			if err := f.check(); err != nil {
-				return err
-			}
 			ref, err := f.reference(args[0])
 			if err != nil {
 				return err
@@ -100,9 +93,6 @@ func (a *app) imagePushCommand() *cobra.Command {
 		Short: "Upload an image to a registry",
 		Args:  exactArgs(1),
 		RunE: a.run(func(ctx context.Context, _ *cobra.Command, args []string) error {
-			if err := f.check(); err != nil {
-				return err
-			}
 			ref, err := f.reference(args[0])
 			if err != nil {
 				return err

@@ -66,19 +66,24 @@ func (a *app) volumeListCommand() *cobra.Command {
 			for _, v := range list.Volumes {
 				rows = append(rows, newVolumeRow(v))
 			}
-			if quiet {
-				for _, r := range rows {
-					fmt.Fprintln(a.out, r.Name)
-				}
-				return nil
-			}
-			return listing.Templated(a.out, format, `{{.Driver}}\t{{.Name}}`, volumeHeaders, rows)
+			return a.showVolumes(rows, format, quiet)
 		}),
 	}
 	cmd.Flags().StringVar(&format, "format", "", formatHelp)
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "Only display volume names")
 	refuse(cmd, refusal{name: "filter", short: "f"}, refusal{name: "cluster", isBool: true})
 	return cmd
+}
+
+// showVolumes prints volumes by a template, or their names alone.
+func (a *app) showVolumes(rows []volumeRow, format string, quiet bool) error {
+	if quiet {
+		for _, r := range rows {
+			fmt.Fprintln(a.out, r.Name)
+		}
+		return nil
+	}
+	return listing.Templated(a.out, format, `{{.Driver}}\t{{.Name}}`, volumeHeaders, rows)
 }
 
 func (a *app) volumeCreateCommand() *cobra.Command {

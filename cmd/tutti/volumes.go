@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,7 +9,6 @@ import (
 	"github.com/moby/moby/api/types/volume"
 	"github.com/spf13/cobra"
 
-	"tutti/cmd/tutti/listing"
 	"tutti/scheduler/api"
 )
 
@@ -27,13 +25,7 @@ func (a *app) volumesCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if quiet {
-				for _, r := range rows {
-					fmt.Fprintln(a.out, r.Name)
-				}
-				return nil
-			}
-			return listing.Templated(a.out, format, `{{.Driver}}\t{{.Name}}`, volumeHeaders, rows)
+			return a.showVolumes(rows, format, quiet)
 		}),
 	}
 	cmd.Flags().StringVar(&format, "format", "table", formatHelp)

@@ -178,13 +178,5 @@ func await(ctx context.Context, begin func(context.Context, chan<- string) error
 	if err := begin(ctx, done); err != nil {
 		return err
 	}
-	select {
-	case result := <-done:
-		if result != "done" {
-			return fmt.Errorf("its job ended with %q", result)
-		}
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return scope.AwaitJob(ctx, done)
 }

@@ -119,10 +119,15 @@ func start(ctx context.Context, bus *dbus.Conn, p Place, pids []int) error {
 	if err != nil {
 		return err
 	}
+	return AwaitJob(ctx, done)
+}
+
+// AwaitJob waits for the result of a job of systemd's, and says if that is none that was wished for.
+func AwaitJob(ctx context.Context, result <-chan string) error {
 	select {
-	case result := <-done:
-		if result != "done" {
-			return fmt.Errorf("its job ended with %q", result)
+	case r := <-result:
+		if r != "done" {
+			return fmt.Errorf("its job ended with %q", r)
 		}
 		return nil
 	case <-ctx.Done():
