@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // shelf is a folder for what all machines need.
@@ -145,7 +144,7 @@ func leavesSession(t *testing.T, m *machine) {
 		"scope":   "cd /root/session && systemd-run --quiet --scope --unit=byhand.scope -- ",
 		"service": "systemd-run --quiet --wait --collect --pipe --unit=byhand.service -p WorkingDirectory=/root/session -- ",
 	} {
-		m.eventually(time.Minute, "! systemctl is-active --quiet tutti.scope") // every engine begins anew
+		m.eventually(patience, "! systemctl is-active --quiet tutti.scope") // every engine begins anew
 		before := m.must(run + "sh -c 'cat /proc/self/cgroup; tutti up -d >&2 && cat /proc/self/cgroup'")
 		if name == "session" && !strings.Contains(before, "/session-") {
 			t.Errorf("the command was in no session: %s", before)
@@ -163,7 +162,7 @@ func leavesSession(t *testing.T, m *machine) {
 func delegation(t *testing.T, m *machine) {
 	const scope = "/sys/fs/cgroup/machine.slice/tutti.scope"
 	m.write("/root/session/compose.yaml", sleeper)
-	m.eventually(time.Minute, "! systemctl is-active --quiet tutti.scope")
+	m.eventually(patience, "! systemctl is-active --quiet tutti.scope")
 	before := m.must("ls -d /sys/fs/cgroup/*/ | grep -v machine.slice")
 	m.must("cd /root/session && tutti up -d")
 	if got := m.must("systemctl show -P Delegate -P ControlGroup tutti.scope"); got != "yes\n/machine.slice/tutti.scope" && got != "/machine.slice/tutti.scope\nyes" {
@@ -181,7 +180,7 @@ func delegation(t *testing.T, m *machine) {
 	m.must("systemctl set-property --runtime tutti.scope CPUWeight=50")
 	m.must("cd /root/session && tutti exec -T web true && cat /proc/$(pgrep -f 'sleep 100000' | head -1)/cgroup | grep machine.slice/tutti.scope")
 	m.must("cd /root/session && tutti down")
-	m.eventually(time.Minute, "! systemctl is-active --quiet tutti.scope && ! test -e "+scope)
+	m.eventually(patience, "! systemctl is-active --quiet tutti.scope && ! test -e "+scope)
 	if after := m.must("ls -d /sys/fs/cgroup/*/ | grep -v machine.slice"); after != before {
 		t.Errorf("left behind: before\n%s\nafter\n%s", before, after)
 	}

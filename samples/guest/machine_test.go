@@ -23,7 +23,7 @@ import (
 // When a script, or a boot, is taken for hung: a machine under load that emulates another is slow.
 const (
 	patience     = 8 * time.Minute
-	bootPatience = 2 * time.Minute
+	bootPatience = 5 * time.Minute
 )
 
 var image = sync.OnceValues(func() (string, error) {

@@ -3,7 +3,6 @@ package guest
 import (
 	"strings"
 	"testing"
-	"time"
 )
 
 // stack is three services in a row, of which the first keeps something. Each notes when it started and, on its way out, when
@@ -84,12 +83,12 @@ func reboots(t *testing.T, m *machine) {
 // isBack waits until the stack is up again, and looks at it.
 func (m *machine) isBack(t *testing.T, why string) {
 	t.Helper()
-	m.eventually(5*time.Minute, "grep -q web "+shared+"/starts")
+	m.eventually(patience, "grep -q web "+shared+"/starts")
 	m.inOrder(t, why)
 	if got := m.must("cd /root/stack && tutti exec -T db cat /data/file"); got != "precious" {
 		t.Errorf("after the %s the volume holds %q", why, got)
 	}
-	m.eventually(time.Minute, `test "$(cd /root/stack && tutti ps --format '{{.Service}} {{.Health}}' | sort | tr -s '\n ' ' ')" = "api healthy db healthy web "`)
+	m.eventually(patience, `test "$(cd /root/stack && tutti ps --format '{{.Service}} {{.Health}}' | sort | tr -s '\n ' ' ')" = "api healthy db healthy web "`)
 	if got := m.must("cd /root/stack && tutti ps -a --format '{{.State}}' halted"); got != "exited" {
 		t.Errorf("after the %s the stopped service is %s", why, got)
 	}
