@@ -38,6 +38,9 @@ type Config struct {
 
 	// Network makes the network of a RUN step. Nil: RUN steps use the host's network.
 	Network func(ctx context.Context) (StepNetwork, error)
+
+	// Rested is called when memory was let go of, since nobody has built for a while; may be nil.
+	Rested func()
 }
 
 // StepNetwork is a network namespace for one RUN step.
@@ -56,6 +59,8 @@ type Builder struct {
 	controller *control.Controller
 	conn       *connection
 	gc         *collector
+	rester     *rester
+	maxEntries int             // of a folder, see maxEntries
 	records    *metadata.Store // of the cache; closed by the worker
 	leases     *buildLeases
 	steps      *steps
@@ -107,8 +112,9 @@ func New(ctx context.Context, c Config) (*Builder, error) {
 	}
 	b := &Builder{
 		root: c.Root, store: c.Store, backend: backend, worker: worker, controller: controller, conn: conn,
-		gc: startCollector(ctx, worker, held, known.forget), records: records, leases: held, steps: steps, repeats: known, builds: builds, bodies: bodies,
+		gc: startCollector(ctx, worker, held, known.forget), records: records, leases: held, steps: steps, repeats: known, builds: builds, bodies: bodies, maxEntries: maxEntries,
 	}
+	b.rester = startRester(ctx, records, &b.gc.builds, c.Rested)
 	b.clients = b.newClients(ctx)
 	return b, nil
 }
@@ -119,7 +125,16 @@ func (b *Builder) Close() error {
 	b.clients.Close()
 	err := b.conn.close()
 	b.steps.all.Wait()
-	return errors.Join(err, b.controller.Close(), endUnsynced(b.root))
+	return errors.Join(err, b.rester.stop(), b.controller.Close(), endUnsynced(b.root))
+}
+
+// building marks the begin of a build, the function that it returns the end.
+func (b *Builder) building() (end func()) {
+	built := b.gc.building()
+	return func() {
+		built()
+		b.rester.buildEnded()
+	}
 }
 
 // Result is what a build has made.
@@ -138,7 +153,7 @@ type Result struct {
 // A failed step is an *Error, which shows the Dockerfile's lines and the step's
 // output. When ctx ends, running steps are killed.
 func (b *Builder) Build(ctx context.Context, r Request, status chan<- *client.SolveStatus) (_ Result, err error) {
-	defer b.gc.building()()
+	defer b.building()()
 	defer b.store.Begin()()
 	progress := b.follow(ctx, r, status)
 	defer progress.close()
@@ -168,7 +183,7 @@ func (b *Builder) solve(ctx context.Context, r Request, solve client.SolveOpt, a
 	defer spared()
 	for _, source := range solve.LocalMounts {
 		if f, ok := source.(*watchedFolder); ok {
-			f.many = many
+			f.many, f.max = many, b.maxEntries
 		}
 	}
 	if isSimple(&solve) {

@@ -27,7 +27,7 @@ type Findings struct {
 // Check lints the request's Dockerfile without building anything (docker build
 // --check; the rules are BuildKit's, https://docs.docker.com/reference/build-checks/).
 func (b *Builder) Check(ctx context.Context, r Request, status chan<- *client.SolveStatus) (Findings, error) {
-	defer b.gc.building()()
+	defer b.building()()
 	built := r.BuiltContexts
 	r.Outputs, r.CacheTo, r.BuiltContexts = []Output{{Type: "cacheonly"}}, nil, nil
 	progress := b.follow(ctx, r, status)

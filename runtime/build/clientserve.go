@@ -88,7 +88,7 @@ func (b *Builder) newClients(ctx context.Context) *clients.Server {
 	return clients.New(ctx, clients.Config{
 		Controller: b.controller, Sessions: b.conn.sessions, Dangling: b.backend.DanglingPrefix,
 		Begin: func() func() {
-			built, stored := b.gc.building(), b.store.Begin()
+			built, stored := b.building(), b.store.Begin()
 			return func() { stored(); built() }
 		},
 		Explain:   func(err error) error { return b.store.Room(err, 0) },

@@ -40,6 +40,7 @@ const (
 type watchedFolder struct {
 	fsutil.FS
 	root string
+	max  int // entries
 
 	mu   sync.Mutex
 	seen sightings
@@ -75,7 +76,7 @@ func openFolder(what, path string) (*watchedFolder, error) {
 }
 
 func newWatchedFolder(files fsutil.FS, root string) *watchedFolder {
-	return &watchedFolder{FS: files, root: root, seen: sightings{age: math.MaxInt64}}
+	return &watchedFolder{FS: files, root: root, max: maxEntries, seen: sightings{age: math.MaxInt64}}
 }
 
 // again is the same folder, of which nothing was told yet.
@@ -95,13 +96,18 @@ func (f *watchedFolder) told() sightings {
 func (f *watchedFolder) Walk(ctx context.Context, target string, visit fs.WalkDirFunc) error {
 	w := &walk{root: f.root, sum: sha256.New(), names: filepath.Clean("/"+target) != "/", began: time.Now(), age: math.MaxInt64}
 	fmt.Fprintf(w.sum, "walk %q\n", target)
-	entries := 0
+	entries, transfer := 0, paceOf(ctx)
 	err := f.FS.Walk(ctx, target, func(path string, entry fs.DirEntry, walkErr error) error {
 		switch entries++; {
-		case entries > maxEntries:
-			return fmt.Errorf("%s has more than %d files: name those that the build does not need in its .dockerignore", f.root, maxEntries)
+		case entries > f.max:
+			return fmt.Errorf("%s has more than %d files: name those that the build does not need in its .dockerignore", f.root, f.max)
 		case entries == manyEntries && f.many != nil:
 			f.many()
+		}
+		if transfer != nil {
+			if err := transfer.wait(ctx); err != nil {
+				return err
+			}
 		}
 		switch {
 		case walkErr != nil:

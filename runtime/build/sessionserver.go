@@ -38,7 +38,7 @@ func (c *connection) openSession(ctx context.Context, solve *client.SolveOpt) (e
 	if err != nil {
 		return nil, fmt.Errorf("open session: %w", err)
 	}
-	server := grpc.NewServer(serverOptions()...)
+	server := grpc.NewServer(append(serverOptions(), grpc.ChainStreamInterceptor(paced))...)
 	grpc_health_v1.RegisterHealthServer(server, health.NewServer())
 	filesync.NewFSSyncProvider(filesync.StaticDirSource(solve.LocalMounts)).Register(server)
 	for _, a := range solve.Session {

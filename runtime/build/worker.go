@@ -131,7 +131,7 @@ type connection struct {
 	tasks    sync.WaitGroup
 }
 
-const pipeSize = 256 << 10
+const pipeSize = 64 << 10
 
 func connect(ctx context.Context, controller *control.Controller, sessions *session.Manager) (*connection, error) {
 	c := &connection{server: grpc.NewServer(serverOptions()...), sessions: sessions}

@@ -28,6 +28,7 @@ type Config struct {
 	Runtime   *runtime.Runtime
 	Net       *netdriver.Driver
 	Busy      func() (end func()) // tells the engine that something goes on, until end
+	Rested    func()              // tells the engine that memory was let go of
 	Log       *slog.Logger
 }
 
@@ -51,7 +52,7 @@ func (b *Builder) Open() (*build.Builder, error) {
 	if b.open != nil {
 		return b.open, nil
 	}
-	opened, err := build.New(b.ctx, build.Config{Root: b.config.Root, Store: b.config.Store, Runtime: b.config.Runtime, Network: b.stepNetwork})
+	opened, err := build.New(b.ctx, build.Config{Root: b.config.Root, Store: b.config.Store, Runtime: b.config.Runtime, Network: b.stepNetwork, Rested: b.config.Rested})
 	if err != nil {
 		return nil, fmt.Errorf("open the builder: %w", err)
 	}

@@ -118,7 +118,7 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	}); err != nil {
 		return fmt.Errorf("open the networks: %w", err)
 	}
-	e.Builder = builder.New(e.ctx, builder.Config{Root: e.Paths.Builder(), StateRoot: e.Paths.Root, Store: e.ImageStore, Runtime: e.runtime, Net: e.NetDriver, Busy: e.busy.begin, Log: e.Log})
+	e.Builder = builder.New(e.ctx, builder.Config{Root: e.Paths.Builder(), StateRoot: e.Paths.Root, Store: e.ImageStore, Runtime: e.runtime, Net: e.NetDriver, Busy: e.busy.begin, Rested: e.wasAsked, Log: e.Log})
 	e.Upstreams = dns.NewHostUpstreams()
 	e.dns = dns.New(e.ctx, dns.Config{Upstreams: e.Upstreams.Upstreams, DialClient: e.dialInside, Log: e.Log})
 	e.names = names.New(e.dns)

@@ -139,10 +139,7 @@ func (e *Engine) counted(h http.Handler) http.Handler {
 		e.serving.Add(1)
 		defer e.serving.Add(-1)
 		h.ServeHTTP(w, r)
-		select {
-		case e.asked <- struct{}{}:
-		default:
-		}
+		e.wasAsked()
 	})
 }
 

@@ -42,6 +42,14 @@ func returnMemory() error {
 	return nil
 }
 
+// wasAsked says that something was done which may have left memory to return.
+func (e *Engine) wasAsked() {
+	select {
+	case e.asked <- struct{}{}:
+	default:
+	}
+}
+
 // economize returns memory whenever requests have come and no further one has for a while, until the engine ends.
 func (e *Engine) economize() {
 	timer := time.NewTimer(quiet)
