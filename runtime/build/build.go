@@ -186,16 +186,14 @@ func (b *Builder) solve(ctx context.Context, r Request, solve client.SolveOpt, a
 			f.many, f.max = many, b.maxEntries
 		}
 	}
-	if isSimple(&solve) {
-		end, err := b.conn.openSession(ctx, &solve)
-		if err != nil {
-			progress.nothing()
-			return Result{}, err
-		}
-		defer end()
+	end, err := b.conn.openSession(ctx, &solve)
+	if err != nil {
+		progress.nothing()
+		return Result{}, err
 	}
+	defer end()
 	if a != nil {
-		defer b.builds.begin(solve.SharedSession.ID(), a.inputs)() // it is simple
+		defer b.builds.begin(solve.SharedSession.ID(), a.inputs)()
 		progress.shown = a.shown
 	}
 	response, err := b.conn.client.Solve(ctx, nil, solve, progress.events)

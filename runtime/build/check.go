@@ -33,11 +33,16 @@ func (b *Builder) Check(ctx context.Context, r Request, status chan<- *client.So
 	progress := b.follow(ctx, r, status)
 	defer progress.close()
 	solve, _, err := b.solveOptions(ctx, r)
+	end := func() {}
+	if err == nil {
+		end, err = b.conn.openSession(ctx, &solve)
+	}
 	if err != nil {
 		close(progress.events)
 		progress.wait()
 		return Findings{}, err
 	}
+	defer end()
 	var findings Findings
 	attrs, inputs := solve.FrontendAttrs, solve.FrontendInputs
 	solve.Frontend, solve.FrontendAttrs, solve.FrontendInputs = "", nil, nil

@@ -132,7 +132,7 @@ type attempt struct {
 // attempt begins a build; nil when it cannot be a repetition.
 func (b *Builder) attempt(r Request, solve *client.SolveOpt) *attempt {
 	key, ok := repeatKey(r)
-	if !ok || !isSimple(solve) {
+	if !ok || len(solve.OCIStores) > 0 {
 		return nil
 	}
 	a := &attempt{b: b, key: key, names: fullNames(r), folders: map[string]*watchedFolder{}, inputs: &inputs{image: b.target}, shown: &transcript{}}

@@ -3,11 +3,13 @@ package build
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/plugins/content/local"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/session"
+	sessioncontent "github.com/moby/buildkit/session/content"
 	"github.com/moby/buildkit/session/filesync"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
@@ -22,25 +24,28 @@ const (
 	headerMethod    = "X-Docker-Expose-Session-Grpc-Method"
 )
 
-// isSimple tells whether a build asks its client's side for nothing but folders and the providers of solve.
-func isSimple(solve *client.SolveOpt) bool {
-	local := func(c client.CacheOptionsEntry) bool { return c.Type == "local" }
-	takes := func(e client.ExportEntry) bool { return e.Output != nil || e.OutputDir != "" || e.OutputStore != nil }
-	return len(solve.OCIStores) == 0 && !slices.ContainsFunc(solve.CacheImports, local) && !slices.ContainsFunc(solve.CacheExports, local) &&
-		!slices.ContainsFunc(solve.Exports, takes)
-}
-
-// openSession opens a session for a simple build, instead of the one that BuildKit's client would open. That one also looks
-// at files which a .dockerignore leaves out; and it is served as HTTP, which keeps 16 KiB for each small message that waits:
-// hundreds of megabytes while the controller asks for the files of a large folder.
+// openSession opens the session by which the controller asks for what a build takes from here, instead of the one that
+// BuildKit's client would open. That one also looks at files which a .dockerignore leaves out; and it is served as HTTP, which
+// keeps 16 KiB for each small message that waits: hundreds of megabytes while the controller asks for the files of a large
+// folder.
 func (c *connection) openSession(ctx context.Context, solve *client.SolveOpt) (end func(), err error) {
 	s, err := session.NewSession(ctx, solve.SharedKey) // for its ID
 	if err != nil {
 		return nil, fmt.Errorf("open session: %w", err)
 	}
+	targets, err := outputTargets(solve)
+	if err != nil {
+		return nil, err
+	}
+	stores, err := contentStores(solve)
+	if err != nil {
+		return nil, err
+	}
 	server := grpc.NewServer(append(serverOptions(), grpc.ChainStreamInterceptor(paced))...)
 	grpc_health_v1.RegisterHealthServer(server, health.NewServer())
 	filesync.NewFSSyncProvider(filesync.StaticDirSource(solve.LocalMounts)).Register(server)
+	filesync.NewFSSyncTarget(targets...).Register(server)
+	sessioncontent.NewAttachable(stores).Register(server)
 	for _, a := range solve.Session {
 		a.Register(server)
 	}
@@ -69,4 +74,52 @@ func (c *connection) openSession(ctx context.Context, solve *client.SolveOpt) (e
 		_ = conn.Close()
 		running.Wait()
 	}, nil
+}
+
+// outputTargets are the files and folders that results are sent to, by the numbers of their exporters.
+func outputTargets(solve *client.SolveOpt) ([]filesync.FSSyncTarget, error) {
+	var targets []filesync.FSSyncTarget
+	for number, e := range solve.Exports {
+		switch {
+		case e.Output != nil:
+			targets = append(targets, filesync.WithFSSync(number, e.Output))
+		case e.OutputDir != "":
+			mode, err := client.ParseLocalExporterMode(e.Attrs["mode"])
+			if err != nil {
+				return nil, fmt.Errorf("output %s: %w", e.OutputDir, err)
+			}
+			target := filesync.WithFSSyncDir
+			if mode == client.LocalExporterModeDelete {
+				target = filesync.WithFSSyncDirDelete
+			}
+			targets = append(targets, target(number, e.OutputDir))
+		}
+	}
+	return targets, nil
+}
+
+// contentStores are the image layouts that a build reads, and the local caches that it reads and writes, by the names that
+// BuildKit has for them (client/solve.go).
+func contentStores(solve *client.SolveOpt) (map[string]content.Store, error) {
+	stores := map[string]content.Store{}
+	for name, store := range solve.OCIStores {
+		stores["oci:"+name] = store
+	}
+	for folder, caches := range map[string][]client.CacheOptionsEntry{"src": solve.CacheImports, "dest": solve.CacheExports} {
+		for _, c := range caches {
+			dir := c.Attrs[folder]
+			if c.Type != "local" || dir == "" {
+				continue // BuildKit's client says what is wrong
+			}
+			store, err := local.NewStore(dir)
+			if err != nil && folder == "src" {
+				continue // a cache that cannot be read is none
+			}
+			if err != nil {
+				return nil, fmt.Errorf("local cache %s: %w", dir, err)
+			}
+			stores["local:"+dir] = store
+		}
+	}
+	return stores, nil
 }

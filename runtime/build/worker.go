@@ -126,8 +126,6 @@ type connection struct {
 	client   *client.Client
 	server   *grpc.Server
 	sessions *session.Manager
-	ctx      context.Context //nolint:containedctx // of the sessions, which the client opens without one
-	cancel   context.CancelFunc
 	tasks    sync.WaitGroup
 }
 
@@ -135,32 +133,22 @@ const pipeSize = 64 << 10
 
 func connect(ctx context.Context, controller *control.Controller, sessions *session.Manager) (*connection, error) {
 	c := &connection{server: grpc.NewServer(serverOptions()...), sessions: sessions}
-	c.ctx, c.cancel = context.WithCancel(ctx)
 	controller.Register(c.server)
 	pipe := bufconn.Listen(pipeSize)
 	c.tasks.Go(func() { _ = c.server.Serve(pipe) }) // ends with Stop
 	dial := func(ctx context.Context, _ string) (net.Conn, error) { return pipe.DialContext(ctx) }
 	var err error
-	c.client, err = client.New(ctx, "passthrough:///builder", client.WithContextDialer(dial), client.WithSessionDialer(c.dialSession))
+	c.client, err = client.New(ctx, "passthrough:///builder", client.WithContextDialer(dial))
 	if err != nil {
 		c.server.Stop()
-		c.cancel()
 		c.tasks.Wait()
 		return nil, fmt.Errorf("dial: %w", err)
 	}
 	return c, nil
 }
 
-// dialSession joins a session, by which the controller asks the client's side, to the controller.
-func (c *connection) dialSession(_ context.Context, _ string, meta map[string][]string) (net.Conn, error) {
-	here, there := net.Pipe()
-	c.tasks.Go(func() { _ = c.sessions.HandleConn(c.ctx, there, meta) }) // the client sees the end too
-	return here, nil
-}
-
 func (c *connection) close() error {
 	err := c.client.Close()
-	c.cancel()
 	c.server.Stop()
 	c.tasks.Wait()
 	return err
