@@ -72,7 +72,7 @@ func TestForwardNextUpstream(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			at := forwarding(t, Config{Upstreams: use(first, good.addr), Timeout: time.Second})
+			at := forwarding(t, Config{Upstreams: use(first, good.addr), Timeout: 2 * time.Second})
 			for _, network := range []string{"udp", "tcp"} {
 				if got := values(ask(t, network, at, "example.org.", mdns.TypeA)); len(got) != 1 {
 					t.Errorf("over %s: got %v", network, got)
@@ -85,7 +85,7 @@ func TestForwardNextUpstream(t *testing.T) {
 func TestDeadUpstreamDelaysOneQuery(t *testing.T) {
 	t.Parallel()
 	dead, good := silentPort(t), newUpstream(t, echo).addr
-	s := newServer(t, Config{Upstreams: use(dead, good), Timeout: time.Second})
+	s := newServer(t, Config{Upstreams: use(dead, good), Timeout: 2 * time.Second})
 	s.Set(NewTable(nil, []Client{{ID: "c"}}))
 	ask(t, "udp", serveOn(t, s, "c"), "first.example.", mdns.TypeA)
 	if order := s.health.order([]netip.AddrPort{dead, good}); order[0] != good || order[1] != dead {

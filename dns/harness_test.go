@@ -69,6 +69,9 @@ func listen(t testing.TB) (*net.UDPConn, *net.TCPListener) {
 func newServer(t testing.TB, c Config) *Server {
 	t.Helper()
 	c.Log = quiet
+	if c.Timeout == 0 {
+		c.Timeout = time.Minute // where the test is not about it
+	}
 	s := New(t.Context(), c)
 	t.Cleanup(s.Close)
 	return s
@@ -81,7 +84,7 @@ func ask(t testing.TB, network, server, name string, qtype uint16, change ...fun
 	for _, f := range change {
 		f(m)
 	}
-	client := &mdns.Client{Net: network, Timeout: 5 * time.Second}
+	client := &mdns.Client{Net: network, Timeout: 2 * time.Minute}
 	in, _, err := client.ExchangeContext(t.Context(), m, server)
 	if err != nil {
 		t.Fatalf("%s %s over %s: %v", name, mdns.TypeToString[qtype], network, err)

@@ -64,7 +64,7 @@ func TestMalformedRequests(t *testing.T) {
 			}
 		}
 		for {
-			_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+			_ = conn.SetReadDeadline(time.Now().Add(2 * time.Minute))
 			n, err := conn.Read(buf)
 			if err != nil {
 				t.Fatal(err)
@@ -138,9 +138,9 @@ func TestStreamsAreBounded(t *testing.T) {
 		}
 	}
 	_ = first.Close()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for { // a place is free once the server saw the end of the first
-		client := &mdns.Client{Net: "tcp", Timeout: time.Second}
+		client := &mdns.Client{Net: "tcp", Timeout: 5 * time.Second}
 		if _, _, err := client.Exchange(new(mdns.Msg).SetQuestion("web.", mdns.TypeA), at); err == nil {
 			return
 		}
@@ -171,7 +171,7 @@ func TestRemoveIsQuick(t *testing.T) {
 	start := time.Now()
 	s.Remove("c")
 	s.Remove("c")
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > 30*time.Second {
 		t.Errorf("took %v", took)
 	}
 	if n := s.active.Load(); n != 0 {

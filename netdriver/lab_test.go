@@ -172,7 +172,7 @@ func (l *lab) newDriver() *Driver {
 		if l.crashed[d] {
 			return
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		if err := d.Close(ctx); err != nil {
 			l.t.Error(err)
@@ -289,7 +289,7 @@ func (l *lab) serveUntil(ctx context.Context, ns *netns.NS, name string, port ui
 
 // Waiting times. What is blocked is dropped, so that only time tells.
 const (
-	patience  = 5 * time.Second
+	patience  = 30 * time.Second
 	impatient = 250 * time.Millisecond
 )
 

@@ -207,7 +207,7 @@ func TestRelayedConnections(t *testing.T) {
 	message := make([]byte, 8<<20)
 	_, _ = rand.Read(message)
 	c := l.dial(l.host, "tcp", "[::1]:7")
-	_ = c.SetDeadline(time.Now().Add(6 * patience))
+	_ = c.SetDeadline(time.Now().Add(4 * patience))
 	go func() {
 		_, _ = c.Write(message)
 		_ = c.(*net.TCPConn).CloseWrite()
@@ -225,7 +225,7 @@ func TestRelayedConnections(t *testing.T) {
 // eventually waits until a condition holds.
 func (l *lab) eventually(what string, check func() error) {
 	l.t.Helper()
-	for deadline := time.Now().Add(6 * patience); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(4 * patience); ; time.Sleep(5 * time.Millisecond) {
 		err := check()
 		if err == nil {
 			return

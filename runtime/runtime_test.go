@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 }
 
 // testing deadline for anything that a container does
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 func testContext(t testing.TB) context.Context {
 	t.Helper()

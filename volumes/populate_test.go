@@ -387,7 +387,7 @@ func TestPopulateSurvivesKill(t *testing.T) {
 		folder  string
 		entries int
 	}{{"", 1}, {copyDraft, 0}, {copyDraft, 1}, {copyDraft, 100}, {copyReady, 0}, {dataDir, 1}, {dataDir, 100}} {
-		for deadline := time.Now().Add(time.Minute); !killAtStage(t, variable+"="+dir+"|"+root, filepath.Join(dir, "vol", stage.folder), stage.entries); {
+		for deadline := time.Now().Add(5 * time.Minute); !killAtStage(t, variable+"="+dir+"|"+root, filepath.Join(dir, "vol", stage.folder), stage.entries); {
 			if time.Now().After(deadline) {
 				t.Fatalf("stage %v was not seen", stage)
 			}

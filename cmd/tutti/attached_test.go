@@ -153,7 +153,7 @@ func (s *scene) up(flags ...string) (*result, func()) {
 // opened returns when the logs have been opened n times.
 func (s *scene) opened(n int) {
 	s.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Millisecond) {
 		s.mu.Lock()
 		opened := len(s.streams)
 		s.mu.Unlock()
@@ -169,7 +169,7 @@ func (s *scene) opened(n int) {
 // asked returns when the containers have been asked for.
 func (s *scene) asked() {
 	s.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Millisecond) {
 		s.mu.Lock()
 		listed := s.listed
 		s.mu.Unlock()

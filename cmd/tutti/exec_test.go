@@ -142,7 +142,7 @@ func TestExecTTY(t *testing.T) {
 	}
 	select {
 	case <-raw:
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatalf("the key does not arrive; the terminal shows %q", seen.String())
 	}
 	if code := <-ended; code != 0 {

@@ -114,7 +114,7 @@ func (o *output) String() string {
 // await returns when want has been written.
 func (o *output) await(t *testing.T, want string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(o.String(), want); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !strings.Contains(o.String(), want); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%q does not come; there is\n%s", want, o.String())
 		}
@@ -155,7 +155,7 @@ func (c *cli) start(args ...string) (r *result, wait func()) {
 		c.t.Helper()
 		select {
 		case <-done:
-		case <-time.After(20 * time.Second):
+		case <-time.After(2 * time.Minute):
 			c.t.Fatalf("%v does not end; stdout\n%s\nstderr\n%s", args, r.out.String(), r.err.String())
 		}
 	}

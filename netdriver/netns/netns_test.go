@@ -160,7 +160,7 @@ func TestSocketsLiveInside(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(2 * time.Minute))
 	if b, err := io.ReadAll(conn); err != nil || string(b) != "hello" {
 		t.Errorf("got %q, %v", b, err)
 	}

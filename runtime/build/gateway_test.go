@@ -235,7 +235,7 @@ func TestBuildStepsAreNamed(t *testing.T) {
 		_, _ = b.Build(ctx, runs(t, b, "FROM busybox\nRUN sleep 1000", nil), nil)
 	}()
 	containers := filepath.Join(filepath.Dir(b.root), "containers")
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(2 * time.Millisecond) {
 		entries, err := os.ReadDir(containers)
 		if err == nil && len(entries) > 0 {
 			if !strings.HasPrefix(entries[0].Name(), idPrefix) {

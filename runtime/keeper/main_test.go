@@ -135,7 +135,7 @@ func testCommand(c *Client, args []string) (any, error) {
 		pid, _ := strconv.Atoi(args[2])
 		return nil, c.Register(id, pid)
 	case "wait":
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		status, err := c.Wait(ctx, id)
 		if id == captured && err == nil {
@@ -356,7 +356,7 @@ func (b *bed) stop() {
 // awaitEnd reaps pid, a child of this process since it is a subreaper.
 func awaitEnd(t testing.TB, pid int) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		var ws syscall.WaitStatus
 		got, err := syscall.Wait4(pid, &ws, syscall.WNOHANG, nil)
@@ -373,7 +373,7 @@ func awaitEnd(t testing.TB, pid int) {
 // awaitGone waits for the end of a process that is not this one's child.
 func awaitGone(t testing.TB, pid int) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); syscall.Kill(pid, 0) == nil; {
+	for deadline := time.Now().Add(2 * time.Minute); syscall.Kill(pid, 0) == nil; {
 		if time.Now().After(deadline) {
 			t.Fatalf("process %d does not end", pid)
 		}
@@ -406,7 +406,7 @@ func (b *bed) try(answer any, args ...string) error {
 // ask sends a command to the engine, as soon as there is one.
 func (b *bed) ask(answer any, args ...string) {
 	b.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		err := b.try(answer, args...)
 		if err == nil {

@@ -142,7 +142,7 @@ func await(t *testing.T, done <-chan error, want error) {
 		if err != want {
 			t.Errorf("ended with %v, want %v", err, want)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("does not end")
 	}
 }

@@ -112,7 +112,7 @@ func TestWalkDoesNotBlockOnWaits(t *testing.T) {
 	p := &plan.Plan{Ops: []plan.Op{
 		{ID: "wait", Kind: plan.AwaitCondition}, op("release"), op("after", "wait"),
 	}}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := plan.Walk(ctx, p, 1, func(ctx context.Context, o plan.Op) error {
 		switch o.ID {
