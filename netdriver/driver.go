@@ -75,6 +75,8 @@ type SocketKeeper interface {
 	Take(id string) (map[string]*os.File, error)
 	// Release closes the files held under id. Releasing twice is no error.
 	Release(id string) error
+	// Sync waits until what was released is closed.
+	Sync() error
 }
 
 // Driver owns the networks of one engine. Its methods may be called concurrently.
@@ -102,6 +104,7 @@ type Driver struct {
 	containers map[string]*container
 	parked     map[string]*portmap.Socket // of ports that are being unpublished, by name
 	unsettled  bool                       // the firewall has to change in a way that no round of the syncer covers
+	surplus    bool                       // the same, but it only lets through what it need not any more
 	round      *round                     // the last one that was asked for
 }
 

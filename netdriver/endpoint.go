@@ -136,7 +136,7 @@ func (d *Driver) remove(containerID string, which func(*endpoint) bool) {
 		return slices.ContainsFunc(going, func(e *endpoint) bool { return e.has(b.ContainerIP) })
 	})
 	opened -= len(c.openings)
-	d.unsettled = d.unsettled || len(ports) > 0 || opened > 0
+	d.surplus = d.surplus || len(ports) > 0 || opened > 0
 	var ns *netns.NS // until its links are gone, so that whoever connects is refused
 	if len(c.endpoints) == 0 && len(c.bindings) == 0 {
 		delete(d.containers, containerID)
@@ -147,11 +147,16 @@ func (d *Driver) remove(containerID string, which func(*endpoint) bool) {
 		return
 	}
 	d.keepOnly(containerID, ports)
-	d.bin.put(waste{links: links, children: children, rules: len(ports) > 0 || opened > 0, done: func() {
+	w := waste{links: links, children: children, rules: len(ports) > 0 || opened > 0, done: func() {
 		d.closeBindings(ports)
 		d.release(going)
 		ns.Close()
-	}})
+	}}
+	if !w.rules && len(links)+len(children) == 0 {
+		w.done() // there never was more of it than the intention
+		return
+	}
+	d.bin.put(w)
 }
 
 // unlink forgets the endpoint's link and returns what has to be removed: the host's end, or the link in a container's

@@ -131,7 +131,7 @@ func (d *Driver) restorePorts(containerID string, bindings []PortBinding) error 
 			delete(held, name)
 			b.socket, err = portmap.FromFile(d.relay, f)
 		} else {
-			b.socket, err = d.listen(d.life, has.Proto, addr)
+			b.socket, err = d.listen(has.Proto, addr)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("port %s: %w", name, err))

@@ -2,7 +2,6 @@ package netdriver
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -25,7 +24,7 @@ func (s PortSpec) addresses() []netip.Addr {
 }
 
 // open takes a port of the host for each address of the specification.
-func (d *Driver) open(ctx context.Context, s PortSpec, to *endpoint) ([]*binding, error) {
+func (d *Driver) open(s PortSpec, to *endpoint) ([]*binding, error) {
 	first, last := s.HostPort, max(s.HostPort, s.HostPortEnd)
 	if first == 0 {
 		last = ephemeralTries - 1 // of the attempts, not a port
@@ -37,7 +36,7 @@ func (d *Driver) open(ctx context.Context, s PortSpec, to *endpoint) ([]*binding
 			port = 0
 		}
 		var bindings []*binding
-		if bindings, err = d.openPort(ctx, s, port, to, s.addresses()); err == nil {
+		if bindings, err = d.openPort(s, port, to, s.addresses()); err == nil {
 			return bindings, nil
 		}
 		if !errors.Is(err, ErrPortTaken) {
@@ -51,21 +50,21 @@ func (d *Driver) open(ctx context.Context, s PortSpec, to *endpoint) ([]*binding
 }
 
 // openRest takes what of a specification those bindings do not fulfil that there are.
-func (d *Driver) openRest(ctx context.Context, s PortSpec, there []*binding, to *endpoint) ([]*binding, error) {
+func (d *Driver) openRest(s PortSpec, there []*binding, to *endpoint) ([]*binding, error) {
 	if len(there) == 0 {
-		return d.open(ctx, s, to)
+		return d.open(s, to)
 	}
 	rest := slices.DeleteFunc(s.addresses(), func(a netip.Addr) bool {
 		return slices.ContainsFunc(there, func(b *binding) bool { return b.HostIP == a })
 	})
-	return d.openPort(ctx, s, there[0].HostPort, to, rest)
+	return d.openPort(s, there[0].HostPort, to, rest)
 }
 
 // openPort takes one port, with all of some addresses or with none.
-func (d *Driver) openPort(ctx context.Context, s PortSpec, port uint16, to *endpoint, addresses []netip.Addr) ([]*binding, error) {
+func (d *Driver) openPort(s PortSpec, port uint16, to *endpoint, addresses []netip.Addr) ([]*binding, error) {
 	var made []*binding
 	for _, addr := range addresses {
-		socket, err := d.listen(ctx, s.Proto, netip.AddrPortFrom(addr, port))
+		socket, err := d.listen(s.Proto, netip.AddrPortFrom(addr, port))
 		if !s.HostIP.IsValid() && addr.Is6() && noIPv6(err) {
 			continue
 		}
@@ -83,13 +82,13 @@ func (d *Driver) openPort(ctx context.Context, s PortSpec, port uint16, to *endp
 }
 
 // listen takes a port of the host, be it from a container of ours that is just leaving it.
-func (d *Driver) listen(ctx context.Context, proto string, addr netip.AddrPort) (*portmap.Socket, error) {
+func (d *Driver) listen(proto string, addr netip.AddrPort) (*portmap.Socket, error) {
 	if socket := d.unpark(proto + " " + addr.String()); socket != nil {
 		return socket, socket.Rest()
 	}
 	socket, err := portmap.Listen(d.cfg.Host, d.relay, proto, addr)
-	if errors.Is(err, unix.EADDRINUSE) && d.isParked(proto, addr.Port()) { // with another address
-		if err := d.Flush(ctx); err != nil {
+	if errors.Is(err, unix.EADDRINUSE) {
+		if err := d.evict(proto, addr.Port()); err != nil {
 			return nil, err
 		}
 		socket, err = portmap.Listen(d.cfg.Host, d.relay, proto, addr)
@@ -115,15 +114,25 @@ func (d *Driver) unpark(name string) *portmap.Socket {
 	return socket
 }
 
-func (d *Driver) isParked(proto string, port uint16) bool {
+// evict closes the sockets of a port that is being unpublished, whatever their addresses, and sees to it that the keeper has.
+// The rules that lead by it go with the change that brings the new one's.
+func (d *Driver) evict(proto string, port uint16) error {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, s := range d.parked {
+	var ended []*portmap.Socket
+	for name, s := range d.parked {
 		if s.Proto() == proto && s.Addr().Port() == port {
-			return true
+			delete(d.parked, name)
+			ended = append(ended, s)
 		}
 	}
-	return false
+	d.mu.Unlock()
+	for _, s := range ended {
+		s.Close()
+	}
+	if d.cfg.Keeper == nil {
+		return nil
+	}
+	return d.cfg.Keeper.Sync()
 }
 
 // holder names the container of ours or the process that has a port.

@@ -185,7 +185,7 @@ func (d *Driver) discard(n *network) {
 	gone := make(chan struct{})
 	d.mu.Lock()
 	n.gone = gone
-	d.unsettled = d.unsettled || n.Bridged()
+	d.surplus = d.surplus || n.Bridged()
 	d.mu.Unlock()
 	d.bin.put(waste{networks: []*network{n}, rules: n.Bridged(), done: func() {
 		d.mu.Lock()

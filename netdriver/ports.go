@@ -32,7 +32,7 @@ func (b *binding) rule() portmap.Port {
 // given back. If one fails none is added. A container on internal networks alone has no ports, as with Docker; the log says
 // so.
 func (d *Driver) Publish(ctx context.Context, containerID string, specs []PortSpec) ([]PortBinding, error) {
-	to, result, err := d.enterPorts(ctx, containerID, specs)
+	to, result, err := d.enterPorts(containerID, specs)
 	if err != nil {
 		return nil, err
 	}
@@ -44,44 +44,59 @@ func (d *Driver) Publish(ctx context.Context, containerID string, specs []PortSp
 
 // enterPorts takes the ports that a container is to have, and gives back what it has besides. Until [Driver.enforce]
 // whoever connects is refused. to is where they lead, nil if all its networks are internal.
-func (d *Driver) enterPorts(ctx context.Context, containerID string, specs []PortSpec) (to *endpoint, all []PortBinding, err error) {
-	to, has, err := d.publishTarget(containerID)
+func (d *Driver) enterPorts(containerID string, specs []PortSpec) (to *endpoint, all []PortBinding, err error) {
+	stay, err := d.yieldPorts(containerID, specs)
 	if err != nil {
 		return nil, nil, err
 	}
-	if to == nil {
-		specs = nil
-	}
-	var openings []PortBinding
-	var placed []PortSpec
-	var there [][]*binding
-	used := map[*binding]bool{}
-	for _, spec := range specs {
-		spec.Proto = cmp.Or(spec.Proto, "tcp")
-		spec, bound, opened := to.place(spec)
-		if openings = append(openings, opened...); bound {
-			placed, there = append(placed, spec), append(there, fulfilling(has, used, spec))
-		}
-	}
-	all = openings
-	if len(used) < len(has) {
-		d.unpublish(containerID, func(b *binding) bool { return slices.Contains(has, b) && !used[b] })
-	}
+	to, all = stay.to, stay.openings
 	var made []*binding
-	for i, spec := range placed {
-		more, err := d.openRest(ctx, spec, there[i], to)
+	for i, spec := range stay.placed {
+		more, err := d.openRest(spec, stay.there[i], to)
 		if err != nil {
 			closeSockets(made)
 			return nil, nil, err // which names the port
 		}
 		made = append(made, more...)
-		for _, b := range slices.Concat(there[i], more) {
+		for _, b := range slices.Concat(stay.there[i], more) {
 			found := b.PortBinding
 			found.ContainerIP = to.address(b.HostIP)
 			all = append(all, found)
 		}
 	}
-	return to, all, d.enterBindings(containerID, to, made, openings)
+	return to, all, d.enterBindings(containerID, to, made, stay.openings)
+}
+
+// wantedPorts are the ports that a container is to have.
+type wantedPorts struct {
+	to       *endpoint     // where they lead, nil if all its networks are internal
+	placed   []PortSpec    // what is to be had of the host
+	there    [][]*binding  // what it has of each of these
+	openings []PortBinding // what is reached at its own address
+}
+
+// yieldPorts gives back what a container has besides the ports that it is to have.
+func (d *Driver) yieldPorts(containerID string, specs []PortSpec) (wantedPorts, error) {
+	to, has, err := d.publishTarget(containerID)
+	if err != nil {
+		return wantedPorts{}, err
+	}
+	if to == nil {
+		specs = nil
+	}
+	w := wantedPorts{to: to}
+	used := map[*binding]bool{}
+	for _, spec := range specs {
+		spec.Proto = cmp.Or(spec.Proto, "tcp")
+		spec, bound, opened := to.place(spec)
+		if w.openings = append(w.openings, opened...); bound {
+			w.placed, w.there = append(w.placed, spec), append(w.there, fulfilling(has, used, spec))
+		}
+	}
+	if len(used) < len(has) {
+		d.unpublish(containerID, func(b *binding) bool { return slices.Contains(has, b) && !used[b] })
+	}
+	return w, nil
 }
 
 // enterBindings enters ports that have been taken, leads those there are to the outlet, and makes the openings those given.
@@ -199,7 +214,7 @@ func (d *Driver) unpublish(containerID string, which func(*binding) bool) {
 	if c := d.containers[containerID]; c != nil {
 		dropped = d.dropBindings(c, which)
 	}
-	d.unsettled = d.unsettled || len(dropped) > 0
+	d.surplus = d.surplus || len(dropped) > 0
 	d.mu.Unlock()
 	d.keepOnly(containerID, dropped)
 	d.bin.put(waste{rules: true, done: func() { d.closeBindings(dropped) }})

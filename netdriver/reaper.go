@@ -183,7 +183,7 @@ func (r *reaper) remove(ctx context.Context, batch []waste) error {
 		}
 		children = append(children, w.children...)
 		if w.rules && rules == nil {
-			rules = r.d.settling()
+			rules = r.d.settling(true)
 		}
 	}
 	var errs []error

@@ -29,6 +29,9 @@ type Reservation struct {
 	ContainerID string
 	Endpoints   []EndpointSpec
 	Ports       []PortSpec
+	// Ahead is for a container that runs, is about to end, and will be followed by another one, which is to have this by
+	// [Driver.Handover]. It loses the ports that the other one does not want, but no network. Without endpoints that is all.
+	Ahead bool
 }
 
 // Reserve gives containers that do not run their addresses and ports. Those that they have already stay theirs; what else
@@ -36,6 +39,9 @@ type Reservation struct {
 // places: one that fails has nothing, and concerns no other.
 func (d *Driver) Reserve(ctx context.Context, all ...Reservation) []error {
 	errs := make([]error, len(all))
+	for _, r := range all { // what one of them gives up may be what another one wants
+		_, _ = d.yieldPorts(r.ContainerID, r.Ports) // it fails where there is nothing to be given up
+	}
 	for _, static := range []bool{true, false} { // an address that somebody asks for is given to nobody else
 		for i, r := range all {
 			if static == slices.ContainsFunc(r.Endpoints, func(s EndpointSpec) bool { return s.IPv4.IsValid() || s.IPv6.IsValid() }) {
@@ -45,9 +51,9 @@ func (d *Driver) Reserve(ctx context.Context, all ...Reservation) []error {
 	}
 	for i, r := range all {
 		if errs[i] == nil && len(r.Endpoints) > 0 {
-			_, _, errs[i] = d.enterPorts(ctx, r.ContainerID, r.Ports)
+			_, _, errs[i] = d.enterPorts(r.ContainerID, r.Ports)
 		}
-		if errs[i] != nil {
+		if errs[i] != nil && !r.Ahead {
 			d.remove(r.ContainerID, func(*endpoint) bool { return true })
 		}
 	}
@@ -56,15 +62,23 @@ func (d *Driver) Reserve(ctx context.Context, all ...Reservation) []error {
 
 // reserveEndpoints makes the endpoints of a container those of the reservation.
 func (d *Driver) reserveEndpoints(ctx context.Context, r Reservation) error {
-	d.remove(r.ContainerID, func(e *endpoint) bool {
-		return !slices.ContainsFunc(r.Endpoints, func(s EndpointSpec) bool { return e.suits(s) })
-	})
+	switch {
+	case r.Ahead && !d.has(r.ContainerID):
+		return fmt.Errorf("container %s has ended", r.ContainerID)
+	case !r.Ahead:
+		d.remove(r.ContainerID, func(e *endpoint) bool {
+			return !slices.ContainsFunc(r.Endpoints, func(s EndpointSpec) bool { return e.suits(s) })
+		})
+	}
 	specs, wanted := complete(r.Endpoints)
 	var all []*endpoint
 	for _, spec := range specs {
 		e, err := d.reserve(ctx, r.ContainerID, spec, wanted)
 		if err != nil {
 			return fmt.Errorf("attach %s to network %s: %w", spec.Name, d.nameOf(spec.NetworkID), err)
+		}
+		if r.Ahead && !e.suits(spec) {
+			return fmt.Errorf("%s has another address on network %s until it ends", spec.Name, d.nameOf(spec.NetworkID))
 		}
 		all = append(all, e)
 	}
@@ -74,12 +88,35 @@ func (d *Driver) reserveEndpoints(ctx context.Context, r Reservation) error {
 	if c == nil {
 		return nil
 	}
+	if r.Ahead { // ports lead to what comes first
+		rest := slices.DeleteFunc(c.endpoints, func(e *endpoint) bool { return slices.Contains(all, e) })
+		c.endpoints = slices.Concat(all, rest)
+		return nil
+	}
 	c.vacant, c.endpoints = false, nil
 	for i, e := range all { // in this order, which the names of interfaces follow
 		c.describe(e, specs[i], wanted)
 		c.endpoints = append(c.endpoints, e)
 	}
 	return nil
+}
+
+// has tells whether a container has anything of the networks.
+func (d *Driver) has(containerID string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.containers[containerID] != nil
+}
+
+// Revert takes back what was reserved ahead for another in the place of a container that goes on running: it has these
+// ports again, as far as nobody else has them now.
+func (d *Driver) Revert(ctx context.Context, containerID string, ports []PortSpec) error {
+	d.remove(containerID, func(e *endpoint) bool { return e.link == (link{}) })
+	if !d.has(containerID) {
+		return nil
+	}
+	_, err := d.Publish(ctx, containerID, ports)
+	return err
 }
 
 // suits tells whether the endpoint's addresses are those that a specification asks for.

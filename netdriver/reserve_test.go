@@ -41,7 +41,9 @@ func TestReserved(t *testing.T) {
 	wish := specs("fixed")
 	wish[0].IPv4 = made.Pools[0].Subnet.Addr().Next().Next()
 	for i, err := range d.Reserve(t.Context(), // the address that is asked for is nobody else's, whoever comes first
-		Reservation{"a", specs("web"), ports}, Reservation{"other", specs("other"), []PortSpec{{HostPort: 80, ContainerPort: 1}}}, Reservation{"fixed", wish, nil},
+		Reservation{ContainerID: "a", Endpoints: specs("web"), Ports: ports},
+		Reservation{ContainerID: "other", Endpoints: specs("other"), Ports: []PortSpec{{HostPort: 80, ContainerPort: 1}}},
+		Reservation{ContainerID: "fixed", Endpoints: wish},
 	) {
 		if (err != nil) != (i == 1) || i == 1 && !errors.Is(err, ErrPortTaken) {
 			t.Errorf("reservation %d: %v", i, err)
@@ -111,10 +113,14 @@ func TestReserved(t *testing.T) {
 	}
 
 	// One that asks for less has less; nobody has anything for whom nothing was reserved when the driver died.
-	for _, err := range d.Reserve(t.Context(), Reservation{"b", specs("web"), ports[:1]}) {
+	for _, err := range d.Reserve(t.Context(), Reservation{ContainerID: "b", Endpoints: specs("web"), Ports: ports[:1]}) {
 		l.must(err)
 	}
 	l.must(d.Settle(t.Context()))
+	if now := l.run("iptables-save; ip6tables-save"); now != rules {
+		t.Errorf("what is too much is a reason to change the firewall:\n%s", now)
+	}
+	l.must(d.Flush(t.Context()))
 	if now := l.run("iptables-save"); strings.Contains(now, "--dport 81 ") || !strings.Contains(now, "--dport 80 ") {
 		t.Errorf("with one port less:\n%s", now)
 	}

@@ -98,19 +98,21 @@ func (s *syncer) stop() {
 }
 
 // settling returns the round that brings every change made so far into force, nil if all is. What has been brought into
-// force already by a round that somebody else has asked for costs nothing.
-func (d *Driver) settling() *round {
+// force already by a round that somebody else has asked for costs nothing. Without surplus, rules that have to go are no
+// reason for a round of their own; the next one takes them along.
+func (d *Driver) settling(surplus bool) *round {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.unsettled || d.round != nil && d.round.failed() {
-		d.unsettled, d.round = false, d.rules.request()
+	if d.unsettled || surplus && d.surplus || d.round != nil && d.round.failed() {
+		d.unsettled, d.surplus, d.round = false, false, d.rules.request()
 	}
 	return d.round
 }
 
-// Settle waits until every change made so far is in force: of [Driver.AddNetwork], [Driver.Reserve] and all others.
+// Settle waits until everything made so far is in force: by [Driver.AddNetwork], [Driver.Reserve] and all others. What is
+// being removed goes when it is removed at all.
 func (d *Driver) Settle(ctx context.Context) error {
-	r := d.settling()
+	r := d.settling(false)
 	if r == nil {
 		return nil
 	}

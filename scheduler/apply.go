@@ -105,6 +105,7 @@ func (r *run) act(ctx context.Context, op plan.Op) error {
 		if err := r.s.PreStop(ctx, u); err != nil {
 			return err
 		}
+		r.wiring.told(op)
 		return r.s.StopUnit(ctx, u, op.Timeout)
 	case plan.RemoveContainer:
 		return r.removeContainer(ctx, op)

@@ -92,7 +92,7 @@ func (r *run) reconcile(ctx context.Context, o plan.Options, parallel int) error
 		if err != nil {
 			return err
 		}
-		if err := r.preflight(ctx, p); err != nil {
+		if p, err = r.preflight(p); err != nil {
 			return err
 		}
 		if err := r.carryOut(ctx, p, parallel); err != nil {
@@ -144,7 +144,7 @@ func (r *run) createOneOff(ctx context.Context, p *project.Project, q api.RunReq
 		}
 	}
 	maps.Copy(c.Labels, map[string]string{api.LabelOneOff: "True", api.LabelSlug: slug})
-	if err := r.checkPorts(ctx, netcheck.New(r.knownNetworks()), c.Name, &c, hostPorts{}, nil); err != nil {
+	if err := r.checkPorts(netcheck.New(r.knownNetworks()), c.Name, &c, hostPorts{claims: map[string][]portClaim{}}); err != nil {
 		return nil, r.at(err, service, "ports")
 	}
 	return r.s.CreateUnit(ctx, c, nil)

@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -16,8 +15,9 @@ import (
 )
 
 // preflight finds, before anything is made, what would fail later: a service that cannot be translated, a network that
-// cannot be made, a port of the host that somebody has. A project that cannot come up leaves no half of it behind.
-func (r *run) preflight(ctx context.Context, p *plan.Plan) error {
+// cannot be made, a port of the host that somebody has. A project that cannot come up leaves no half of it behind. It returns
+// the plan in the order in which ports pass from one container to another.
+func (r *run) preflight(p *plan.Plan) (*plan.Plan, error) {
 	freed := map[string]bool{} // containers that the plan stops
 	for _, op := range p.Ops {
 		if op.Kind == plan.StopContainer || op.Kind == plan.RemoveContainer {
@@ -27,20 +27,23 @@ func (r *run) preflight(ctx context.Context, p *plan.Plan) error {
 	book, err := r.checkNetworks(p, freed)
 	if err != nil {
 		r.chronicle.fail("", err.Error())
-		return err
+		return nil, err
 	}
-	wanted := hostPorts{}
+	wanted := hostPorts{claims: map[string][]portClaim{}, freed: freed, owners: map[string][]string{}}
 	for _, op := range p.Ops {
-		if err := r.check(ctx, op, book, wanted, freed); err != nil {
+		if err := r.check(op, book, wanted); err != nil {
 			r.chronicle.fail(op.Service, err.Error())
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	if len(wanted.owners) > 0 {
+		p = p.Pass(wanted.owners)
+	}
+	return p, nil
 }
 
 // check is preflight for one operation.
-func (r *run) check(ctx context.Context, op plan.Op, book *netcheck.Book, wanted hostPorts, freed map[string]bool) error {
+func (r *run) check(op plan.Op, book *netcheck.Book, wanted hostPorts) error {
 	switch op.Kind {
 	case plan.BuildImage:
 		return r.checkBuild(op.Service, imagebuild.Flags{})
@@ -67,7 +70,7 @@ func (r *run) check(ctx context.Context, op plan.Op, book *netcheck.Book, wanted
 		if err := book.HostGateway(&c); err != nil {
 			return r.at(err, op.Service)
 		}
-		return r.at(r.checkPorts(ctx, book, op.Container, &c, wanted, freed), op.Service, "ports")
+		return r.at(r.checkPorts(book, op.Container, &c, wanted), op.Service, "ports")
 	case plan.StartContainer:
 		if op.ContainerID == "" {
 			return nil // made by this plan, checked above; another of its name goes before
@@ -79,7 +82,7 @@ func (r *run) check(ctx context.Context, op plan.Op, book *netcheck.Book, wanted
 		if err := r.joins(book, op, &u.Config); err != nil {
 			return err
 		}
-		return r.at(r.checkPorts(ctx, book, op.Container, u.Now(), wanted, freed), op.Service, "ports")
+		return r.at(r.checkPorts(book, op.Container, u.Now(), wanted), op.Service, "ports")
 	case plan.PullImage, plan.RemoveImage, plan.CreateNetwork, plan.RemoveNetwork, plan.CreateVolume, plan.RemoveVolume,
 		plan.StopContainer, plan.RemoveContainer, plan.PreStart, plan.AwaitCondition, plan.AwaitHealthy:
 	}
@@ -107,7 +110,7 @@ func (r *run) at(err error, service string, key ...string) error {
 }
 
 // checkPorts says who has a port that a container wants. One that a container has which this plan stops is free by then.
-func (r *run) checkPorts(ctx context.Context, book *netcheck.Book, name string, c *container.Config, wanted hostPorts, freed map[string]bool) error {
+func (r *run) checkPorts(book *netcheck.Book, name string, c *container.Config, wanted hostPorts) error {
 	specs, err := engine.PortSpecs(c.Ports)
 	if err != nil {
 		return err
@@ -116,7 +119,7 @@ func (r *run) checkPorts(ctx context.Context, book *netcheck.Book, name string, 
 		if other := wanted.claim(s, name); other != "" {
 			return fmt.Errorf("port %d/%s of the host is wanted by container %s, too: choose another port for one of them", s.HostPort, s.Proto, other)
 		}
-		err := r.s.NetDriver.CheckPort(ctx, s)
+		err := r.s.NetDriver.CheckPort(s)
 		if err == nil {
 			continue
 		}
@@ -124,8 +127,11 @@ func (r *run) checkPorts(ctx context.Context, book *netcheck.Book, name string, 
 		if owner == nil {
 			return err
 		}
-		if !freed[owner.ID] {
+		if !wanted.freed[owner.ID] {
 			return fmt.Errorf("port %d/%s of the host is taken by %s: stop that one or choose another port", s.HostPort, s.Proto, describeOwner(&owner.Config))
+		}
+		if owner.Name() != name {
+			wanted.owners[name] = append(wanted.owners[name], owner.ID)
 		}
 	}
 	return nil
@@ -140,7 +146,11 @@ func describeOwner(c *container.Config) string {
 }
 
 // hostPorts are the fixed ports of the host that a plan's containers want.
-type hostPorts map[string][]portClaim
+type hostPorts struct {
+	claims map[string][]portClaim
+	freed  map[string]bool     // ids of containers that the plan ends
+	owners map[string][]string // by the names of containers that want their ports: the ids of those
+}
 
 type portClaim struct {
 	addr      netip.Addr // zero: all
@@ -154,12 +164,12 @@ func (h hostPorts) claim(s netdriver.PortSpec, container string) string {
 	}
 	key := fmt.Sprint(s.HostPort, "/", s.Proto)
 	all := func(a netip.Addr) bool { return !a.IsValid() || a.IsUnspecified() }
-	for _, c := range h[key] {
+	for _, c := range h.claims[key] {
 		if c.container != container && (all(c.addr) || all(s.HostIP) || c.addr == s.HostIP) {
 			return c.container
 		}
 	}
-	h[key] = append(h[key], portClaim{s.HostIP, container})
+	h.claims[key] = append(h.claims[key], portClaim{s.HostIP, container})
 	return ""
 }
 

@@ -100,7 +100,7 @@ func (r *run) carryOut(ctx context.Context, p *plan.Plan, parallel int) error {
 		return err
 	}
 	w := r.wire(ctx, &plan.Plan{Ops: slices.Concat(networks.Ops, rest.Ops)})
-	defer w.end()
+	defer w.end(ctx)
 	if err := r.walk(ctx, networks, parallel); err != nil {
 		return err
 	}

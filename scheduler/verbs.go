@@ -51,7 +51,7 @@ func (s *Scheduler) Up(ctx context.Context, q api.UpRequest, emit func(api.Event
 			r.emit(api.Event{Kind: api.KindPlan, Text: p.String(), Changes: len(p.Ops)})
 			return nil
 		}
-		if err := r.preflight(ctx, p); err != nil {
+		if p, err = r.preflight(p); err != nil {
 			return err
 		}
 		r.chronicle.planned(p)

@@ -106,7 +106,7 @@ func (w *inquiry) service(ctx context.Context, name string) api.ServiceWhy {
 	s.Doing = w.s.doing.about(w.model, w.name, name)
 	if !alive {
 		s.Waits = w.waits(name)
-		s.Ports = w.portHolders(ctx, name)
+		s.Ports = w.portHolders(name)
 	}
 	w.image(ctx, &s)
 	s.Path = diagnose.CriticalPath(w.history.Steps, name)
@@ -207,7 +207,7 @@ func (w *inquiry) waits(service string) []api.Wait {
 }
 
 // portHolders are the ports of the host that a service which does not run wants, and somebody else has now.
-func (w *inquiry) portHolders(ctx context.Context, service string) []api.PortHolder {
+func (w *inquiry) portHolders(service string) []api.PortHolder {
 	var ports []container.Port
 	if units := w.s.ServiceUnits(w.name, service); len(units) > 0 {
 		ports = units[0].Config.Ports
@@ -224,7 +224,7 @@ func (w *inquiry) portHolders(ctx context.Context, service string) []api.PortHol
 	}
 	var list []api.PortHolder
 	for _, s := range specs {
-		err := w.s.NetDriver.CheckPort(ctx, s)
+		err := w.s.NetDriver.CheckPort(s)
 		if err == nil {
 			continue
 		}

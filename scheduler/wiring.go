@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,13 +27,15 @@ type wiring struct {
 	r       *run
 	late    map[string]bool // by container, those that others start before
 	kept    []string        // ids of containers that end, and whose networks do not
+	starts  []string        // ids of containers that are started
 	release func()          // what is taken away goes now
 
 	work sync.WaitGroup // in the background
 	stop context.CancelFunc
 	ctx  context.Context //nolint:containedctx // the work's: it ends with the walk
 
-	wave sync.Mutex // one at a time
+	wave  sync.Mutex      // one at a time
+	ahead map[string]bool // ids of containers that others have their ports of, or are to succeed; guarded by wave
 
 	mu       sync.Mutex
 	waves    *plan.Waves
@@ -44,7 +47,7 @@ type wiring struct {
 
 // wire begins to wire a plan. end has to be called.
 func (r *run) wire(ctx context.Context, p *plan.Plan) *wiring {
-	w := &wiring{r: r, late: p.Late(), waves: plan.NewWaves(p), begun: map[string]bool{}, ids: map[string]string{}, reserved: map[string]string{}, release: func() {}}
+	w := &wiring{r: r, late: p.Late(), waves: plan.NewWaves(p), begun: map[string]bool{}, ids: map[string]string{}, reserved: map[string]string{}, ahead: map[string]bool{}, release: func() {}}
 	w.ctx, w.stop = context.WithCancel(ctx)
 	w.kept = p.Outlive(func(id string) []string {
 		var names []string
@@ -55,7 +58,12 @@ func (r *run) wire(ctx context.Context, p *plan.Plan) *wiring {
 		}
 		return names
 	})
-	r.s.KeepNetworks(w.kept, 1)
+	for _, op := range p.Ops {
+		if op.Kind == plan.StartContainer {
+			w.starts = append(w.starts, cmp.Or(op.ContainerID, w.id(op.Container)))
+		}
+	}
+	r.s.KeepNetworks(slices.Concat(w.kept, w.starts), 1)
 	if w.waves.Removing() {
 		w.release = sync.OnceFunc(r.s.NetDriver.Gather())
 	}
@@ -63,19 +71,35 @@ func (r *run) wire(ctx context.Context, p *plan.Plan) *wiring {
 	return w
 }
 
-// end gives back what is left, and reports what could not be brought into force.
-func (w *wiring) end() {
+// end gives back what is left.
+func (w *wiring) end(ctx context.Context) {
 	w.stop()
 	w.work.Wait()
 	w.r.wiring = nil
-	w.r.s.KeepNetworks(w.kept, -1)
+	w.r.s.KeepNetworks(slices.Concat(w.kept, w.starts), -1)
 	w.mu.Lock()
-	ids := slices.Concat(w.kept, slices.Collect(maps.Values(w.reserved)), slices.Collect(maps.Values(w.ids)))
+	ids := slices.Concat(w.kept, w.starts, slices.Collect(maps.Values(w.reserved)), slices.Collect(maps.Values(w.ids)))
 	w.mu.Unlock()
-	for _, id := range ids {
+	release := w.r.s.NetDriver.Gather()
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
 		w.r.s.Withdraw(id)
 	}
+	for id := range w.ahead {
+		w.r.s.Revert(id)
+	}
 	w.release()
+	release()
+	if err := w.r.s.NetDriver.Settle(context.WithoutCancel(ctx)); err != nil { // of networks that nobody came to be on
+		w.r.s.Log.Error("change the firewall", "error", err)
+	}
+}
+
+// told notes that a container of the plan has been told to end.
+func (w *wiring) told(op plan.Op) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.waves.Told(op.ContainerID)
 }
 
 // over notes that an operation has been done.
@@ -109,6 +133,9 @@ func (w *wiring) succeed(u *engine.Unit) error {
 	if !slices.Contains(w.kept, u.ID) {
 		return nil
 	}
+	w.wave.Lock()
+	defer w.wave.Unlock()
+	delete(w.ahead, u.ID)
 	return w.r.s.NetDriver.Handover(u.ID, w.id(u.Name()))
 }
 
@@ -118,6 +145,12 @@ func (w *wiring) begin(ctx context.Context) error {
 	w.wave.Lock()
 	w.reserve(ctx)
 	w.wave.Unlock()
+	w.mu.Lock()
+	later := len(w.reserved) == 0 && len(w.starts) > 0 // the networks that were made are for containers whose places are taken yet
+	w.mu.Unlock()
+	if later {
+		return nil
+	}
 	err := w.r.s.NetDriver.Settle(ctx)
 	if err == nil {
 		return nil
@@ -154,20 +187,21 @@ func (w *wiring) ready(ctx context.Context, op plan.Op) {
 func (w *wiring) reserve(ctx context.Context) {
 	var all []netdriver.Reservation
 	var configs []*container.Config
-	for _, op := range w.starts() {
+	for _, op := range w.startable() {
 		c, err := w.config(op)
-		if err != nil || !c.OwnNetwork() || len(c.Networks) == 0 || w.changes(c) || w.r.s.EnsureDefaultBridge(ctx, *c) != nil {
+		if err != nil || !c.OwnNetwork() || len(c.Networks) == 0 {
 			continue
 		}
-		if r, err := w.r.s.Reservation(c); err == nil {
+		if r, err := w.reservation(ctx, c); err == nil {
 			all, configs = append(all, r), append(configs, c)
 		}
 	}
 	if len(all) == 0 {
 		return
 	}
+	all = append(all, w.successions(ctx)...)
 	for i, err := range w.r.s.NetDriver.Reserve(ctx, all...) {
-		if err != nil {
+		if err != nil || all[i].Ahead {
 			continue
 		}
 		c := configs[i]
@@ -180,8 +214,54 @@ func (w *wiring) reserve(ctx context.Context) {
 	}
 }
 
-// starts are the containers to be started that nothing of the plan is in the way of, and for which nothing is reserved.
-func (w *wiring) starts() []plan.Op {
+// reservation is what a container is to have. While the plan is still to make a network of it anew, it only gives up the ports
+// that it will not have.
+func (w *wiring) reservation(ctx context.Context, c *container.Config) (netdriver.Reservation, error) {
+	if w.changes(c) {
+		ports, err := engine.PortSpecs(c.Ports)
+		return netdriver.Reservation{ContainerID: c.ID, Ports: ports, Ahead: true}, err
+	}
+	if err := w.r.s.EnsureDefaultBridge(ctx, *c); err != nil {
+		return netdriver.Reservation{}, err
+	}
+	return w.r.s.Reservation(c)
+}
+
+// successions are what those are to have that take the places of containers which have been told to end, and what is free then.
+func (w *wiring) successions(ctx context.Context) []netdriver.Reservation {
+	w.mu.Lock()
+	ending := w.waves.Ending()
+	starts := map[string]plan.Op{}
+	for _, op := range ending {
+		if start, ok := w.waves.Started(op.Container); ok && start.ContainerID == "" {
+			starts[op.ContainerID] = start
+		}
+	}
+	w.mu.Unlock()
+	var all []netdriver.Reservation
+	for _, op := range ending {
+		r := netdriver.Reservation{ContainerID: op.ContainerID, Ahead: true}
+		if start, ok := starts[op.ContainerID]; ok {
+			c, err := w.r.outline(start.Service)
+			if err != nil {
+				continue
+			}
+			c.ID, c.Name = op.ContainerID, op.Container
+			if r, err = w.reservation(ctx, &c); err != nil {
+				continue
+			}
+			if r.Ahead = true; !slices.Contains(w.kept, c.ID) || !c.OwnNetwork() {
+				r.Endpoints = nil // the other one begins with nothing
+			}
+		}
+		w.ahead[op.ContainerID] = true
+		all = append(all, r)
+	}
+	return all
+}
+
+// startable are the containers to be started that nothing of the plan is in the way of, and for which nothing is reserved.
+func (w *wiring) startable() []plan.Op {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.DeleteFunc(w.waves.Starts(), func(op plan.Op) bool { return w.reserved[op.Container] != "" || w.begun[op.Container] })

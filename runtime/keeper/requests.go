@@ -213,6 +213,12 @@ func (c *Client) Release(id string) error {
 	return nil
 }
 
+// Sync waits until the keeper has done all that it was asked before, which nothing else waits for.
+func (c *Client) Sync() error {
+	_, err := c.request(wire.Message{Op: wire.OpTake}) // of nobody; it answers in the order of the requests
+	return err
+}
+
 // Held returns, sorted, every id under which the keeper holds files or a process.
 func (c *Client) Held() []string {
 	c.mu.Lock()

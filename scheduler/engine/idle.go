@@ -86,6 +86,39 @@ func (e *Engine) abandon(u *Unit) {
 	}
 }
 
+// forgo gives back what a container had for a start that failed. In a plan that is for its end, where all of that goes together.
+func (e *Engine) forgo(ctx context.Context, id string) error {
+	e.mu.Lock()
+	kept := e.kept[id] > 0
+	e.mu.Unlock()
+	if kept {
+		return e.NetDriver.Vacate(id)
+	}
+	return e.NetDriver.Detach(ctx, id)
+}
+
+// Revert takes back what was reserved for another in the place of a container, if that runs on.
+func (e *Engine) Revert(id string) {
+	e.mu.Lock()
+	u := e.units[id]
+	e.mu.Unlock()
+	if u == nil {
+		return
+	}
+	u.op.Lock()
+	defer u.op.Unlock()
+	if !u.Snapshot().Alive() {
+		return
+	}
+	ports, err := PortSpecs(u.Config.Ports)
+	if err == nil {
+		err = e.NetDriver.Revert(e.ctx, id, ports)
+	}
+	if err != nil {
+		e.Log.Error("publish the ports of a container again that did not end", "container", u.Name(), "error", err)
+	}
+}
+
 // Withdraw gives back what was reserved for a container that neither runs nor is about to.
 func (e *Engine) Withdraw(id string) {
 	e.takeSandbox(id).Close()

@@ -150,7 +150,7 @@ func (s *starter) attach(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.onUndo(func(ctx context.Context) error { return s.e.NetDriver.Detach(ctx, s.u.ID) })
+	s.onUndo(func(ctx context.Context) error { return s.e.forgo(ctx, s.u.ID) })
 	if err := s.e.NetDriver.Reserve(ctx, r)[0]; err != nil {
 		return err
 	}

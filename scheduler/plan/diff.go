@@ -76,13 +76,20 @@ type differ struct {
 	networkByName map[string]Network
 	volumeByName  map[string]Volume
 
-	imageOps   map[string]string          // image reference → operation
-	networkOps map[string]string          // network key → operation
-	volumeOps  map[string]string          // volume key → operation
-	renewed    map[string]bool            // names of networks that are made anew
+	imageOps   map[string]string // image reference → operation
+	networkOps map[string]string // network key → operation
+	volumeOps  map[string]string // volume key → operation
+	renewed    map[string]bool   // names of networks that are made anew
+	renewals   renewals
 	fates      map[string]*fate           // by service
 	recreated  map[string]map[string]bool // service → ids of its containers that are replaced
 	jobs       map[string]bool            // see isJob; nil until it is asked for
+}
+
+// renewals are the operations on networks that are made anew: all are removed before any is made, and all are made before a
+// container is on one of them, so that the firewall changes once for each of these.
+type renewals struct {
+	removed, made []string
 }
 
 // fate is what a plan does to a service's containers.

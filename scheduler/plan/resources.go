@@ -30,6 +30,9 @@ func (d *differ) networks() error {
 			d.renewNetwork(key, found)
 		}
 	}
+	for _, id := range d.renewals.made {
+		d.build.after(id, d.renewals.removed...)
+	}
 	return nil
 }
 
@@ -79,6 +82,8 @@ func (d *differ) renewNetwork(key string, found Network) {
 	d.renewed[found.Name] = true
 	remove := d.build.add(Op{Kind: RemoveNetwork, Resource: found.Name, Key: key, ResourceID: found.ID, Cause: "config changed"})
 	d.networkOps[key] = d.build.add(Op{Kind: CreateNetwork, Resource: found.Name, Key: key, Cause: "config changed"}, remove)
+	d.renewals.removed = append(d.renewals.removed, remove)
+	d.renewals.made = append(d.renewals.made, d.networkOps[key])
 }
 
 // volumes plans the named volumes that the active services use. A volume is never made
@@ -120,7 +125,9 @@ func (d *differ) resources(name string) []string {
 	s := d.p.Services[name]
 	ids := []string{d.imageOps[d.p.ImageName(name)]}
 	for _, key := range slices.Sorted(maps.Keys(s.Networks)) {
-		ids = append(ids, d.networkOps[key])
+		if ids = append(ids, d.networkOps[key]); d.renewed[d.p.Networks[key].Name] {
+			ids = append(ids, d.renewals.made...)
+		}
 	}
 	for _, v := range s.Volumes {
 		if v.Type == types.VolumeTypeVolume && v.Source != "" {

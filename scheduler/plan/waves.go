@@ -6,12 +6,13 @@ package plan
 type Waves struct {
 	ops      []Op
 	over     map[string]bool
+	told     map[string]bool // ids of containers that have been told to end
 	removals int
 }
 
 // NewWaves returns the waves of a plan of which nothing has been done.
 func NewWaves(p *Plan) *Waves {
-	w := &Waves{ops: p.Ops, over: map[string]bool{}}
+	w := &Waves{ops: p.Ops, over: map[string]bool{}, told: map[string]bool{}}
 	for _, op := range p.Ops {
 		if op.Kind.removes() {
 			w.removals++
@@ -50,6 +51,36 @@ func (w *Waves) Starts() []Op {
 		}
 	}
 	return starts
+}
+
+// Told notes that a container has been told to end.
+func (w *Waves) Told(containerID string) { w.told[containerID] = true }
+
+// Ending are the containers on their way out, which the plan is still to remove: the removals. Their ports are free for others.
+func (w *Waves) Ending() []Op {
+	runs := map[string]bool{}
+	for _, op := range w.ops {
+		if op.Kind == StopContainer && !w.over[op.ID] && !w.told[op.ContainerID] {
+			runs[op.ContainerID] = true
+		}
+	}
+	var ending []Op
+	for _, op := range w.ops {
+		if op.Kind == RemoveContainer && !w.over[op.ID] && !runs[op.ContainerID] {
+			ending = append(ending, op)
+		}
+	}
+	return ending
+}
+
+// Started is the operation that starts the container of a name, if the plan is still to do so.
+func (w *Waves) Started(container string) (start Op, ok bool) {
+	for _, op := range w.ops {
+		if op.Kind == StartContainer && !w.over[op.ID] && op.Container == container {
+			return op, true
+		}
+	}
+	return Op{}, false
 }
 
 // Changes tells whether a network is still to be made or removed by the plan.

@@ -42,6 +42,14 @@ func TestWaves(t *testing.T) {
 		}
 	}
 	expect("at first", "start b", true, true)
+	if got := ids(w.Ending()); got != "" {
+		t.Errorf("ending before anything was told to: %q", got)
+	}
+	w.Told("1")
+	start, ok := w.Started("a")
+	if got := ids(w.Ending()); got != "remove a" || !ok || start.ID != "start a" {
+		t.Errorf("ending are %q, a is started by %q", got, start.ID)
+	}
 	for _, op := range p.Ops[:4] {
 		w.Over(op)
 	}
@@ -63,6 +71,26 @@ func TestWaves(t *testing.T) {
 	}
 	if kept := p.Outlive(on("old")); len(kept) > 0 {
 		t.Errorf("kept are %v on a network that goes", kept)
+	}
+}
+
+// b takes a port of c, and a one of b that does not end: nothing is to wait for that.
+func TestPass(t *testing.T) {
+	t.Parallel()
+	p := wavesPlan().Pass(map[string][]string{"b": {"3", "1"}, "a": {"2"}})
+	if _, err := newWalker(p); err != nil {
+		t.Error(err)
+	}
+	for _, op := range p.Ops {
+		want := map[string][]string{"start a": {"create a"}, "start b": {"await a", "stop c", "stop a", "remove a"}}[op.ID]
+		slices.Sort(want)
+		slices.Sort(op.After)
+		if want != nil && !slices.Equal(op.After, want) {
+			t.Errorf("%s waits for %v, want %v", op.ID, op.After, want)
+		}
+	}
+	if len(p.Ops) != len(wavesPlan().Ops) {
+		t.Errorf("of %d operations %d are left", len(wavesPlan().Ops), len(p.Ops))
 	}
 }
 
