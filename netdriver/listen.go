@@ -84,7 +84,11 @@ func (d *Driver) openPort(s PortSpec, port uint16, to *endpoint, addresses []net
 // listen takes a port of the host, be it from a container of ours that is just leaving it.
 func (d *Driver) listen(proto string, addr netip.AddrPort) (*portmap.Socket, error) {
 	if socket := d.unpark(proto + " " + addr.String()); socket != nil {
-		return socket, socket.Rest()
+		if err := socket.Rest(); err != nil {
+			socket.Close()
+			return nil, fmt.Errorf("take over port %s/%s: %w", addr, proto, err)
+		}
+		return socket, nil
 	}
 	socket, err := portmap.Listen(d.cfg.Host, d.relay, proto, addr)
 	if errors.Is(err, unix.EADDRINUSE) {

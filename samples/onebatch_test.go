@@ -180,3 +180,36 @@ services:
 		t.Errorf("the host is not as before:\n%s", difference(before, after))
 	}
 }
+
+// A firewall that cannot be changed: `up` says so and leaves no network behind, and goes on when it can be changed again.
+func TestFirewallThatCannotBeChanged(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, newMachine(t))
+	dir := t.TempDir()
+	broken := filepath.Join(dir, "broken")
+	program, err := exec.LookPath("iptables-restore")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := fmt.Sprintf("#!/bin/sh\n[ ! -e %s ] || { echo no rules today >&2; exit 1; }\nexec %s \"$@\"\n", broken, program)
+	if err := os.WriteFile(filepath.Join(dir, "iptables-restore"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.environ = append(s.environ, "PATH="+dir+":"+os.Getenv("PATH"))
+	s.load("busybox")
+	s.write("compose.yaml", "name: walled\nservices:\n  web: {image: busybox, command: sleep 1000, init: true, stop_grace_period: 0s, ports: ['8080:80']}\n")
+	if err := os.WriteFile(broken, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.run("up", "-d"); r.code == 0 || !strings.Contains(r.stderr, "no rules today") || strings.Contains(r.stderr, "in use by") {
+		t.Errorf("with a firewall that cannot be changed: code %d: %s", r.code, r)
+	}
+	if left := s.must("network", "ls", "--quiet", "--filter", "name=walled"); left != "" {
+		t.Errorf("a network is left behind: %s", left)
+	}
+	if err := os.Remove(broken); err != nil {
+		t.Fatal(err)
+	}
+	s.must("up", "-d")
+	s.must("down")
+}

@@ -156,9 +156,14 @@ func (w *wiring) begin(ctx context.Context) error {
 		return nil
 	}
 	err = fmt.Errorf("change the firewall: %w", err)
+	w.stop()
+	w.work.Wait()
 	w.mu.Lock()
-	made := w.networks
+	made, reserved := w.networks, slices.Collect(maps.Values(w.reserved))
 	w.mu.Unlock()
+	for _, id := range reserved { // or the networks would be in use
+		w.r.s.Withdraw(id)
+	}
 	for _, n := range made {
 		err = errors.Join(err, w.r.s.DropNetwork(context.WithoutCancel(ctx), n))
 	}
