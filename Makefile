@@ -25,7 +25,8 @@ TEST_DEPS := git=git ssh=openssh-client gcc=gcc /usr/include/stdlib.h=libc6-dev 
 	firewalld=firewalld dbus-daemon=dbus-daemon ufw=ufw
 
 # docker alone, without what only recommends itself; docker buildx and docker compose are compared with where they are installed.
-COMPARE_DEPS := docker=docker.io dockerd=docker.io
+# From Debian 13 on the command line is a package of its own.
+COMPARE_DEPS = docker=$(shell . /etc/os-release && [ "$$ID" = debian ] && [ "$${VERSION_ID:-13}" -ge 13 ] && echo docker-cli || echo docker.io) dockerd=docker.io
 
 BENCH_DEPS := slirp4netns=slirp4netns docker-registry=docker-registry skopeo=skopeo iperf3=iperf3 dnsperf=dnsperf nsenter=util-linux
 
@@ -120,7 +121,7 @@ bench: deps build ## Compare with docker compose, where dockerd is installed (ab
 
 # PART=TestCopies compares that alone; UPDATE=1 writes docs/compare.md.
 .PHONY: compare
-compare: test-deps build ## Compare images, archives, copies, answers and flags with docker's (a dockerd of its own; 10 minutes)
+compare: test-deps build ## Compare images, archives, copies, answers and flags with docker's (a dockerd of its own; about 20 minutes)
 	@# Debian starts a dockerd with the package, which nobody asked for.
 	@for service in docker.service docker.socket containerd.service; do \
 	  command -v dockerd >/dev/null || [ ! -d /etc/systemd/system ] || $(SUDO) ln -sfn /dev/null /etc/systemd/system/$$service; \

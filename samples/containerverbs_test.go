@@ -17,6 +17,7 @@ services:
     image: busybox:latest
     command: sh -c 'trap "echo asked; exit 7" TERM; trap "exit 8" INT; echo out; echo err >&2; while :; do sleep 0.05; done'
     ports: ["127.0.0.1:8180:80", "127.0.0.1:8181:81", "127.0.0.1:8153:53/udp"]
+    volumes: ["./held:/held"]
   echo: {image: busybox:latest, command: cat, stdin_open: true, init: true}
 `
 
@@ -25,6 +26,7 @@ func TestContainerVerbs(t *testing.T) {
 	t.Parallel()
 	s := newBusyboxSite(t)
 	s.write("compose.yaml", anyContainer)
+	s.write("held", "held\n")
 	s.must("up", "-d")
 	logged := func() error {
 		if r := s.run("container", "logs", "ct-web-1"); r.stdout != "out\n" || r.stderr != "err\n" {
@@ -55,6 +57,8 @@ func TestContainerVerbs(t *testing.T) {
 		{"exec ct-web-1 sh -c exit\t9", 9, "=", "="},
 		{"exec -w /tmp -e A=b -u 1 ct-web-1 sh -c pwd;id\t-u;echo\t$A", 0, "=/tmp\n1\nb\n", "="},
 		{"exec ct-web-1 nonesuch", 127, "=", "nonesuch"},
+		{"cp compose.yaml ct-web-1:/held", 1, "=", "busy"},
+		{"exec ct-web-1 cat /held", 0, "=held\n", "="}, // a file that is a mount is not taken away
 		{"logs -n 0 ct-web-1", 0, "=", "="},
 		{"logs nonesuch", 1, "=", "no such container: nonesuch"},
 		{"inspect -f {{.Id}} ct-web-1", 0, "=" + id + "\n", "="},
@@ -131,6 +135,7 @@ func (s *site) startsAttached(t *testing.T) {
 func TestRename(t *testing.T) {
 	t.Parallel()
 	s := newBusyboxSite(t)
+	s.write("held", "held\n")
 	s.write("compose.yaml", anyContainer+`
   side: {image: busybox:latest, command: sleep 1000, init: true, network_mode: "container:ct-web-1", profiles: [side]}
 `)

@@ -24,6 +24,9 @@ func (a *app) builderCommand() *cobra.Command {
 			cmd.Flags().BoolVarP(&o.all, "all", "a", false, "Remove all unused build cache, not just dangling ones")
 			cmd.Flags().StringVar(&o.keep, "keep-storage", "", "Amount of disk space to keep for cache")
 			cmd.Flags().StringVar(&o.keep, "reserved-space", "", "Amount of disk space always allowed to keep for cache")
+			cmd.Flags().StringVar(&o.maxUsed, "max-used-space", "", "Maximum amount of disk space allowed to keep for cache")
+			cmd.Flags().StringVar(&o.minFree, "min-free-space", "", "Target amount of free disk space after pruning")
+			refuse(cmd, refusal{name: "builder"}, refusal{name: "timeout"}, refusal{name: "verbose", isBool: true})
 		}))
 }
 
@@ -101,6 +104,7 @@ func (a *app) builderUsageCommand() *cobra.Command {
 	f.StringArrayVar(&filters, "filter", nil, "Provide filter values")
 	f.BoolVar(&verbose, "verbose", false, `Shorthand for "--format=pretty"`)
 	f.StringVar(&format, "format", "", "Format the output")
+	refuse(cmd, refusal{name: "builder"}, refusal{name: "timeout"})
 	return cmd
 }
 

@@ -23,7 +23,7 @@ func (a *app) imageCommand() *cobra.Command {
 			cmd.Flags().BoolVarP(&o.all, "all", "a", false, "Remove all unused images, not just dangling ones")
 		}), a.imageHistoryCommand(),
 		a.imageRemoveCommand(), a.imageTagCommand(),
-		a.inspectCommand("image", "Display detailed information on one or more images", "/images/%s/json", func() any { return new(image.InspectResponse) }, nil))
+		a.inspectCommand("image", "Display detailed information on one or more images", "/images/%s/json", func() any { return new(image.InspectResponse) }, onePlatform("Inspect a specific platform of the multi-platform image")))
 }
 
 // messages reads docker's stream of progress messages to its end; an error in it is the answer's.

@@ -15,6 +15,7 @@ import (
 	"github.com/containerd/platforms"
 	"github.com/moby/moby/api/types/jsonstream"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // platformQuery is --platform as docker's API takes it.
@@ -32,6 +33,19 @@ func platformQuery(list []string) (url.Values, error) {
 		q.Add("platform", string(b))
 	}
 	return q, nil
+}
+
+// onePlatform adds --platform to a command about one platform of an image.
+func onePlatform(what string) func(*pflag.FlagSet) func() (url.Values, error) {
+	return func(f *pflag.FlagSet) func() (url.Values, error) {
+		wanted := f.String("platform", "", what+`. Formatted as "os[/arch[/variant]]" (e.g., "linux/amd64")`)
+		return func() (url.Values, error) {
+			if *wanted == "" {
+				return nil, nil //nolint:nilnil // nothing is asked for
+			}
+			return platformQuery([]string{*wanted})
+		}
+	}
 }
 
 func (a *app) imageLoadCommand() *cobra.Command {

@@ -27,7 +27,8 @@ import (
 type pruneOptions struct {
 	all, force bool
 	filters    []string
-	keep       string // a size, for the build cache
+	// Sizes, for the build cache: what may always stay, what may stay at most, and what is to be free on the disk.
+	keep, maxUsed, minFree string
 }
 
 // pruner removes what is unused of one kind: what docker asks before, and says after.
@@ -130,9 +131,10 @@ var buildCachePruner = pruner{
 		if o.all {
 			q.Set("all", "1")
 		}
-		if o.keep != "" {
-			q.Set("keep-storage", o.keep)
-			q.Set("reserved-space", o.keep)
+		for name, size := range map[string]string{"keep-storage": o.keep, "reserved-space": o.keep, "max-used-space": o.maxUsed, "min-free-space": o.minFree} {
+			if size != "" {
+				q.Set(name, size)
+			}
 		}
 		return q
 	},
@@ -175,6 +177,21 @@ func (r pruneReport) print(a *app) {
 	fmt.Fprintln(a.out)
 }
 
+// readSizes makes the sizes numbers of bytes.
+func (o *pruneOptions) readSizes() error {
+	for name, size := range map[string]*string{"reserved-space": &o.keep, "max-used-space": &o.maxUsed, "min-free-space": &o.minFree} {
+		if *size == "" {
+			continue
+		}
+		bytes, err := units.RAMInBytes(*size)
+		if err != nil {
+			return fmt.Errorf("invalid argument %q for \"--%s\" flag: %w", *size, name, err)
+		}
+		*size = fmt.Sprint(bytes)
+	}
+	return nil
+}
+
 // pruneCommand is a prune command of one kind. flags adds those that not all have.
 func (a *app) pruneCommand(p pruner, short string, flags func(*cobra.Command, *pruneOptions)) *cobra.Command {
 	var o pruneOptions
@@ -187,12 +204,8 @@ func (a *app) pruneCommand(p pruner, short string, flags func(*cobra.Command, *p
 			if err != nil {
 				return err
 			}
-			if o.keep != "" {
-				bytes, err := units.RAMInBytes(o.keep)
-				if err != nil {
-					return fmt.Errorf("invalid argument %q for \"--keep-storage\" flag: %w", o.keep, err)
-				}
-				o.keep = fmt.Sprint(bytes)
+			if err := o.readSizes(); err != nil {
+				return err
 			}
 			if _, ok := filters["all"]; ok && o.all && p.kind == "volume" {
 				return errors.New("conflicting options: cannot specify both --all and --filter all=1")

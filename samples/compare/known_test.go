@@ -7,7 +7,7 @@ const (
 	newWords     = "the same error in other words; tutti's names containers where docker has their ids"
 	otherEngine  = "it is another engine: names of its parts, its storage and its versions"
 	noPredefined = "there is no network bridge in tutti, and host and none are listed only"
-	refusedHere  = "refused by name (HTTP 501): containers are made by compose files; rename, update, swarm, search and checkpoints are not supported"
+	refusedHere  = "refused by name (HTTP 501): containers are made by compose files; update, swarm, search and checkpoints are not supported"
 	envOrder     = "the order of the environment's variables: the image's come first"
 	ofCompose    = "what docker compose sets, which made the objects here: labels, and who is attached"
 	dockerEvents = "docker tells volume create twice and attach for its own command line"
@@ -32,10 +32,12 @@ var knownDifferences = []known{
 	{section: flagSection, tutti: "refused by name", why: "not supported yet: tutti's help lists it, and it is refused by name"},
 	{section: flagSection, row: "builder .*", why: "buildx's own: there is one builder, the engine's, and bake, debuggers and its history are not there"},
 	{section: flagSection, what: "--debug", why: "a flag of buildx for every command of its"},
-	{section: flagSection, row: "image inspect", what: "--platform", why: "image inspect shows the image that runs here"},
 	{section: copySection, row: ".* out .*\"(self|loop1)\" to .*", why: "docker cannot copy a link out that leads to itself; tutti copies the link"},
 	{section: copySection, row: ".* -a .*", why: "docker before 23 finds no numeric user (5:6) for -a and fails; tutti gives the files to it", old: true},
 	{section: copySection, what: "message", docker: ".+", tutti: ".+", why: newWords + ", without paths of the engine's storage"},
+	{section: streamSection, what: "message", docker: ".+", tutti: ".+", why: newWords + ", without paths of the engine's storage"},
+	{section: streamSection, what: "file .*/suid", docker: "0 4755.*", tutti: "0 755.*", why: "what is copied out runs with the rights of another only when its owner is kept, with -a"},
+	{section: streamSection, row: "readonly - C:/tmpfs tree", what: "exit code|message", why: "a tmpfs may be written to below a root that may not; docker looks at volumes only"},
 	{section: archiveSection, row: "docker to tutti, OCI archive|tutti to docker, OCI archive", what: "id|config.config.Healthcheck", why: "skopeo leaves the health check out of what it converts"},
 	{section: archiveSection, row: ".*export and import", what: "config.comment", why: "the message of import stands in the history; docker with graph drivers has it in the configuration, too"},
 	{section: registrySection, row: "tutti to docker, what was pulled is pushed again", what: "digest", why: "docker with graph drivers compresses layers anew for each push"},
@@ -53,7 +55,7 @@ var knownDifferences = []known{
 	{section: answerSection, row: "inspect cmp-web .*Aliases.*", what: "output", why: "docker before 25 lists the id among the aliases"},
 	{section: answerSection, row: "events .*", what: "output", why: dockerEvents},
 	{section: answerSection, row: "exec cmp-web (nothing|/etc/passwd)", why: "docker before 23 writes the reason to stdout and ends with 126; later 127 and 126, as tutti", old: true},
-	{section: answerSection, row: "(rename|update|search|swarm|node|service|secret|config|checkpoint|run|create) .*", why: refusedHere, tutti: "(?i).*(is not supported yet|^$|1|125).*"},
+	{section: answerSection, row: "(update|search|swarm|node|service|secret|config|checkpoint|run|create) .*", why: refusedHere, tutti: "(?i).*(is not supported yet|^$|1|125).*"},
 	{section: answerSection, row: "ps -a --format {{.Names}}|inspect cmp-web --format {{.HostConfig.(Memory|RestartPolicy.Name)}}|container prune -f", what: "output", why: "what an earlier request changed that tutti refuses"},
 	{section: answerSection, row: "(build|image prune|builder prune) .*", why: "BuildKit's protocol on the socket (version=2) is refused by name, so that nothing was built"},
 	{section: answerSection, row: "volume prune -f", what: "output", why: "docker before 23 removes named volumes, too", old: true},

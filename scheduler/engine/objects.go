@@ -9,6 +9,8 @@ import (
 	"sort"
 	"strings"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"tutti/netdriver"
 	"tutti/runtime/image"
 	"tutti/scheduler/container"
@@ -21,6 +23,11 @@ func (e *Engine) Images(ctx context.Context) ([]image.Image, error) { return e.I
 // Image finds an image by name, id or the beginning of its id.
 func (e *Engine) Image(ctx context.Context, ref string) (image.Image, error) {
 	return e.ImageStore.Get(ctx, ref)
+}
+
+// ImageFor is Image for one platform of several.
+func (e *Engine) ImageFor(ctx context.Context, ref string, platform ocispec.Platform) (image.Image, error) {
+	return e.ImageStore.GetFor(ctx, ref, platform)
 }
 
 // ImageUsers counts the containers per image id.

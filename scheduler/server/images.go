@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net/http"
@@ -93,10 +94,28 @@ func (s *server) addShared(r *http.Request, all []apiimage.Summary) error {
 	return nil
 }
 
-func (s *server) inspectImage(w http.ResponseWriter, r *http.Request, name string) {
-	i, err := s.e.Image(r.Context(), name)
+// wantedImage is the image that a request is about, for the platform that it names. It answers for itself when there is none.
+func (s *server) wantedImage(w http.ResponseWriter, r *http.Request, name string) (i image.Image, ok bool) {
+	wanted, err := platformsOf(r)
+	switch {
+	case err != nil || len(wanted) > 1:
+		fail(w, http.StatusBadRequest, cmp.Or(err, errors.New("give one platform")))
+		return i, false
+	case len(wanted) == 1:
+		i, err = s.e.ImageFor(r.Context(), name, wanted[0])
+	default:
+		i, err = s.e.Image(r.Context(), name)
+	}
 	if err != nil {
 		failWith(w, err)
+		return i, false
+	}
+	return i, true
+}
+
+func (s *server) inspectImage(w http.ResponseWriter, r *http.Request, name string) {
+	i, ok := s.wantedImage(w, r, name)
+	if !ok {
 		return
 	}
 	j := apiimage.InspectResponse{
@@ -114,9 +133,8 @@ func (s *server) inspectImage(w http.ResponseWriter, r *http.Request, name strin
 
 // imageHistory answers docker's history: the newest step first. Steps without a layer have the size 0.
 func (s *server) imageHistory(w http.ResponseWriter, r *http.Request, name string) {
-	i, err := s.e.Image(r.Context(), name)
-	if err != nil {
-		failWith(w, err)
+	i, ok := s.wantedImage(w, r, name)
+	if !ok {
 		return
 	}
 	sizes, err := s.e.LayerSizes(r.Context(), i)
@@ -154,6 +172,10 @@ func (s *server) tagImage(w http.ResponseWriter, r *http.Request, name string) {
 }
 
 func (s *server) removeImage(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Query().Has("platforms") { // to remove all of them instead would be no answer
+		fail(w, http.StatusNotImplemented, errors.New("the removal of one platform of an image is not supported yet"))
+		return
+	}
 	l, err := s.e.RemoveImage(r.Context(), strings.TrimPrefix(r.URL.Path, "/images/"), image.RemoveOptions{Force: flag(r, "force"), NoPrune: flag(r, "noprune")})
 	all := []apiimage.DeleteResponse{}
 	for _, d := range l {
