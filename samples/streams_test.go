@@ -18,7 +18,7 @@ import (
 const streams = `
 name: streams
 services:
-  sleeper: {image: "busybox:latest", command: sleep 1000, network_mode: none, stop_grace_period: 0s}
+  sleeper: {image: "busybox:latest", command: sleep 100000, network_mode: none, stop_grace_period: 0s}
   shell: {image: "busybox:latest", command: sh, tty: true, stdin_open: true, network_mode: none, stop_grace_period: 0s}
   echo: {image: "busybox:latest", command: "sh -c 'while read l; do echo got $$l; echo careful >&2; done; exit 5'", stdin_open: true, network_mode: none, stop_grace_period: 0s}
   quiet: {image: "busybox:latest", command: "sh -c 'while read l; do echo got $$l; done'", stdin_open: true, network_mode: none, logging: {driver: none}, stop_grace_period: 0s}
