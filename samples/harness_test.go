@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -34,6 +35,7 @@ type site struct {
 // newSite makes a root without images. When the test ends, so does everything in it, and nothing of it may be left.
 func newSite(t testing.TB, host *machine) *site {
 	t.Helper()
+	hearInterrupts()
 	base, err := os.MkdirTemp("/var/tmp", "tutti-e2e-") // not t.TempDir: a socket's path has 107 bytes at most
 	if err != nil {
 		t.Fatal(err)
@@ -50,6 +52,14 @@ func newSite(t testing.TB, host *machine) *site {
 	})
 	return s
 }
+
+// hearInterrupts lets commands hear SIGINT from their first moment, also where the tests were started in the background of a
+// shell, with that signal ignored.
+var hearInterrupts = sync.OnceFunc(func() {
+	if signal.Ignored(syscall.SIGINT) {
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGINT)
+	}
+})
 
 // newBusyboxSite makes a root that has busybox:latest, on a machine of its own.
 func newBusyboxSite(t testing.TB) *site {
