@@ -12,15 +12,25 @@ import (
 	"tutti/runtime/image/registry"
 )
 
-// TestMain checks that the tests leave nothing mounted.
+// TestMain checks that the tests leave nothing mounted, in a folder of their own: others may run these tests, too.
 func TestMain(m *testing.M) {
 	if root := os.Getenv(killRoot); root != "" {
 		loadForever(root)
 	}
+	dir, err := os.MkdirTemp("", "TestImages")
+	if err != nil {
+		panic(err)
+	}
+	if err := os.Setenv("TMPDIR", dir); err != nil {
+		panic(err)
+	}
 	code := m.Run()
 	table, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil || strings.Contains(string(table), "/TestImage") {
+	if err != nil || strings.Contains(string(table), dir) {
 		_, _ = os.Stderr.WriteString("mounts are left behind:\n" + string(table))
+		code = 1
+	}
+	if err := os.RemoveAll(dir); err != nil {
 		code = 1
 	}
 	os.Exit(code)
