@@ -107,6 +107,10 @@ func Open(ctx context.Context, root string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open content store: %w", err)
 	}
+	local, ok := blobs.(localContent)
+	if !ok {
+		return nil, fmt.Errorf("open content store: a %T cannot list what is being written", blobs)
+	}
 	if err := checkTogether(root); err != nil {
 		return nil, err
 	}
@@ -123,7 +127,7 @@ func Open(ctx context.Context, root string) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(lockError(fmt.Errorf("open image database: %w", err)), layers.Close())
 	}
-	s := newStore(root, db, blobs, layers)
+	s := newStore(root, db, local, layers)
 	if err := removeLeftovers(root); err != nil { // the lock is ours
 		return nil, errors.Join(fmt.Errorf("clean up after an earlier process: %w", err), s.Close())
 	}
@@ -194,12 +198,12 @@ func lockError(err error) error {
 	return err
 }
 
-func newStore(root string, db *bolt.DB, blobs content.Store, layers snapshots.Snapshotter) *Store {
-	m := metadata.NewDB(db, blobs, map[string]snapshots.Snapshotter{snapshotterName: shareable{layers}})
+func newStore(root string, db *bolt.DB, blobs localContent, layers snapshots.Snapshotter) *Store {
+	m := metadata.NewDB(db, tellingContent{blobs}, map[string]snapshots.Snapshotter{snapshotterName: shareable{layers}})
 	s := &Store{
 		root:      root,
 		database:  m,
-		content:   m.ContentStore(),
+		content:   closingContent{m.ContentStore()},
 		snapshots: m.Snapshotter(snapshotterName),
 		leases:    metadata.NewLeaseManager(m),
 		layers:    layers,
