@@ -92,6 +92,12 @@ crash: test-deps build ## Kill engine and keeper 200 times, and the engine 50 ti
 	@$(SUDO) env TUTTI_CRASH_ROUNDS=$(or $(ROUNDS),200) TUTTI_STORE_ROUNDS=$(or $(ROUNDS),50) TUTTI_CRASH_STRICT=1 \
 	  $(GO) test ./samples -run '^(TestCrash|TestOutage|TestDamagedState|TestFullDisk|TestUpgrade|TestStoreCrash)$$' -parallel 1 -count 1 -v -timeout 60m
 
+# Some tests are about time and memory, which the detector takes ten times as much of: those fail for that.
+.PHONY: race
+race: test-deps $(INIT) ## Run the scenarios (TEST=pattern) on an engine with the race detector, whose findings fail them (an hour)
+	$(GO) build -race -o $(TUTTI) ./cmd/tutti
+	@$(SUDO) $(GO) test ./samples -run '$(or $(TEST),.)' -parallel 2 -count 1 -timeout 120m; status=$$?; $(MAKE) build; exit $$status
+
 .PHONY: scale
 scale: test-deps build ## Bring up 500 services on one network (SERVICES=N for another number)
 	@$(SUDO) env TUTTI_SCALE=$(or $(SERVICES),500) $(GO) test ./samples -run '^TestScale$$' -count 1 -v -timeout 30m

@@ -9,7 +9,12 @@
 package project
 
 import (
+	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
 )
@@ -58,6 +63,29 @@ type Options struct {
 // Warnings are remarks about the files for the user, one line each: keys that have
 // no effect, variables that are not set, obsolete attributes.
 func (p *Project) Warnings() []string { return p.warnings }
+
+// NetworkUsers says which services have a network, by its key: `network of service "a"`. It is empty if none has.
+func (p *Project) NetworkUsers(key string) string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(p.Services)) {
+		if _, ok := p.Services[name].Networks[key]; ok {
+			names = append(names, strconv.Quote(name))
+		}
+	}
+	switch n := len(names); {
+	case n == 0:
+		return ""
+	case n == 1:
+		return "network of service " + names[0]
+	case n > maxNamed:
+		return fmt.Sprintf("network of services %s and %d more", strings.Join(names[:maxNamed], ", "), n-maxNamed)
+	default:
+		return "network of services " + strings.Join(names, ", ")
+	}
+}
+
+// maxNamed is how many services a message names.
+const maxNamed = 3
 
 // ImageName is the reference of the image that a service's containers run: its
 // `image`, or <project>-<service> when it is only built.

@@ -104,6 +104,10 @@ func (s *site) clean() {
 	for _, left := range s.leftovers() {
 		t.Errorf("left behind: %s", left)
 	}
+	// Of an engine that was built with the race detector.
+	if log, _ := os.ReadFile(filepath.Join(s.root, "engine.log")); bytes.Contains(log, []byte("WARNING: DATA RACE")) {
+		t.Error("the engine has a data race")
+	}
 }
 
 // load loads an image archive of the base images: "busybox" or "base-images".

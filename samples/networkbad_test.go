@@ -28,7 +28,7 @@ func TestBadNetworks(t *testing.T) {
 	const subnet = "    ipam: {config: [{subnet: 10.91.0.0/24, gateway: 10.91.0.254, aux_addresses: {router: 10.91.0.9}}]}\n"
 	option := func(o string) string { return on("", "    driver_opts:\n      "+o+"\n") }
 	for name, c := range map[string]struct{ file, want string }{
-		"subnet of another network": {on("", "    ipam: {config: [{subnet: 10.90.0.128/25}]}\n"), `compose.yaml:5: network bad_front: subnet 10.90.0.128/25 overlaps 10.90.0.0/24 of network taken: choose another`},
+		"subnet of another network": {on("", "    ipam: {config: [{subnet: 10.90.0.128/25}]}\n"), `compose.yaml:5: network bad_front: subnet 10.90.0.128/25 overlaps 10.90.0.0/24 of network taken: choose another.*\(network of service "web"\)`},
 		"subnet of an interface":    {on("", "    ipam:\n      config:\n        - subnet: 192.0.2.128/25\n"), `compose.yaml:7: .*overlaps 192.0.2.0/24 of interface uplink`},
 		"subnet of a route":         {on("", "    ipam: {config: [{subnet: 10.64.0.0/12}]}\n"), `compose.yaml:5: .*overlaps the route to 10.7[78].`},
 		"subnet of a policy route":  {on("", "    ipam: {config: [{subnet: 10.78.0.0/16}]}\n"), `compose.yaml:5: .*overlaps the route to 10.78.5.0/24`},
@@ -57,10 +57,10 @@ func TestBadNetworks(t *testing.T) {
 		"isolated, not internal":  {option("com.docker.network.bridge.gateway_mode_ipv4: isolated"), `compose.yaml:6: .*needs a network that is internal`},
 		"switch":                  {option("com.docker.network.bridge.enable_icc: sometimes"), `compose.yaml:6: .*neither true nor false`},
 		"binding":                 {option("com.docker.network.bridge.host_binding_ipv4: localhost"), `compose.yaml:6: .*"localhost" is not an address`},
-		"long bridge name":        {option("com.docker.network.bridge.name: a-bridge-too-far"), `compose.yaml:6: .*at most 15 characters`},
+		"long bridge name":        {option("com.docker.network.bridge.name: a-bridge-too-far"), `compose.yaml:6: .*at most 15 characters.*\(network of service "web"\)`},
 		"bridge name of somebody": {option("com.docker.network.bridge.name: other0"), `compose.yaml:6: .*already, and it is no bridge but of type veth`},
 		"missing parent":          {on("", "    driver: macvlan\n    driver_opts: {parent: nic7}\n"), `compose.yaml:6: .*no interface nic7`},
-		"missing external":        {on("", "    external: true\n    name: nowhere\n"), `compose.yaml:4: network "front": .*nowhere; create it`},
+		"missing external":        {on("", "    external: true\n    name: nowhere\n"), `compose.yaml:4: network "front": .*nowhere; create it.*\(network of service "web"\)`},
 
 		"address outside":        {on("ipv4_address: 10.92.0.5", subnet), `compose.yaml:2: service "web": .*10.92.0.5 is in no subnet of network bad_front, 10.91.0.0/24`},
 		"address of the gateway": {on("ipv4_address: 10.91.0.254", subnet), `compose.yaml:2: service "web": .*is the gateway of network bad_front`},

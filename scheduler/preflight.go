@@ -176,7 +176,8 @@ func (h hostPorts) claim(s netdriver.PortSpec, container string) string {
 // checkPeers makes sure that a container whose namespaces or volumes are to be shared exists, when it is not one of this
 // project, and lets others share its ipc namespace.
 func (r *run) checkPeers(c *container.Config) error {
-	for key, mode := range map[string]string{"network_mode": c.NetworkMode, "pid": c.Pid, "ipc": c.IPC} {
+	for _, m := range [][2]string{{"network_mode", c.NetworkMode}, {"pid", c.Pid}, {"ipc", c.IPC}} {
+		key, mode := m[0], m[1]
 		name, isService := strings.CutPrefix(mode, "service:")
 		switch {
 		case isService && key == "ipc":

@@ -97,6 +97,9 @@ func (r *run) atNetwork(err error, key string) error {
 	if fault, ok := errors.AsType[*container.Fault](err); ok {
 		path, err = append(path, fault.Key...), fault.Err
 	}
+	if users := r.project.NetworkUsers(key); users != "" {
+		err = fmt.Errorf("%w (%s)", err, users)
+	}
 	file, line := r.project.Position(path...)
 	if line == 0 {
 		return err

@@ -20,7 +20,7 @@ func (d *differ) networks() error {
 			if builtinNetwork(n.Name) {
 				continue
 			}
-			return d.at(fmt.Errorf("network %q: %w: %s; create it, or remove `external`", key, ErrNoExternal, n.Name), "networks", key)
+			return d.at(fmt.Errorf("network %q: %w: %s; create it, or remove `external` (%s)", key, ErrNoExternal, n.Name, d.p.NetworkUsers(key)), "networks", key)
 		case bool(n.External):
 		case !exists:
 			d.networkOps[key] = d.build.add(Op{Kind: CreateNetwork, Resource: n.Name, Key: key, Cause: "missing"})
