@@ -16,6 +16,11 @@ type Fault struct {
 	Repair  func(context.Context) error
 }
 
+// OtherBackend is [portmap.Firewall.OtherBackend].
+func (d *Driver) OtherBackend(ctx context.Context) (string, error) {
+	return d.firewall.OtherBackend(ctx)
+}
+
 // Check compares links and firewall rules of this instance with what the driver knows. It changes nothing. What is being
 // made or removed just then can look like a fault: look twice.
 func (d *Driver) Check(ctx context.Context) ([]Fault, error) {

@@ -63,7 +63,7 @@ func TestTrafficLegacy(t *testing.T) {
 			}
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestTraffic$")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^(TestTraffic|TestTrafficBesideTheOtherBackend)$")
 	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), legacyEnv+"=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)

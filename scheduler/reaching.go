@@ -41,7 +41,7 @@ func (s *Scheduler) Reach(ctx context.Context, name string, q api.ReachRequest) 
 	for _, k := range known {
 		v.services[k] = v.service(name, k)
 	}
-	if v.k, err = s.checker(q.Timeout); err != nil {
+	if v.k, err = s.checker(ctx, q.Timeout); err != nil {
 		return api.Reach{}, err
 	}
 	askers, checks := known, []check(nil)
@@ -78,13 +78,16 @@ func atOnce(ctx context.Context, checks []check) []api.ReachCheck {
 }
 
 // checker knows the host's surroundings.
-func (s *Scheduler) checker(timeout time.Duration) (*reach.Checker, error) {
+func (s *Scheduler) checker(ctx context.Context, timeout time.Duration) (*reach.Checker, error) {
 	if timeout <= 0 {
 		timeout = reachTimeout
 	}
 	k := &reach.Checker{Timeout: min(timeout, reachTimeoutMax)}
 	var err error
 	if k.Routers, err = s.NetDriver.Routers(); err != nil {
+		return nil, err
+	}
+	if k.Dropper, err = s.NetDriver.OtherBackend(ctx); err != nil {
 		return nil, err
 	}
 	own, err := net.InterfaceAddrs()

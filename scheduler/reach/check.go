@@ -23,6 +23,7 @@ type Checker struct {
 	// Routers are the host's next hops to everywhere, and Nameservers its DNS servers, none of them on the host itself:
 	// who reaches one of them reaches the outside.
 	Routers, Nameservers []netip.Addr
+	Dropper              string // who drops what the host forwards, if that is known
 }
 
 // port is a port to try; 0 with icmp for none.

@@ -3,6 +3,7 @@
 package reach
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -25,6 +26,7 @@ type Attempt struct {
 	Known    bool          // Sockets is
 	Barrier  Barrier       // what is between the two by the model
 	Networks string        // for the barrier's explanation
+	Dropper  string        // who drops what is forwarded, if that is known
 }
 
 // Barrier is what keeps two apart on purpose.
@@ -132,12 +134,12 @@ func (a Attempt) silence() (api.ReachReason, string) {
 	case o.Seen != nil && a.Beyond:
 		return api.ReasonUnanswered, fmt.Sprintf("no answer, although it left the host by %s (from %s)", o.Seen.Interface, o.Seen.Source)
 	case a.Watched && a.Beyond:
-		return api.ReasonDropped, "no answer, and nothing left the host: a firewall drops it"
+		return api.ReasonDropped, "no answer, and nothing left the host: " + cmp.Or(a.Dropper, "a firewall drops it")
 	case o.Seen != nil:
 		return api.ReasonUnanswered, fmt.Sprintf("no answer, although it arrived at %s (from %s): look for a firewall in %s, or a program that does not accept",
 			o.Seen.Interface, o.Seen.Source, a.Target)
 	case a.Watched:
-		return api.ReasonDropped, "no answer, and nothing arrived: a firewall on the way drops it"
+		return api.ReasonDropped, "no answer, and nothing arrived: " + cmp.Or(a.Dropper, "a firewall on the way drops it")
 	}
 	return api.ReasonUnanswered, "no answer"
 }

@@ -95,7 +95,7 @@ func (t *trial) path(ctx context.Context, a address, p port, watch *probe.Watche
 	}
 	path.Reached, path.Reason, path.Detail = Attempt{
 		Target: t.target, Proto: p.proto, To: to, Outcome: o, Watched: watch != nil, Beyond: t.elsewhere,
-		Sockets: t.sockets, Known: t.known, Barrier: a.barrier, Networks: a.network,
+		Sockets: t.sockets, Known: t.known, Barrier: a.barrier, Networks: a.network, Dropper: t.k.Dropper,
 	}.Judge()
 	if path.Reached {
 		path.RTT = o.RTT
