@@ -47,6 +47,7 @@ var knownDifferences = []known{
 	{section: answerSection, row: "inspect cmp-web --format .*(\\.Driver|LogPath|SizeRw).*|inspect --size .*", what: "output", why: otherEngine},
 	{section: answerSection, row: "inspect cmp-web --format .*HostConfig.Runtime.*", what: "output", why: otherEngine},
 	{section: answerSection, row: "stats --no-stream.*", what: "output", why: "tutti's init is a program with several threads, which count as PIDs; and the order is that of the names"},
+	{section: answerSection, row: "ps .*Mounts.*", what: "output", why: "docker lists a container's mounts in no order"},
 	{section: answerSection, row: "system df.*|rmi .*|image ls .*(Containers|json).*", what: "output", why: "the storage counts layers otherwise; images' containers are counted in lists, too"},
 	{section: answerSection, row: "network (ls|inspect none|rm none).*|inspect (cmp-web )?none.*", why: noPredefined},
 	{section: answerSection, row: "inspect --type network.*", what: "output", why: "tutti shows the gateway that it chose; docker before 28 only one that was asked for. And " + ofCompose},
