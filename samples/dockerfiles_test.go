@@ -61,9 +61,7 @@ func (s *site) buildRow(t *testing.T, row dockerfiles.Row, tag, dir string) resu
 		return result{}
 	}
 	args := []string{"image", "build", "-q", "-t", tag}
-	for _, f := range row.Flags {
-		args = append(args, strings.ReplaceAll(f, "{{DIR}}", dir))
-	}
+	args = append(args, row.Arguments(dir)...)
 	return s.run(append(args, context)...)
 }
 

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 
 	"tutti/netdriver/netns"
@@ -60,17 +59,12 @@ type buildRow struct {
 	dir string
 }
 
-// oneAtATime is for docker's builds: old ones mix up contexts that are sent at the same time from folders of the same name.
-var oneAtATime sync.Mutex
-
 func (b buildRow) compare(t *testing.T) {
 	context, err := b.WriteContext(b.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	oneAtATime.Lock()
 	docker := b.build(t, both.docker, context)
-	oneAtATime.Unlock()
 	tutti := b.build(t, both.tutti, context)
 	if b.Code == dockerfiles.Fails {
 		b.row.equal("failing", fmt.Sprint(docker.code != 0), fmt.Sprint(tutti.code != 0))
@@ -103,9 +97,7 @@ func (b buildRow) build(t *testing.T, p *peer, context string) result {
 	if builder == "buildx" && p == both.docker {
 		args = append(args, "--load", "--provenance=false")
 	}
-	for _, f := range b.Flags {
-		args = append(args, strings.ReplaceAll(f, "{{DIR}}", b.dir))
-	}
+	args = append(args, b.Arguments(b.dir)...)
 	return p.runWith(t, input{dir: b.dir}, append(args, context)...)
 }
 

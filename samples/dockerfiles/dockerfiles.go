@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -25,7 +26,7 @@ import (
 type Row struct {
 	Name  string
 	Text  string   // the Dockerfile; {{SERVER}} stands for Server
-	Flags []string // of `image build`; {{DIR}} stands for the folder that the context is in
+	Flags []string // of `image build`, see Arguments
 	Run   string   // what /bin/sh of the image is to run; "" for the image's own command
 	Want  string   // what that prints
 	Code  int      // ... and its exit code
@@ -63,10 +64,23 @@ var common = []file{
 	{"other/o.txt", "from another context", 0o644},
 }
 
+// Arguments are the row's flags: {{DIR}} stands for the folder that WriteContext has been given, {{CONTEXT}} for what it returns.
+func (r Row) Arguments(dir string) []string {
+	var all []string
+	for _, f := range r.Flags {
+		all = append(all, strings.NewReplacer("{{DIR}}", dir, "{{CONTEXT}}", contextIn(dir)).Replace(f))
+	}
+	return all
+}
+
+// contextIn has a name of its own: of folders of one name, old versions of docker take files of the same size and time for the
+// same.
+func contextIn(dir string) string { return filepath.Join(dir, "context-"+filepath.Base(dir)) }
+
 // WriteContext makes the context of a row in a folder of its own below dir, together with a secret and an SSH key beside it,
 // and returns its path.
 func (r Row) WriteContext(dir string) (string, error) {
-	context := filepath.Join(dir, "context")
+	context := contextIn(dir)
 	for _, f := range common {
 		if err := write(filepath.Join(context, f.path), f.body, f.mode); err != nil {
 			return "", err

@@ -27,7 +27,7 @@ var basics = []Row{
 	{Name: "comments and escapes", Text: "# escape=`\nFROM busybox:latest\n# a comment\nENV A=1 `\n# within\n    B=2\nRUN echo $A`\n$B > /x\nCMD [\"cat\", \"/x\"]", Want: "12\n"},
 	{Name: "# syntax", Text: "# syntax=docker/dockerfile:1\nFROM busybox:latest\nCMD [\"echo\", \"syntax\"]", Want: "syntax\n"},
 	{Name: "--label", Text: "FROM busybox:latest\nLABEL own=1 given=no", Flags: []string{"--label", "given=yes", "--label", "more=2"}, Run: "echo labels", Want: "labels\n"},
-	{Name: "-f", Text: "FROM scratch", Files: map[string]string{"docker/Other": "FROM busybox:latest\nCMD [\"echo\", \"other\"]"}, Flags: []string{"-f", "{{DIR}}/context/docker/Other"}, Want: "other\n"},
+	{Name: "-f", Text: "FROM scratch", Files: map[string]string{"docker/Other": "FROM busybox:latest\nCMD [\"echo\", \"other\"]"}, Flags: []string{"-f", "{{CONTEXT}}/docker/Other"}, Want: "other\n"},
 }
 
 var settings = []Row{
@@ -74,7 +74,7 @@ var copies = []Row{
 	{Name: "COPY --exclude", Text: "FROM busybox:latest\nCOPY --exclude=**/*.md --exclude=deep/z* tree /out/", Run: "find /out | sort", Want: "/out\n/out/deep\n/out/deep/x.txt\n/out/dirlink\n/out/top.txt\n"},
 	{Name: "COPY heredoc", Text: "FROM busybox:latest\nARG G=given\nCOPY <<one <<\"two\" /out/\nexpands ${G}\none\nkeeps ${G}\ntwo\nCOPY --chmod=755 <<-EOF /out/run\n\t#!/bin/sh\n\techo ran\n\tEOF", Run: "cat /out/one /out/two; /out/run", Want: "expands given\nkeeps ${G}\nran\n"},
 	{Name: ".dockerignore", Text: "FROM busybox:latest\nCOPY . /out", Run: "ls /out/ignored; ls /out/*.skip 2>/dev/null; ls -A /out | grep ignore", Want: "yes.txt\n.dockerignore\nignored\n"},
-	{Name: "NAME.dockerignore", Text: "FROM scratch", Files: map[string]string{"Own": "FROM busybox:latest\nCOPY . /out", "Own.dockerignore": "*\n!a.txt\n"}, Flags: []string{"-f", "{{DIR}}/context/Own"}, Run: "ls -A /out", Want: "a.txt\n"},
+	{Name: "NAME.dockerignore", Text: "FROM scratch", Files: map[string]string{"Own": "FROM busybox:latest\nCOPY . /out", "Own.dockerignore": "*\n!a.txt\n"}, Flags: []string{"-f", "{{CONTEXT}}/Own"}, Run: "ls -A /out", Want: "a.txt\n"},
 }
 
 const treeList = `drwxr-xr-x 0:0 .
@@ -153,7 +153,7 @@ var mounts = []Row{
 }
 
 var contexts = []Row{
-	{Name: "--build-context", Text: "FROM busybox:latest\nCOPY --from=other o.txt /x", Flags: []string{"--build-context", "other={{DIR}}/context/other"}, Run: "cat /x", Want: "from another context"},
+	{Name: "--build-context", Text: "FROM busybox:latest\nCOPY --from=other o.txt /x", Flags: []string{"--build-context", "other={{CONTEXT}}/other"}, Run: "cat /x", Want: "from another context"},
 	{Name: "--build-context image", Text: "FROM replaced:none\nCMD [\"echo\", \"replaced\"]", Flags: []string{"--build-context", "replaced:none=docker-image://busybox:latest"}, Want: "replaced\n"},
 	{Name: "missing file", Text: "FROM busybox:latest\nCOPY missing /x", Code: Fails},
 	{Name: "failing RUN", Text: "FROM busybox:latest\nRUN echo why; exit 7", Code: Fails},
