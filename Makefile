@@ -127,7 +127,7 @@ bench: deps build ## Compare with docker compose, where dockerd is installed (ab
 
 # PART=TestCopies compares that alone; UPDATE=1 writes docs/compare.md.
 .PHONY: compare
-compare: test-deps build ## Compare images, archives, copies, answers and flags with docker's (a dockerd of its own; 10 minutes)
+compare: test-deps build ## Compare images, archives, copies, answers and flags with docker's (a dockerd of its own; 5 minutes)
 	@# Debian starts a dockerd with the package, which nobody asked for.
 	@for service in docker.service docker.socket containerd.service; do \
 	  command -v dockerd >/dev/null || [ ! -d /etc/systemd/system ] || $(SUDO) ln -sfn /dev/null /etc/systemd/system/$$service; \
