@@ -213,11 +213,11 @@ func (s *site) exchanged(t *testing.T) {
 	if r := s.run("save", "--platform", "linux/s390x", "made:1"); r.code != 1 || !strings.Contains(r.stderr, "linux/s390x") {
 		t.Errorf("save for another platform: %s", r)
 	}
-	for _, look := range []string{"inspect", "history"} {
+	for look, flag := range map[string]string{"inspect": "--format=json", "history": "--human=false"} {
 		if r := s.run("image", look, "--platform", "linux/s390x", "made:1"); r.code != 1 || !strings.Contains(r.stderr, "no such image: made:1 is here for linux/") || !strings.Contains(r.stderr, ", not for linux/s390x") {
 			t.Errorf("%s for another platform: %s", look, r)
 		}
-		if all, one := s.must("image", look, "made:1"), s.must("image", look, "--platform", "linux/"+runtime.GOARCH, "made:1"); all != one {
+		if all, one := s.must("image", look, flag, "made:1"), s.must("image", look, flag, "--platform", "linux/"+runtime.GOARCH, "made:1"); all != one {
 			t.Errorf("%s for the host's platform: %s, not %s", look, one, all)
 		}
 	}
