@@ -94,7 +94,7 @@ crash: test-deps build ## Kill engine and keeper 200 times, and the engine 50 ti
 
 # Some tests are about time and memory, which the detector takes ten times as much of: those fail for that.
 .PHONY: race
-race: test-deps $(INIT) ## Run the scenarios (TEST=pattern) on an engine with the race detector, whose findings fail them (an hour)
+race: test-deps $(INIT) ## Run the scenarios (TEST=pattern) on an engine with the race detector, whose findings fail them (half an hour)
 	$(GO) build -race -o $(TUTTI) ./cmd/tutti
 	@$(SUDO) $(GO) test ./samples -run '$(or $(TEST),.)' -parallel 2 -count 1 -timeout 120m; status=$$?; $(MAKE) build; exit $$status
 

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"net/http"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -95,9 +94,7 @@ func (a *app) containerStartCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if !attach && !interactive {
 				return a.interruptible(cmd.Context(), func(ctx context.Context) error {
-					return a.eachContainer(ctx, names, func(ctx context.Context, c *api.Client, name string) error {
-						return c.Call(ctx, http.MethodPost, containerPath(name, "start", nil), nil, nil)
-					})
+					return a.eachContainer(ctx, names, postContainer("start", nil))
 				})
 			}
 			if len(names) > 1 {

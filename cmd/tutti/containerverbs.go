@@ -37,6 +37,13 @@ func containerPath(name, verb string, q url.Values) string {
 	return path
 }
 
+// postContainer asks the engine for a verb on a container.
+func postContainer(verb string, q url.Values) func(context.Context, *api.Client, string) error {
+	return func(ctx context.Context, c *api.Client, name string) error {
+		return c.Call(ctx, http.MethodPost, containerPath(name, verb, q), nil, nil)
+	}
+}
+
 // atOnce bounds how many containers one command is about at the same time, as docker's client does.
 const atOnce = 50
 
@@ -74,9 +81,7 @@ func (a *app) containerPauseCommand(verb, short string) *cobra.Command {
 		Short: short,
 		Args:  minArgs(1),
 		RunE: a.run(func(ctx context.Context, _ *cobra.Command, names []string) error {
-			return a.eachContainer(ctx, names, func(ctx context.Context, c *api.Client, name string) error {
-				return c.Call(ctx, http.MethodPost, containerPath(name, verb, nil), nil, nil)
-			})
+			return a.eachContainer(ctx, names, postContainer(verb, nil))
 		}),
 	}
 }
@@ -97,9 +102,7 @@ func (a *app) containerStopCommand(verb, short string) *cobra.Command {
 			if cmd.Flags().Changed("timeout") {
 				q.Set("t", strconv.Itoa(timeout))
 			}
-			return a.eachContainer(ctx, names, func(ctx context.Context, c *api.Client, name string) error {
-				return c.Call(ctx, http.MethodPost, containerPath(name, verb, q), nil, nil)
-			})
+			return a.eachContainer(ctx, names, postContainer(verb, q))
 		}),
 	}
 	cmd.Flags().StringVarP(&signal, "signal", "s", "", "Signal to send to the container")
@@ -114,9 +117,7 @@ func (a *app) containerKillCommand() *cobra.Command {
 		Short: "Kill one or more running containers",
 		Args:  minArgs(1),
 		RunE: a.run(func(ctx context.Context, _ *cobra.Command, names []string) error {
-			return a.eachContainer(ctx, names, func(ctx context.Context, c *api.Client, name string) error {
-				return c.Call(ctx, http.MethodPost, containerPath(name, "kill", url.Values{"signal": {signal}}), nil, nil)
-			})
+			return a.eachContainer(ctx, names, postContainer("kill", url.Values{"signal": {signal}}))
 		}),
 	}
 	cmd.Flags().StringVarP(&signal, "signal", "s", "", "Signal to send to the container")
@@ -210,7 +211,7 @@ func (a *app) containerRenameCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := c.Call(ctx, http.MethodPost, containerPath(from, "rename", url.Values{"name": {to}}), nil, nil); err != nil {
+			if err := postContainer("rename", url.Values{"name": {to}})(ctx, c, from); err != nil {
 				return fmt.Errorf("failed to rename container named %s: %w", from, err)
 			}
 			return nil
