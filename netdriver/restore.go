@@ -34,9 +34,6 @@ func (d *Driver) Restore(ctx context.Context, live map[string][]Endpoint, ports 
 			d.log.Error("make the bridge of a network again", "network", n.Name, "error", err)
 		}
 	}
-	if err := d.sweep(); err != nil {
-		errs = append(errs, err)
-	}
 	if err := d.restoreRelay(); err != nil {
 		errs = append(errs, err)
 	}
@@ -51,10 +48,8 @@ func (d *Driver) Restore(ctx context.Context, live map[string][]Endpoint, ports 
 	d.mu.Unlock()
 	if len(networks) > 0 {
 		errs = append(errs, d.Settle(ctx))
-	} else if d.host.touched() {
-		d.bin.put(waste{rules: true}) // of an engine that was killed while it cleaned up
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, d.sweep(len(networks) == 0 && d.host.touched()))...)
 }
 
 // claim enters an endpoint that a live container has.
@@ -103,11 +98,12 @@ func (d *Driver) claim(containerID string, has Endpoint) error {
 	return nil
 }
 
-// sweep hands links of this instance that nobody claims to the reaper.
-func (d *Driver) sweep() error {
+// sweep hands links of this instance that nobody claims to the reaper, together with the rules: the last one puts the host
+// back, and must find no rule of ours. killed is for an engine that was killed while it cleaned up: there may be rules alone.
+func (d *Driver) sweep(killed bool) error {
 	left, err := d.unclaimed()
-	if err == nil && len(left) > 0 {
-		d.bin.put(waste{links: left})
+	if err == nil && (len(left) > 0 || killed) {
+		d.bin.put(waste{links: left, rules: true})
 	}
 	return err
 }
