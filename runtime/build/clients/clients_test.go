@@ -1,6 +1,7 @@
 package clients
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -161,7 +162,7 @@ func TestShown(t *testing.T) {
 	release()
 	for i := range 2 * maxLate {
 		b, release := s.hold(fmt.Sprint("refused", i))
-		s.refuse(b)
+		s.refuse(b, errors.New("no such platform"))
 		release()
 	}
 	last, release := s.hold(fmt.Sprint("refused", 2*maxLate-1))
@@ -183,7 +184,7 @@ func TestShownBeginsAgain(t *testing.T) {
 	t.Parallel()
 	s := newShown(t.Context(), "dangling")
 	b, release := s.hold("one")
-	s.refuse(b)
+	s.refuse(b, errors.New("no such platform"))
 	release()
 	if b, release := s.hold("one"); s.going(b).Err() == nil {
 		t.Error("who asks later for a build that was refused is not told")
@@ -208,5 +209,38 @@ func TestShownBeginsAgain(t *testing.T) {
 	release()
 	if len(s.builds) != 0 || len(s.late) != 0 || going.Err() == nil {
 		t.Errorf("%d builds and %d refused ones are kept, context %v", len(s.builds), len(s.late), going.Err())
+	}
+}
+
+// Calls of a build that is refused, come they before or after that, say what the build itself says: clients show what they hear
+// first.
+func TestRefusedCalls(t *testing.T) {
+	t.Parallel()
+	s := &Server{shown: newShown(t.Context(), "dangling")}
+	why := errors.New("no such platform")
+	waits := func(ctx context.Context, _ any) (any, error) {
+		<-ctx.Done()
+		return nil, errors.New("no such job")
+	}
+	build, release := s.shown.hold("one")
+	defer release()
+	early := make(chan error, 1)
+	go func() {
+		_, err := s.during(t.Context(), s.shown.going(build), nil, waits)
+		early <- err
+	}()
+	s.shown.refuse(build, why)
+	if err := <-early; !errors.Is(err, why) {
+		t.Errorf("a call that waits for the build: %v", err)
+	}
+	if _, err := s.during(t.Context(), s.shown.going(build), nil, waits); !errors.Is(err, why) {
+		t.Errorf("a call that comes late: %v", err)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	other, release := s.shown.hold("two")
+	defer release()
+	if _, err := s.during(gone, s.shown.going(other), nil, waits); err == nil || errors.Is(err, why) {
+		t.Errorf("a call whose client has gone: %v", err)
 	}
 }

@@ -48,12 +48,23 @@ func (s *Server) unary(ctx context.Context, request any, _ *grpc.UnaryServerInfo
 	if ref := buildid.FromIncomingContext(ctx); ref != "" { // what a client does for its build meanwhile
 		b, release := s.shown.hold(ref)
 		defer release()
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithCancel(ctx)
-		defer cancel()
-		defer context.AfterFunc(s.shown.going(b), cancel)()
+		return s.during(ctx, s.shown.going(b), request, handler)
 	}
 	return handler(ctx, request)
+}
+
+// during answers a call that belongs to a build. Of one that is refused it says why: clients show what they hear first, this
+// or the answer to the build itself.
+func (s *Server) during(ctx, going context.Context, request any, handler grpc.UnaryHandler) (any, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(going, cancel)()
+	answer, err := handler(ctx, request)
+	var refused refusal
+	if err != nil && errors.As(context.Cause(going), &refused) {
+		return nil, refused.error
+	}
+	return answer, err
 }
 
 // solve is a build.
@@ -62,7 +73,7 @@ func (s *Server) solve(ctx context.Context, q *controlapi.SolveRequest, handler 
 	defer release()
 	names, err := prepare(q, s.config.Platforms)
 	if err != nil {
-		s.shown.refuse(b)
+		s.shown.refuse(b, err)
 		return nil, err
 	}
 	s.shown.begin(b, names)

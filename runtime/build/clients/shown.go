@@ -30,8 +30,8 @@ const maxLate = 32
 type named struct {
 	names  []string
 	users  int             // the build itself, and those who wait for it or follow it
-	going  context.Context //nolint:containedctx // ends when the build is refused
-	cancel context.CancelFunc
+	going  context.Context //nolint:containedctx // ends when the build is refused, which is its cause
+	cancel context.CancelCauseFunc
 }
 
 func newShown(ctx context.Context, dangling string) *shown {
@@ -45,7 +45,7 @@ func (s *shown) hold(ref string) (b *named, release func()) {
 	b = s.builds[ref]
 	if b == nil {
 		b = &named{}
-		b.going, b.cancel = context.WithCancel(s.ctx)
+		b.going, b.cancel = context.WithCancelCause(s.ctx)
 		s.builds[ref] = b
 	}
 	b.users++
@@ -63,7 +63,7 @@ func (s *shown) leave(ref string, b *named) {
 	if b.going.Err() == nil {
 		s.late = slices.DeleteFunc(s.late, func(r string) bool { return r == ref })
 		delete(s.builds, ref)
-		b.cancel() // nobody is there who could hear of it
+		b.cancel(nil) // nobody is there who could hear of it
 		return
 	}
 	if slices.Contains(s.late, ref) {
@@ -84,16 +84,22 @@ func (s *shown) begin(b *named, names []string) {
 	defer s.mu.Unlock()
 	b.names = names
 	if b.going.Err() != nil { // one of that name was refused before
-		b.going, b.cancel = context.WithCancel(s.ctx)
+		b.going, b.cancel = context.WithCancelCause(s.ctx)
 	}
 }
 
-// refuse says that a build does not begin.
-func (s *shown) refuse(b *named) {
+// refuse says that a build does not begin, and why.
+func (s *shown) refuse(b *named, why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b.cancel()
+	b.cancel(refusal{why})
 }
+
+// refusal is why a build does not begin.
+type refusal struct{ error }
+
+// Unwrap returns the reason alone.
+func (r refusal) Unwrap() error { return r.error }
 
 // going ends when the build is refused.
 func (s *shown) going(b *named) context.Context {
