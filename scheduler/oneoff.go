@@ -36,7 +36,7 @@ func (s *Scheduler) prepareRun(ctx context.Context, q api.RunRequest, emit func(
 	if err != nil {
 		return nil, err
 	}
-	r := &run{s: s, name: p.Name, project: p, client: q.Client, kept: map[string]map[string]string{}}
+	r := &run{s: s, name: p.Name, project: p, client: q.Client, losers: map[string]bool{}, kept: map[string]map[string]string{}}
 	var mu sync.Mutex
 	r.emit = func(ev api.Event) {
 		mu.Lock()

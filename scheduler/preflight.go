@@ -16,7 +16,7 @@ import (
 
 // preflight finds, before anything is made, what would fail later: a service that cannot be translated, a network that
 // cannot be made, a port of the host that somebody has. A project that cannot come up leaves no half of it behind. It returns
-// the plan in the order in which ports pass from one container to another.
+// the plan in the order in which ports and addresses pass from one container to another.
 func (r *run) preflight(p *plan.Plan) (*plan.Plan, error) {
 	freed := map[string]bool{} // containers that the plan stops
 	for _, op := range p.Ops {
@@ -64,7 +64,7 @@ func (r *run) check(op plan.Op, book *netcheck.Book, wanted hostPorts) error {
 		if err := c.Check(); err != nil {
 			return r.at(err, op.Service)
 		}
-		if err := r.joins(book, op, &c); err != nil {
+		if err := r.joins(book, op, &c, wanted); err != nil {
 			return err
 		}
 		if err := book.HostGateway(&c); err != nil {
@@ -79,7 +79,7 @@ func (r *run) check(op plan.Op, book *netcheck.Book, wanted hostPorts) error {
 		if err != nil {
 			return nil //nolint:nilerr // gone meanwhile, which the start will say
 		}
-		if err := r.joins(book, op, &u.Config); err != nil {
+		if err := r.joins(book, op, &u.Config, wanted); err != nil {
 			return err
 		}
 		return r.at(r.checkPorts(book, op.Container, u.Now(), wanted), op.Service, "ports")
@@ -131,7 +131,7 @@ func (r *run) checkPorts(book *netcheck.Book, name string, c *container.Config, 
 			return fmt.Errorf("port %d/%s of the host is taken by %s: stop that one or choose another port", s.HostPort, s.Proto, describeOwner(&owner.Config))
 		}
 		if owner.Name() != name {
-			wanted.owners[name] = append(wanted.owners[name], owner.ID)
+			wanted.own(name, owner.ID)
 		}
 	}
 	return nil
@@ -149,12 +149,19 @@ func describeOwner(c *container.Config) string {
 type hostPorts struct {
 	claims map[string][]portClaim
 	freed  map[string]bool     // ids of containers that the plan ends
-	owners map[string][]string // by the names of containers that want their ports: the ids of those
+	owners map[string][]string // by the names of containers that want their ports or addresses: the ids of those
 }
 
 type portClaim struct {
 	addr      netip.Addr // zero: all
 	container string
+}
+
+// own notes who has until its end what the container of a name wants.
+func (h hostPorts) own(name string, owners ...string) {
+	if len(owners) > 0 {
+		h.owners[name] = append(h.owners[name], owners...)
+	}
 }
 
 // claim returns the container that wants the port on one of the same addresses already, or enters this one.

@@ -42,11 +42,15 @@ func (r *run) checkNetworks(p *plan.Plan, freed map[string]bool) (*netcheck.Book
 	}
 	book := netcheck.New(networks)
 	for _, u := range r.s.SelectUnits(func(*container.Config) bool { return true }) {
-		if freed[u.ID] || u.Stopped() {
+		if u.Stopped() {
 			continue
 		}
 		for _, e := range u.Snapshot().Endpoints {
-			if n := networks[e.Network]; !n.New && !slices.Contains(leaving, n.ID) {
+			switch n := networks[e.Network]; {
+			case n.New || slices.Contains(leaving, n.ID):
+			case freed[u.ID]:
+				book.Leaves(u.ID, u.Name(), e)
+			default:
 				book.Stays(u.Name(), e.Network, address(e.IPv4), address(e.IPv6))
 			}
 		}
@@ -71,14 +75,36 @@ func address(p netip.Prefix) netip.Addr {
 }
 
 // joins enters the networks of a container that is started, or says which of them it cannot be on.
-func (r *run) joins(book *netcheck.Book, op plan.Op, c *container.Config) error {
+func (r *run) joins(book *netcheck.Book, op plan.Op, c *container.Config, wanted hostPorts) error {
 	for _, a := range c.Networks {
 		err := book.Joins(op.Container, a)
 		if fault, ok := errors.AsType[*container.Fault](err); ok {
 			return r.at(&container.Fault{Key: append([]string{"networks", r.networkKey(a.Network)}, fault.Key[2:]...), Err: fault.Err}, op.Service)
 		}
+		addrs, hardware := book.Owners(op.Container, a)
+		wanted.own(op.Container, addrs...)
+		wanted.own(op.Container, hardware...)
+		if len(addrs) > 0 {
+			r.claim(op.Container, a, addrs)
+		}
 	}
 	return nil
+}
+
+// claim keeps the addresses of an attachment for the container of a name. Those that have them do not pass them on to their
+// own successors, nor does anybody else get them meanwhile.
+func (r *run) claim(name string, a container.Attachment, owners []string) {
+	for _, id := range owners {
+		r.losers[id] = true
+	}
+	e := netdriver.Endpoint{NetworkID: r.s.NetworkID(a.Network), Name: name}
+	if addr, err := netip.ParseAddr(a.IPv4); err == nil {
+		e.IPv4 = netip.PrefixFrom(addr, addr.BitLen())
+	}
+	if addr, err := netip.ParseAddr(a.IPv6); err == nil {
+		e.IPv6 = netip.PrefixFrom(addr, addr.BitLen())
+	}
+	r.s.NetDriver.Remember([]netdriver.Endpoint{e})
 }
 
 // networkKey is what the project calls a network.

@@ -29,7 +29,8 @@ type run struct {
 	graph     *project.Graph
 
 	chronicle chronicle
-	wiring    *wiring // of the plan that is being carried out
+	wiring    *wiring         // of the plan that is being carried out
+	losers    map[string]bool // ids of containers whose addresses others are to have that the plan starts
 
 	mu   sync.Mutex
 	kept map[string]map[string]string // anonymous volumes by mount target, of containers that are replaced, by their id
@@ -37,7 +38,7 @@ type run struct {
 
 // begin decodes the model, takes the project's turn and returns the run. The returned function ends it.
 func (s *Scheduler) begin(ctx context.Context, name string, model json.RawMessage, c api.ClientContext, emit func(api.Event)) (*run, func(), error) {
-	r := &run{s: s, name: name, client: c, kept: map[string]map[string]string{}}
+	r := &run{s: s, name: name, client: c, losers: map[string]bool{}, kept: map[string]map[string]string{}}
 	if len(model) > 0 {
 		p, err := project.Decode(model)
 		if err != nil {

@@ -58,8 +58,9 @@ func (r *run) wire(ctx context.Context, p *plan.Plan) *wiring {
 		}
 		return names
 	})
+	w.kept = slices.DeleteFunc(w.kept, func(id string) bool { return r.losers[id] })
 	for _, op := range p.Ops {
-		if op.Kind == plan.StartContainer {
+		if op.Kind == plan.StartContainer && !r.losers[op.ContainerID] {
 			w.starts = append(w.starts, cmp.Or(op.ContainerID, w.id(op.Container)))
 		}
 	}

@@ -5,6 +5,7 @@ package netcheck
 import (
 	"fmt"
 	"maps"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -25,11 +26,45 @@ type Book struct {
 	networks map[string]Network
 	addrs    map[string]map[netip.Addr]string // network → address → container
 	numbers  map[string]int                   // network → containers
+	leavers  map[place]leaver
 }
+
+// place is an address of a network, or a hardware address there.
+type place struct{ network, addr string }
+
+// leaver is a container that the plan ends.
+type leaver struct{ id, name string }
 
 // New returns a book of networks by their full names.
 func New(networks map[string]Network) *Book {
-	return &Book{networks: networks, addrs: map[string]map[netip.Addr]string{}, numbers: map[string]int{}}
+	return &Book{networks: networks, addrs: map[string]map[netip.Addr]string{}, numbers: map[string]int{}, leavers: map[place]leaver{}}
+}
+
+// Leaves enters a container that the plan ends, by its id, with what it has on a network until then.
+func (b *Book) Leaves(id, name string, e container.Endpoint) {
+	for _, addr := range []string{e.IPv4.Addr().String(), e.IPv6.Addr().String(), e.MAC.String()} {
+		b.leavers[place{e.Network, addr}] = leaver{id, name}
+	}
+}
+
+// Owners are the ids of the containers which the plan ends, and which have an address until then that another one, of a
+// name, asks for: of the network's addresses, and of the hardware's.
+func (b *Book) Owners(name string, a container.Attachment) (addrs, hardware []string) {
+	owner := func(addr string) []string {
+		if l, ok := b.leavers[place{a.Network, addr}]; ok && l.name != name {
+			return []string{l.id}
+		}
+		return nil
+	}
+	for _, text := range []string{a.IPv4, a.IPv6} {
+		if addr, err := netip.ParseAddr(text); err == nil {
+			addrs = append(addrs, owner(addr.String())...)
+		}
+	}
+	if mac, err := net.ParseMAC(a.MAC); err == nil {
+		hardware = owner(mac.String())
+	}
+	return addrs, hardware
 }
 
 // Stays enters a container that is on a network whatever the plan does, with its addresses there.

@@ -2,6 +2,7 @@ package netcheck
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -90,5 +91,30 @@ func TestJoinsTwice(t *testing.T) {
 	}
 	if err := b.Joins("last", container.Attachment{Network: "any"}); err == nil || !strings.Contains(err.Error(), "second network") {
 		t.Errorf("one too many for a bridge: %v", err)
+	}
+}
+
+func TestOwners(t *testing.T) {
+	t.Parallel()
+	b := book()
+	b.Leaves("1", "old", container.Endpoint{Network: "dual", Endpoint: netdriver.Endpoint{
+		IPv4: netip.MustParsePrefix("10.1.0.7/24"), IPv6: netip.MustParsePrefix("fd00::7/64"), MAC: net.HardwareAddr{2, 0, 0, 0, 0, 0xa},
+	}})
+	for _, c := range []struct {
+		name string
+		a    container.Attachment
+		want string
+	}{
+		{"new", container.Attachment{Network: "dual", IPv4: "10.1.0.7"}, "[1] []"},
+		{"new", container.Attachment{Network: "dual", IPv4: "10.1.0.8", IPv6: "fd00:0::7"}, "[1] []"},
+		{"new", container.Attachment{Network: "dual", MAC: "02-00-00-00-00-0A"}, "[] [1]"},
+		{"new", container.Attachment{Network: "dual"}, "[] []"},
+		{"new", container.Attachment{Network: "front", IPv4: "10.1.0.7", MAC: "02:00:00:00:00:0a"}, "[] []"},
+		{"old", container.Attachment{Network: "dual", IPv4: "10.1.0.7", MAC: "02:00:00:00:00:0a"}, "[] []"},
+	} {
+		addrs, hardware := b.Owners(c.name, c.a)
+		if got := fmt.Sprint(addrs, " ", hardware); got != c.want {
+			t.Errorf("%s %+v: %s, want %s", c.name, c.a, got, c.want)
+		}
 	}
 }

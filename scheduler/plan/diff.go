@@ -54,6 +54,7 @@ func Diff(p *project.Project, s State, o Options) (*Plan, error) {
 	}
 	d.oneOffConditions()
 	d.orphans()
+	d.passNames()
 	if o.Wait && !o.NoStart {
 		d.awaitServices()
 	}

@@ -176,6 +176,7 @@ func TestUpPlans(t *testing.T) {
 		{"second-up", p, state(nil), plan.Options{Wait: true}},
 		{"config-changed", edit("image: cache:1", "image: cache:1\n    environment: {A: b}\n    user: root"), state(nil), plan.Options{Timeout: &timeout}},
 		{"config-changed-dependency-restarts", edit("context: .", "", "test: [CMD, \"true\"]", "test: [CMD, yes]"), state(nil), plan.Options{}},
+		{"names-exchanged", edit("image: cache:1", "image: cache:1\n    container_name: demo-db-1", "image: db:1", "image: db:1\n    container_name: demo-cache-1"), state(nil), plan.Options{}},
 		{"config-changed-but-no-recreate", edit("image: cache:1", "image: cache:1\n    user: root"), state(nil), plan.Options{NoRecreate: true}},
 		{"image-changed", p, state(func(s *plan.State) { s.Images["cache:1"] = "sha256:" + strings.Repeat("f", 64) }), plan.Options{}},
 		{"image-gone", p, state(func(s *plan.State) { delete(s.Images, "cache:1") }), plan.Options{}},

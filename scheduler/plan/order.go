@@ -192,6 +192,16 @@ func (d *differ) awaitServices() {
 	}
 }
 
+// passNames lets containers be made when those of their names are gone, which another service had or one that is an orphan.
+func (d *differ) passNames() {
+	for _, op := range d.build.ops {
+		removal := string(RemoveContainer) + " " + op.Container
+		if op.Kind == CreateContainer && d.build.has(removal) {
+			d.build.after(op.ID, removal)
+		}
+	}
+}
+
 // orphans deals with containers of services that the file does not have.
 func (d *differ) orphans() {
 	all := d.p.AllServices()

@@ -1,7 +1,7 @@
 package plan
 
-// Pass makes starts wait until other containers have ended, whose ports they take over: by the name of the container to be
-// started, the ids of those that have them. An end waits for no start, so that two may even exchange their ports.
+// Pass makes starts wait until other containers have ended, whose ports or addresses they take over: by the name of the
+// container to be started, the ids of those that have them. An end waits for no start, so that two may even exchange theirs.
 func (p *Plan) Pass(owners map[string][]string) *Plan {
 	b := newBuilder()
 	b.ops = append(b.ops, p.Ops...)
