@@ -288,12 +288,15 @@ func (e *Engine) HasTerminal(name string) (bool, error) {
 }
 
 // ResizeContainer sets the size of a container's terminal, in characters.
-func (e *Engine) ResizeContainer(name string, width, height uint16) error {
+func (e *Engine) ResizeContainer(ctx context.Context, name string, width, height uint16) error {
 	u, err := e.FindUnit(name)
 	if err != nil {
 		return err
 	}
-	p := u.Running()
+	p, err := u.Process(ctx)
+	if err != nil {
+		return err
+	}
 	if p == nil {
 		return fmt.Errorf("%w: container %s is not running", ErrConflict, u.Name())
 	}

@@ -71,6 +71,29 @@ func TestProcessOfAStartUnderWay(t *testing.T) {
 	}
 }
 
+// What needs the process of a container waits for a start under way, here until it is given up.
+func TestWaitsForAStartUnderWay(t *testing.T) {
+	t.Parallel()
+	u := &Unit{ID: "1", Config: container.Config{ID: "1", Name: "peer", IPC: "shareable"}, state: container.State{Status: container.Running}, changed: make(chan struct{})}
+	e := &Engine{units: map[string]*Unit{"1": u}}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, use := range map[string]func() error{
+		"top":    func() error { _, _, err := e.Top(ctx, "peer", ""); return err },
+		"resize": func() error { return e.ResizeContainer(ctx, "peer", 80, 25) },
+		"network_mode": func() error {
+			s := &starter{e: e, u: &Unit{Config: container.Config{NetworkMode: "container:peer"}}}
+			return s.namespace(ctx)
+		},
+		"pid": func() error { return e.share(ctx, &container.Config{Pid: "container:peer"}, &container.SpecOptions{}) },
+		"ipc": func() error { return e.share(ctx, &container.Config{IPC: "container:peer"}, &container.SpecOptions{}) },
+	} {
+		if err := use(); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestPortSpecs(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

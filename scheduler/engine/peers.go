@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -38,13 +39,16 @@ func (e *Engine) Peer(c *container.Config, mode string) (*Unit, error) {
 	return peer, nil
 }
 
-// peerProcess is the running process of the peer.
-func (e *Engine) peerProcess(c *container.Config, mode string) (*runtime.Container, error) {
+// peerProcess is the running process of the peer, also of one that is just being started.
+func (e *Engine) peerProcess(ctx context.Context, c *container.Config, mode string) (*runtime.Container, error) {
 	u, err := e.Peer(c, mode)
 	if err != nil {
 		return nil, err
 	}
-	p := u.Running()
+	p, err := u.Process(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("wait for the start of container %s: %w", u.Name(), err)
+	}
 	if p == nil {
 		return nil, fmt.Errorf("the container %s does not run", u.Name())
 	}
@@ -53,7 +57,7 @@ func (e *Engine) peerProcess(c *container.Config, mode string) (*runtime.Contain
 
 // share adds to the options of a run what the container has in common with others: the pid and ipc namespaces, with the
 // latter /dev/shm, and the name of the one whose network it is on.
-func (e *Engine) share(c *container.Config, o *container.SpecOptions) error {
+func (e *Engine) share(ctx context.Context, c *container.Config, o *container.SpecOptions) error {
 	if strings.Contains(c.NetworkMode, ":") {
 		peer, err := e.Peer(c, c.NetworkMode)
 		if err != nil {
@@ -62,7 +66,7 @@ func (e *Engine) share(c *container.Config, o *container.SpecOptions) error {
 		o.Hostname, o.Domainname = peer.names()
 	}
 	if strings.Contains(c.Pid, ":") {
-		p, err := e.peerProcess(c, c.Pid)
+		p, err := e.peerProcess(ctx, c, c.Pid)
 		if err != nil {
 			return fmt.Errorf("pid: %w", err)
 		}
@@ -76,7 +80,7 @@ func (e *Engine) share(c *container.Config, o *container.SpecOptions) error {
 		if err != nil {
 			return fmt.Errorf("ipc: %w", err)
 		}
-		p, err := e.peerProcess(c, c.IPC)
+		p, err := e.peerProcess(ctx, c, c.IPC)
 		if err != nil {
 			return fmt.Errorf("ipc: %w", err)
 		}

@@ -111,7 +111,7 @@ func (s *starter) namespace(ctx context.Context) error {
 	case mode == "host":
 		return nil
 	case strings.HasPrefix(mode, "service:"), strings.HasPrefix(mode, "container:"):
-		p, err := s.e.peerProcess(&s.u.Config, mode)
+		p, err := s.e.peerProcess(ctx, &s.u.Config, mode)
 		if err != nil {
 			return fmt.Errorf("network_mode: %w", err)
 		}
@@ -314,7 +314,7 @@ func (e *Engine) spec(ctx context.Context, u *Unit, netNS string) (*specs.Spec, 
 		return nil, nil, err
 	}
 	o := container.SpecOptions{Root: e.Paths.Rootfs(), NetNS: netNS, Mounts: mounts, Etc: e.filesDir(u.ID)}
-	if err := e.share(&u.Config, &o); err != nil {
+	if err := e.share(ctx, &u.Config, &o); err != nil {
 		return nil, nil, err
 	}
 	// The host may have been booted with another kernel since the container was created.

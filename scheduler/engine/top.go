@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,7 +15,7 @@ import (
 )
 
 // Top lists the processes of a container that runs. arguments are those of ps: "" is "-ef".
-func (e *Engine) Top(name, arguments string) (titles []string, rows [][]string, err error) {
+func (e *Engine) Top(ctx context.Context, name, arguments string) (titles []string, rows [][]string, err error) {
 	u, err := e.FindUnit(name)
 	if err != nil {
 		return nil, nil, err
@@ -25,11 +26,14 @@ func (e *Engine) Top(name, arguments string) (titles []string, rows [][]string, 
 	case !s.Alive():
 		return nil, nil, fmt.Errorf("%w: container %s is not running", ErrConflict, u.Name())
 	}
-	return e.top(u, arguments)
+	return e.top(ctx, u, arguments)
 }
 
-func (e *Engine) top(u *Unit, arguments string) (titles []string, rows [][]string, err error) {
-	p := u.Running()
+func (e *Engine) top(ctx context.Context, u *Unit, arguments string) (titles []string, rows [][]string, err error) {
+	p, err := u.Process(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
 	if p == nil {
 		return nil, nil, fmt.Errorf("%w: container %s is not running", ErrConflict, u.Name())
 	}
@@ -48,13 +52,13 @@ func (e *Engine) top(u *Unit, arguments string) (titles []string, rows [][]strin
 }
 
 // TopProject lists the processes of a project's running containers, by the containers' names.
-func (e *Engine) TopProject(project string, services []string) ([]api.Processes, error) {
+func (e *Engine) TopProject(ctx context.Context, project string, services []string) ([]api.Processes, error) {
 	list := []api.Processes{}
 	for _, u := range e.ProjectUnits(project) {
 		if !u.Snapshot().Alive() || len(services) > 0 && !slices.Contains(services, u.Config.Service) {
 			continue
 		}
-		titles, rows, err := e.top(u, "")
+		titles, rows, err := e.top(ctx, u, "")
 		if err != nil {
 			if !u.Snapshot().Alive() {
 				continue // it has just ended

@@ -21,7 +21,7 @@ func (s *server) resizeContainer(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, err)
 		return
 	}
-	if err := s.e.ResizeContainer(r.PathValue("id"), width, height); err != nil {
+	if err := s.e.ResizeContainer(r.Context(), r.PathValue("id"), width, height); err != nil {
 		failWith(w, err)
 	}
 }

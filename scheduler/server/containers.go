@@ -69,7 +69,7 @@ func (s *server) containerRoutes(mux *http.ServeMux) {
 	})
 	mux.HandleFunc("GET "+api.Prefix+"/projects/{name}/reach", s.reach)
 	mux.HandleFunc("GET "+api.Prefix+"/projects/{name}/top", func(w http.ResponseWriter, r *http.Request) {
-		l, err := s.e.TopProject(r.PathValue("name"), r.URL.Query()["service"])
+		l, err := s.e.TopProject(r.Context(), r.PathValue("name"), r.URL.Query()["service"])
 		reply(w, l, err)
 	})
 }
@@ -115,7 +115,7 @@ func (s *server) waitContainer(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) topContainer(w http.ResponseWriter, r *http.Request) {
-	titles, rows, err := s.e.Top(r.PathValue("id"), r.URL.Query().Get("ps_args"))
+	titles, rows, err := s.e.Top(r.Context(), r.PathValue("id"), r.URL.Query().Get("ps_args"))
 	if errors.Is(err, proctable.ErrArguments) {
 		fail(w, http.StatusBadRequest, err)
 		return
