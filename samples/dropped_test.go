@@ -132,6 +132,14 @@ func TestEngineKilledWhileAttached(t *testing.T) {
 	for i := range lines {
 		fmt.Fprintf(&want, "line %d\n", i+1)
 	}
+	// Those who follow a log lose and double nothing either.
+	const errorLines = `i=0; while [ $i -lt 1000 ]; do i=$((i+1)); echo line $i; [ $((i % 10)) -ne 0 ] || { echo error $i >&2; usleep 10000; }; done`
+	s.must("run", "-d", "--no-deps", "--name", "logged", "-T", "sleeper", "sh", "-c", errorLines)
+	s.onTerminal(80, 24, "run", "-d", "--no-deps", "--name", "drawn", "sleeper", "sh", "-c", errorLines).wait()
+	logs := map[string]*running{"false": s.start("container", "logs", "-f", "logged"), "true": s.start("container", "logs", "-f", "-n", "10000", "drawn")}
+	for _, c := range logs {
+		c.until("line 1")
+	}
 	for _, rm := range []string{"--rm", "--no-deps"} {
 		r := s.start("run", rm, "-T", "sleeper", "sh", "-c", script)
 		r.until("line 100\n")
@@ -146,9 +154,27 @@ func TestEngineKilledWhileAttached(t *testing.T) {
 			t.Errorf("run %s: exit code %d, want 6; the output differs:\n%s%s", rm, e.code, difference(want.String(), e.stdout), e.stderr)
 		}
 	}
+	var out, both, failed strings.Builder
+	for i := 1; i <= 1000; i++ {
+		fmt.Fprintf(&out, "line %d\n", i)
+		fmt.Fprintf(&both, "line %d\r\n", i)
+		if i%10 == 0 {
+			fmt.Fprintf(&failed, "error %d\n", i)
+			fmt.Fprintf(&both, "error %d\r\n", i)
+		}
+	}
+	for tty, c := range logs {
+		wantOut, wantErr := out.String(), failed.String()
+		if tty == "true" {
+			wantOut, wantErr = both.String(), ""
+		}
+		if e := c.wait(); e.code != 0 || e.stdout != wantOut || e.stderr != wantErr {
+			t.Errorf("the log, terminal: %s: exit code %d; the output differs:\n%s%s", tty, e.code, difference(wantOut, e.stdout), difference(wantErr, e.stderr))
+		}
+	}
 	eventually(t, commandTimeout, func() error {
-		if n := len(s.names("ps", "-a", "--format", "{{.Name}}\n")); n != 1 {
-			return fmt.Errorf("%d containers are left, want the one without --rm", n)
+		if n := len(s.names("ps", "-a", "--format", "{{.Name}}\n")); n != 3 {
+			return fmt.Errorf("%d containers are left, want those without --rm", n)
 		}
 		return nil
 	})

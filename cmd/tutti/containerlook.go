@@ -3,9 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -14,9 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
-	"time"
 
-	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
 	"github.com/spf13/cobra"
@@ -150,82 +146,4 @@ func (a *app) containerStatsCommand() *cobra.Command {
 	}
 	f.add(cmd.Flags())
 	return cmd
-}
-
-// containerLogsFlags are docker's.
-type containerLogsFlags struct {
-	details, follow, timestamps bool
-	since, until, tail          string
-}
-
-func (a *app) containerLogsCommand() *cobra.Command {
-	var f containerLogsFlags
-	cmd := &cobra.Command{
-		Use:         "logs [OPTIONS] CONTAINER",
-		Short:       "Fetch the logs of a container",
-		Args:        exactArgs(1),
-		Annotations: heeds(readsOnly),
-		RunE: a.run(func(ctx context.Context, _ *cobra.Command, args []string) error {
-			q, err := f.query(time.Now())
-			if err != nil {
-				return err
-			}
-			c, err := a.connect(ctx)
-			if err != nil {
-				return err
-			}
-			j, err := inspectContainer(ctx, c, args[0])
-			if err != nil {
-				return err
-			}
-			return a.copyLogs(ctx, c, containerPath(j.ID, "logs", q), j.Config.Tty)
-		}),
-	}
-	flags := cmd.Flags()
-	flags.BoolVar(&f.details, "details", false, "Show extra details provided to logs")
-	flags.BoolVarP(&f.follow, "follow", "f", false, "Follow log output")
-	flags.StringVar(&f.since, "since", "", `Show logs since timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 minutes)`)
-	flags.StringVar(&f.until, "until", "", `Show logs before a timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 minutes)`)
-	flags.BoolVarP(&f.timestamps, "timestamps", "t", false, "Show timestamps")
-	flags.StringVarP(&f.tail, "tail", "n", "all", "Number of lines to show from the end of the logs")
-	return cmd
-}
-
-// query is what is asked for in docker's terms; relative times are before now.
-func (f *containerLogsFlags) query(now time.Time) (url.Values, error) {
-	q := url.Values{
-		"stdout": {"1"}, "stderr": {"1"}, "tail": {f.tail}, "follow": {strconv.FormatBool(f.follow)},
-		"timestamps": {strconv.FormatBool(f.timestamps)}, "details": {strconv.FormatBool(f.details)},
-	}
-	for name, text := range map[string]string{"since": f.since, "until": f.until} {
-		t, err := api.ParseTime(text, now)
-		if err != nil {
-			return nil, fmt.Errorf("invalid value for %q: %w", name, err)
-		}
-		if !t.IsZero() {
-			q.Set(name, fmt.Sprintf("%d.%09d", t.Unix(), t.Nanosecond()))
-		}
-	}
-	return q, nil
-}
-
-// copyLogs prints what the engine sends: a terminal's bytes as they are, else each stream where it belongs.
-func (a *app) copyLogs(ctx context.Context, c *api.Client, path string, tty bool) error {
-	body, err := c.Open(ctx, http.MethodGet, path, nil)
-	if err != nil {
-		return err
-	}
-	defer body.Close() //nolint:errcheck // reads only
-	if tty {
-		_, err = io.Copy(a.out, body)
-	} else {
-		_, err = stdcopy.StdCopy(a.out, a.err, body)
-	}
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case err != nil && engineGone(err):
-		return errors.Join(errors.New("the logs broke off"), err)
-	}
-	return err
 }

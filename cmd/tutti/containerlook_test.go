@@ -63,11 +63,12 @@ func TestSplitMissing(t *testing.T) {
 func TestContainerQueries(t *testing.T) {
 	t.Parallel()
 	logs := containerLogsFlags{tail: "5", follow: true, since: "10s", until: "2026-01-02T03:04:05.5Z"}
-	q, err := logs.query(time.Unix(1000, 7))
+	o, err := logs.options(time.Unix(1000, 7))
+	q := logs.query(o)
 	if want := "details=false&follow=true&since=990.000000007&stderr=1&stdout=1&tail=5&timestamps=false&until=1767323045.500000000"; err != nil || q.Encode() != want {
 		t.Errorf("%s, %v", q.Encode(), err)
 	}
-	if _, err := (&containerLogsFlags{since: "yesterday"}).query(time.Now()); err == nil {
+	if _, err := (&containerLogsFlags{since: "yesterday"}).options(time.Now()); err == nil {
 		t.Error("a time that is none is taken")
 	}
 	for want, o := range map[string]containerListFlags{

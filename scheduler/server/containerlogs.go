@@ -15,14 +15,14 @@ import (
 const stampFormat = "2006-01-02T15:04:05.000000000Z07:00"
 
 // containerLogs answers GET /containers/{id}/logs: the bytes themselves of a container with a terminal, else docker's frames of
-// both streams (https://docs.docker.com/reference/api/engine/version/v1.51/#tag/Container/operation/ContainerAttach).
+// both streams, which tutti's own client may ask for in any case, each a line, by "framed" (https://docs.docker.com/reference/api/engine/version/v1.51/#tag/Container/operation/ContainerAttach).
 func (s *server) containerLogs(w http.ResponseWriter, r *http.Request) {
 	o, err := logOptions(r)
 	if err != nil {
 		fail(w, http.StatusBadRequest, err)
 		return
 	}
-	out := &logWriter{w: w, stamps: flag(r, "timestamps"), details: flag(r, "details"), wanted: map[string]bool{
+	out := &logWriter{w: w, framed: flag(r, "framed"), stamps: flag(r, "timestamps"), details: flag(r, "details"), wanted: map[string]bool{
 		logs.Stdout: flag(r, "stdout"), logs.Stderr: flag(r, "stderr"),
 	}}
 	if !out.wanted[logs.Stdout] && !out.wanted[logs.Stderr] {
@@ -61,6 +61,7 @@ func logOptions(r *http.Request) (logs.ReadOptions, error) {
 type logWriter struct {
 	w               http.ResponseWriter
 	begun, tty      bool
+	framed          bool // also with a terminal
 	stamps, details bool
 	wanted          map[string]bool
 }
@@ -68,7 +69,7 @@ type logWriter struct {
 func (l *logWriter) begin(tty bool) {
 	l.begun, l.tty = true, tty
 	kind := "application/vnd.docker.multiplexed-stream"
-	if tty {
+	if tty && !l.framed {
 		kind = "application/vnd.docker.raw-stream"
 	}
 	l.w.Header().Set("Content-Type", kind)
@@ -89,7 +90,7 @@ func (l *logWriter) entry(e logs.Entry) error {
 	if l.stamps {
 		head = e.Time.UTC().Format(stampFormat) + " " + head
 	}
-	if !l.tty {
+	if !l.tty || l.framed {
 		var frame [8]byte
 		frame[0] = 1
 		if e.Stream == logs.Stderr {
