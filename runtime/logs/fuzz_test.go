@@ -17,6 +17,10 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte(`{"log":"a\n`+end+`{"log":"\udcff\ud83d\ude00`+end), 1)
 	f.Add([]byte(strings.Repeat(`{"log":"x`+end, 3)+`{"log":"e\n`+string(recordEnd(Stderr, time.Unix(2, 0), nil))), 1)
 	f.Add([]byte("\n\n{}\n{\"log\":\"\\u12\"}\nnull\n[]\n{\"log\":\"\\"), 2)
+	none := `{"log":"` + end // a record without text, which ends a line or nothing
+	f.Add([]byte(`{"log":"a\n`+end+none), 1)
+	f.Add([]byte(none+`{"log":"a`+end+none+none+`{"log":"b\n`+string(recordEnd(Stderr, time.Unix(2, 0), nil))+none+`{"log":"c`+end+none), 2)
+	f.Add([]byte(`{"log":"a`+end+`{"log":"b\n`+string(recordEnd(Stderr, time.Unix(2, 0), nil))+none+`{"log":"c\n`+end+none), 2)
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, content []byte, tail int) {
 		if tail < 0 || tail > 1000 {

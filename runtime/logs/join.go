@@ -73,6 +73,7 @@ type joiner struct {
 	// What findTail wants left out: so many lines of a stream at the beginning, and its unfinished one at the end.
 	skip     map[string]int
 	dropTail map[string]bool
+	drop     int
 }
 
 // lines takes the whole lines of a block, and returns what follows the last of them.
@@ -146,6 +147,10 @@ func (j *joiner) line(b []byte) error {
 }
 
 func (j *joiner) give(at time.Time, stream string, line []byte) error {
+	if j.drop > 0 {
+		j.drop--
+		return nil
+	}
 	if at.Before(j.o.Since) {
 		return nil
 	}

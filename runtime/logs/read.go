@@ -44,7 +44,7 @@ func (f *File) Read(ctx context.Context, o ReadOptions, emit func(Entry) error) 
 	r := &reader{log: f, files: files, joiner: newJoiner(o, emit), caughtUp: o.CaughtUp}
 	defer r.close()
 	if o.Tail >= 0 {
-		start, err := findTail(files, o.Tail)
+		start, err := findTail(ctx, files, o.Tail)
 		if err != nil {
 			return fmt.Errorf("read log %s: %w", f.path, err)
 		}
@@ -117,7 +117,7 @@ func (r *reader) seek(start tailStart) {
 	}
 	r.files, r.offset = r.files[start.file:], start.offset
 	if r.joiner != nil {
-		r.joiner.skip, r.joiner.dropTail = start.skip, start.dropTail
+		r.joiner.skip, r.joiner.dropTail, r.joiner.drop = start.skip, start.dropTail, start.drop
 	}
 }
 

@@ -2,6 +2,7 @@ package logs
 
 import (
 	"bytes"
+	"context"
 	"io"
 )
 
@@ -12,6 +13,7 @@ type tailStart struct {
 	offset   int64
 	skip     map[string]int  // so many finished lines of the stream
 	dropTail map[string]bool // the stream's unfinished line at the end
+	drop     int             // so many lines of any stream, where all is read
 }
 
 // tailScan goes backwards through the records.
@@ -20,6 +22,7 @@ type tailScan struct {
 	found   int
 	streams map[string]*tailStream
 	start   tailStart
+	damaged bool // a record without text was counted that ends no line
 }
 
 // tailStream is what the scan knows of one stream.
@@ -30,7 +33,7 @@ type tailStream struct {
 }
 
 // findTail finds the last n lines by reading backwards, in blocks, no further than needed.
-func findTail(files []segment, n int) (tailStart, error) {
+func findTail(ctx context.Context, files []segment, n int) (tailStart, error) {
 	s := &tailScan{want: n, streams: map[string]*tailStream{}}
 	last := len(files) - 1
 	s.start = tailStart{file: last, offset: files[last].size, skip: map[string]int{}, dropTail: map[string]bool{}}
@@ -38,11 +41,34 @@ func findTail(files []segment, n int) (tailStart, error) {
 		done, err := backwards(files[i], func(offset int64, line []byte) bool {
 			return s.line(i, offset, line)
 		})
-		if err != nil || done {
+		if err != nil {
 			return s.start, err
 		}
+		if done {
+			break
+		}
+	}
+	for _, st := range s.streams {
+		s.damaged = s.damaged || st.taking && st.joined == 0
+	}
+	if s.damaged {
+		return countedTail(ctx, files, n)
 	}
 	return s.start, nil
+}
+
+// countedTail is findTail by reading everything, for what only a damaged log has.
+func countedTail(ctx context.Context, files []segment, n int) (tailStart, error) {
+	count := 0
+	r := &reader{files: files, joiner: newJoiner(ReadOptions{}, func(Entry) error { count++; return nil })}
+	for range files {
+		if err := r.readSegment(ctx); err != nil {
+			return tailStart{}, err
+		}
+		r.files, r.offset = r.files[1:], 0
+	}
+	err := r.joiner.flush()
+	return tailStart{drop: max(count-n, 0)}, err
 }
 
 // line takes the record at offset of file i; it returns true when no earlier one can matter.
@@ -59,6 +85,7 @@ func (s *tailScan) line(i int, offset int64, line []byte) (done bool) {
 	}
 	switch {
 	case rec.ends() || first: // the end of a line
+		s.damaged = s.damaged || st.taking && st.joined == 0 // nothing is between them
 		st.taking = s.found < s.want
 		st.joined = len(rec.piece)
 		if st.taking {
