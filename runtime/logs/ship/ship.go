@@ -11,6 +11,8 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"tutti/runtime/logs"
@@ -127,24 +129,37 @@ func (s *Shipper) attempt(ctx context.Context, p *position, follow bool) (err er
 	}
 	defer func() { err = errors.Join(err, to.close()) }()
 	o := logs.ReadOptions{Tail: -1, Follow: follow, CaughtUp: p.save}
-	if !p.at.IsZero() {
+	switch {
+	case p.sent > 0:
+		o.Since = p.at
+	case !p.at.IsZero():
 		o.Since = p.at.Add(1)
 	}
+	skip, sent := p.sent, p.sent
+	var failed error
 	err = s.Log.Read(ctx, o, func(e logs.Entry) error {
 		// All records of a batch have one time: it is done when the next one begins.
 		if e.Time.After(p.next) {
-			if err := p.save(); err != nil {
-				return err
+			if failed = p.save(); failed != nil {
+				return failed
 			}
-			p.next = e.Time
+			p.next, sent, skip = e.Time, 0, 0
+		} else if skip > 0 {
+			skip--
+			return nil
 		}
-		return sendLine(to, e)
+		sent++
+		failed = sendLine(to, e)
+		return failed
 	})
-	if err != nil {
-		p.next = p.at
-		return err
+	switch {
+	case err == nil:
+		return p.save()
+	case ctx.Err() != nil && failed == nil: // in the middle of a batch, of which the next one sends the rest
+		return errors.Join(err, p.part(sent))
 	}
-	return p.save()
+	p.next = p.at
+	return err
 }
 
 func sendLine(to sink, e logs.Entry) error {
@@ -169,9 +184,15 @@ func sendLine(to sink, e logs.Entry) error {
 type position struct {
 	file     *os.File
 	at, next time.Time
+	sent     int  // so many lines of that time have been sent; 0: all
+	counts   bool // the file says so
 }
 
-const positionFormat = "2006-01-02T15:04:05.000000000Z07:00" // of one length, so that a write replaces all of it
+// Of one length, so that a write replaces all of it: a time, and where a batch was left in its middle, from then on, a number.
+const (
+	positionFormat = "2006-01-02T15:04:05.000000000Z07:00"
+	sentFormat     = " %010d"
+)
 
 func openPosition(path string) (*position, error) {
 	text, err := os.ReadFile(path)
@@ -179,21 +200,51 @@ func openPosition(path string) (*position, error) {
 		return nil, err
 	}
 	p := &position{}
-	if at, err := time.Parse(positionFormat, string(text)); err == nil { // torn or new: from the beginning
+	stamp, number, counts := strings.Cut(string(text), " ")
+	at, err := time.Parse(positionFormat, stamp)
+	if counts && err == nil {
+		var n uint64
+		n, err = strconv.ParseUint(number, 10, 31)
+		p.sent, p.counts = int(n), true //nolint:gosec // of 31 bits
+		if len(number) != len(fmt.Sprintf(sentFormat, 0))-1 {
+			err = strconv.ErrSyntax
+		}
+	}
+	if err == nil {
 		p.at, p.next = at, at
+	} else { // torn or new: from the beginning
+		p.sent = 0
 	}
 	p.file, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
 	return p, err
 }
 
+// save remembers that all lines up to next have been sent.
 func (p *position) save() error {
-	if !p.next.After(p.at) {
+	if !p.next.After(p.at) && p.sent == 0 {
 		return nil
 	}
-	if _, err := p.file.WriteAt([]byte(p.next.UTC().Format(positionFormat)), 0); err != nil {
+	return p.write(0)
+}
+
+// part remembers that so many lines of the time next have been sent, and all before.
+func (p *position) part(sent int) error {
+	if sent == 0 || p.next.Equal(p.at) && (p.sent == 0 || p.sent == sent) {
+		return nil // what the file says
+	}
+	p.counts = true
+	return p.write(sent)
+}
+
+func (p *position) write(sent int) error {
+	text := p.next.UTC().Format(positionFormat)
+	if p.counts {
+		text += fmt.Sprintf(sentFormat, sent)
+	}
+	if _, err := p.file.WriteAt([]byte(text), 0); err != nil {
 		return fmt.Errorf("remember what has been sent: %w", err)
 	}
-	p.at = p.next
+	p.at, p.sent = p.next, sent
 	return nil
 }
 
