@@ -247,7 +247,10 @@ func (r *run) restarted(ctx context.Context, op plan.Op, u *engine.Unit) {
 func (r *run) tellUnfit(c container.Config) error {
 	_, warnings, err := r.s.Fit(c)
 	for _, w := range warnings {
-		r.emit(api.Event{Kind: api.KindWarning, Text: fmt.Sprintf("service %q: %s", c.Service, w)})
+		if c.Service != "" {
+			w = fmt.Sprintf("service %q: %s", c.Service, w)
+		}
+		r.emit(api.Event{Kind: api.KindWarning, Text: w})
 	}
 	return err
 }

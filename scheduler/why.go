@@ -259,7 +259,7 @@ func (w *inquiry) addHealth(s *api.ServiceWhy) {
 
 func (w *inquiry) container(ctx context.Context, u *engine.Unit) api.ContainerWhy {
 	s, c := u.Snapshot(), &u.Config
-	policy := c.Restart
+	policy := c.Now(s).Restart
 	why := api.ContainerWhy{
 		Name: c.Name, State: string(s.Status), Status: s.Describe(w.now), Health: s.HealthStatus(), Error: s.Error,
 		Exit: diagnose.Exit(s.Ended(), engine.SignalName), Previous: diagnose.Exit(s.Before, engine.SignalName),

@@ -86,6 +86,7 @@ type AttachRequest struct {
 	Container string  `json:"container"` // name or id
 	Stdin     bool    `json:"stdin,omitempty"`
 	Start     bool    `json:"start,omitempty"` // one that does not run is started
+	Size      Size    `json:"size,omitzero"`   // of its terminal then
 	Resume    *Resume `json:"resume,omitempty"`
 }
 

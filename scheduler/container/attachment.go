@@ -62,11 +62,14 @@ func address(what, s string) (netip.Addr, error) {
 	return a.Unmap(), nil
 }
 
-// Now is the configuration with the networks that the container has now: those that it was created with, unless somebody
-// has connected or disconnected it since.
+// Now is the configuration with the networks, the name, the limits and the restart policy that the container has now: those
+// that it was created with, unless somebody has changed them since.
 func (c Config) Now(s State) Config {
 	if s.Name != "" {
 		c.Name = s.Name
+	}
+	if s.Updated != nil {
+		c.Limits, c.Restart = s.Updated.Limits, s.Updated.Restart
 	}
 	if s.Networks == nil {
 		return c

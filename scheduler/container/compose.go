@@ -68,9 +68,7 @@ func FromService(p *project.Project, s types.ServiceConfig, img Image) (Config, 
 		func() (err error) { c.Security, err = security(p, s); return },
 		func() (err error) { c.Rlimits, err = rlimits(s); return },
 		func() (err error) { c.Devices, c.DeviceRequests, err = devices(s); return },
-		func() (err error) { c.Resources, err = resources(s); return },
-		func() error { c.CPUs = cpuCount(s); return nil },
-		func() (err error) { c.BlockIO, err = blockIO(s); return },
+		func() (err error) { c.Limits, err = ServiceLimits(s); return },
 		func() (err error) { c.CgroupParent, err = cgroupParent(s); return },
 		func() (err error) { c.Ports, c.Exposed, err = ports(p, s, img); return },
 		func() error { return c.network(p, s) },
@@ -109,7 +107,7 @@ func environment(s types.ServiceConfig, img Image) []string {
 		}
 	}
 	if !slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, "PATH=") }) {
-		env = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, env...)
+		env = append([]string{defaultPath}, env...)
 	}
 	return env
 }

@@ -57,21 +57,19 @@ type Config struct {
 	PreStop    []Hook                  `json:"preStop,omitempty"`
 	Log        Log                     `json:"log"`
 
-	Security     Security             `json:"security"`
-	Resources    specs.LinuxResources `json:"resources"`      // but BlockIO
-	CPUs         float64              `json:"cpus,omitempty"` // as asked for: part of Resources too
-	BlockIO      *BlockIO             `json:"blockIO,omitempty"`
-	CgroupParent string               `json:"cgroupParent,omitempty"` // absolute, relative to the engine's own place, or NAME.slice
-	Sysctls      map[string]string    `json:"sysctls,omitempty"`
-	Rlimits      []specs.POSIXRlimit  `json:"rlimits,omitempty"`
-	Devices      []Device             `json:"devices,omitempty"`
-	Umask        *uint32              `json:"umask,omitempty"` // nil: 0022
-	OOMScore     int                  `json:"oomScore,omitempty"`
-	Pid          string               `json:"pid,omitempty"` // "", host, container:<id>, service:<name>
-	IPC          string               `json:"ipc,omitempty"` // "", host, none, private, shareable, container:<id>, service:<name>
-	UTS          string               `json:"uts,omitempty"` // "", host
-	Cgroup       string               `json:"cgroup,omitempty"`
-	ShmSize      int64                `json:"shmSize,omitempty"` // bytes
+	Security Security `json:"security"`
+	Limits
+	CgroupParent string              `json:"cgroupParent,omitempty"` // absolute, relative to the engine's own place, or NAME.slice
+	Sysctls      map[string]string   `json:"sysctls,omitempty"`
+	Rlimits      []specs.POSIXRlimit `json:"rlimits,omitempty"`
+	Devices      []Device            `json:"devices,omitempty"`
+	Umask        *uint32             `json:"umask,omitempty"` // nil: 0022
+	OOMScore     int                 `json:"oomScore,omitempty"`
+	Pid          string              `json:"pid,omitempty"` // "", host, container:<id>, service:<name>
+	IPC          string              `json:"ipc,omitempty"` // "", host, none, private, shareable, container:<id>, service:<name>
+	UTS          string              `json:"uts,omitempty"` // "", host
+	Cgroup       string              `json:"cgroup,omitempty"`
+	ShmSize      int64               `json:"shmSize,omitempty"` // bytes
 
 	NetworkMode string       `json:"networkMode,omitempty"` // "" = Networks, host, none, container:<id>, service:<name>
 	Networks    []Attachment `json:"networks,omitempty"`
@@ -89,6 +87,17 @@ type Config struct {
 	Files  []volumes.File `json:"files,omitempty"` // configs and secrets
 	// APISocket mounts the engine's socket at /var/run/docker.sock.
 	APISocket bool `json:"apiSocket,omitempty"`
+
+	// ConsoleSize is the height and the width of the terminal at the first start, unless a client says otherwise.
+	ConsoleSize [2]uint16 `json:"consoleSize,omitzero"`
+	Docker      *Docker   `json:"docker,omitempty"` // nil for containers of compose files
+}
+
+// Limits are those of the cgroup.
+type Limits struct {
+	Resources specs.LinuxResources `json:"resources"`      // but BlockIO
+	CPUs      float64              `json:"cpus,omitempty"` // as asked for: part of Resources too
+	BlockIO   *BlockIO             `json:"blockIO,omitempty"`
 }
 
 // Security is what widens or narrows the default confinement.
@@ -103,6 +112,9 @@ type Security struct {
 	Unmasked        bool     `json:"unmasked,omitempty"` // nothing of /proc and /sys is masked or read-only
 	WritableCgroups bool     `json:"writableCgroups,omitempty"`
 	DeviceRules     []string `json:"deviceRules,omitempty"`
+	// MaskedPaths and ReadonlyPaths take the place of the default's; nil: those, and empty: none.
+	MaskedPaths   []string `json:"maskedPaths,omitzero"`
+	ReadonlyPaths []string `json:"readonlyPaths,omitzero"`
 }
 
 // Device is a host device made visible in the container.

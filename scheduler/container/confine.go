@@ -21,6 +21,12 @@ func (c *Config) confine(s *specs.Spec) error {
 	if c.Security.Unmasked {
 		s.Linux.MaskedPaths, s.Linux.ReadonlyPaths = nil, nil
 	}
+	if c.Security.MaskedPaths != nil {
+		s.Linux.MaskedPaths = c.Security.MaskedPaths
+	}
+	if c.Security.ReadonlyPaths != nil {
+		s.Linux.ReadonlyPaths = c.Security.ReadonlyPaths
+	}
 	if c.Security.WritableCgroups {
 		writable(s, "cgroup")
 	}

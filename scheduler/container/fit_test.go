@@ -111,7 +111,7 @@ func TestFitRefuses(t *testing.T) {
 	} {
 		var s types.ServiceConfig
 		s.CPUS, s.CPUQuota, s.CPUPeriod, s.CPUSet, s.CPURTRuntime = float32(x.cpus), x.quota, x.period, x.set, x.realtime
-		c := Config{CPUs: cpuCount(s)}
+		c := Config{Limits: Limits{CPUs: cpuCount(s)}}
 		var err error
 		if c.Resources, err = resources(s); err != nil {
 			t.Fatal(err)

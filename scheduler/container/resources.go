@@ -46,6 +46,16 @@ type DeviceRate struct {
 	Rate uint64 `json:"rate"`
 }
 
+// ServiceLimits are the limits of the service. What no host could do is an error with docker's words; what this host cannot do
+// is for Fit to say.
+func ServiceLimits(s types.ServiceConfig) (l Limits, err error) {
+	l.CPUs = cpuCount(s)
+	return l, firstError(
+		func() (err error) { l.Resources, err = resources(s); return },
+		func() (err error) { l.BlockIO, err = blockIO(s); return },
+	)
+}
+
 // resources are the limits of the service: the flat keys (mem_limit, cpus ...) and deploy.resources, which wins. What no
 // host could do is an error with docker's words; what this host cannot do is for Fit to say.
 func resources(s types.ServiceConfig) (specs.LinuxResources, error) {

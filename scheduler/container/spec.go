@@ -93,15 +93,27 @@ func (c *Config) process(p *specs.Process, args []string) *specs.Process {
 }
 
 // limit sets the cgroup limits beside the device rules of the default.
-func (c *Config) limit(s *specs.Spec) (err error) {
+func (c *Config) limit(s *specs.Spec) error {
 	if s.Linux.Resources == nil {
 		s.Linux.Resources = &specs.LinuxResources{}
 	}
+	own, err := c.CgroupLimits()
+	if err != nil {
+		return err
+	}
 	r := s.Linux.Resources
-	r.Memory, r.CPU, r.Pids = c.Resources.Memory, c.Resources.CPU, c.Resources.Pids
-	r.BlockIO, err = c.BlockIO.spec()
+	r.Memory, r.CPU, r.Pids, r.BlockIO = own.Memory, own.CPU, own.Pids, own.BlockIO
 	s.Linux.CgroupsPath = c.cgroupsPath()
-	return err
+	return nil
+}
+
+// CgroupLimits are the limits with the present numbers of the devices.
+func (c *Config) CgroupLimits() (*specs.LinuxResources, error) {
+	io, err := c.BlockIO.spec()
+	if err != nil {
+		return nil, err
+	}
+	return &specs.LinuxResources{Memory: c.Resources.Memory, CPU: c.Resources.CPU, Pids: c.Resources.Pids, BlockIO: io}, nil
 }
 
 // mounts adds the files of /etc and what the user wants mounted. A target of the user's replaces the default's, and a /dev of

@@ -59,6 +59,8 @@ type State struct {
 	// Name is what somebody has renamed it to; "": that of its configuration.
 	Name     string `json:"name,omitempty"`
 	Changing bool   `json:"changing,omitempty"`
+	// Updated takes the place of the configuration's limits and restart policy since somebody has changed them; nil: nobody.
+	Updated *Updated `json:"updated,omitempty"`
 
 	// Seq is the number of the last start among all starts of the engine, and Again that of the last one that the engine
 	// did by itself: who was started before that knows an earlier run (plan.Followers). No clock is as sure.

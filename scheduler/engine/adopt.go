@@ -287,17 +287,17 @@ func (e *Engine) recover(caredFor func(id string) bool) error {
 		if caredFor(id) {
 			continue
 		}
-		before := u.Snapshot()
+		before, policy := u.Snapshot(), u.Now().Restart
 		if u.Config.AutoRemove {
 			e.removeLater(u)
 		}
 		switch {
 		case before.Alive(): // lost
-			byPolicy[id] = u.Config.Restart.AtBoot(before.Stopped, codeUnseen, before.Restarts)
+			byPolicy[id] = policy.AtBoot(before.Stopped, codeUnseen, before.Restarts)
 			if err := u.lost(); err != nil {
 				return err
 			}
-		case booted && !before.Started.IsZero() && (isRestarting(before) || u.Config.Restart.AtBoot(before.Stopped, before.ExitCode, before.Restarts)):
+		case booted && !before.Started.IsZero() && (isRestarting(before) || policy.AtBoot(before.Stopped, before.ExitCode, before.Restarts)):
 			byPolicy[id] = true
 		case isRestarting(before):
 			waiting[id] = true

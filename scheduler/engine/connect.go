@@ -37,7 +37,7 @@ func (e *Engine) ConnectNetwork(ctx context.Context, network, name string, a con
 		a.Interface = a.DriverOpts[netdriver.OptionInterface]
 	}
 	c := u.Now()
-	if err := e.checkConnect(n, c, a); err != nil {
+	if err := e.CheckConnect(n, c, a); err != nil {
 		return err
 	}
 	next := append(slices.Clip(c.Networks), a)
@@ -118,8 +118,8 @@ func (e *Engine) beginChange(ctx context.Context, network, name string) (n netdr
 	return n, u, done, nil
 }
 
-// checkConnect finds what is wrong with a wish to connect before anything is changed.
-func (e *Engine) checkConnect(n netdriver.Network, c *container.Config, a container.Attachment) error {
+// CheckConnect finds what is wrong with a wish to connect before anything is changed.
+func (e *Engine) CheckConnect(n netdriver.Network, c *container.Config, a container.Attachment) error {
 	if _, on := c.On(n.Name); on {
 		return fmt.Errorf("%w: endpoint with name %s already exists in network %s", ErrForbidden, c.Name, n.Name)
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -22,7 +23,10 @@ func (e *Engine) StartContainer(ctx context.Context, name string) (changed bool,
 	case s.Alive():
 		return false, nil
 	}
-	return true, e.StartUnit(ctx, u)
+	if err = e.StartUnit(ctx, u); err != nil && u.Config.AutoRemove && !u.Snapshot().Alive() {
+		err = errors.Join(err, e.RemoveUnit(context.WithoutCancel(ctx), u, false, true)) // it would never end
+	}
+	return true, err
 }
 
 // StopContainer stops a container; changed is false when it does not run. timeout is nil for its own grace period;

@@ -81,7 +81,7 @@ func (e *Engine) claimName(name string) (release func(), err error) {
 		taken = taken || u.Name() == name
 	}
 	if taken {
-		return nil, fmt.Errorf("the container name %q is already in use: remove or rename that container", name)
+		return nil, nameTaken(name)
 	}
 	e.reserved[name] = true
 	return func() {
@@ -90,6 +90,16 @@ func (e *Engine) claimName(name string) (release func(), err error) {
 		delete(e.reserved, name)
 	}, nil
 }
+
+// nameTaken is the name of another container.
+type nameTaken string
+
+func (n nameTaken) Error() string {
+	return fmt.Sprintf("the container name %q is already in use: remove or rename that container", string(n))
+}
+
+// Is makes it ErrNameTaken.
+func (n nameTaken) Is(target error) bool { return target == ErrNameTaken }
 
 // mountVolumes makes the anonymous volumes of a new container, named ones that nobody has made yet, and fills empty ones
 // with what the image has at their place.

@@ -114,7 +114,7 @@ func (e *Engine) failedToStart(u *Unit, before container.State, cause startCause
 	var after time.Duration
 	var again bool
 	_, err := u.update(func(s *container.State) {
-		after, again = u.Config.Restart.Next(supervise.Exit{Code: max(code, 1), Stopped: s.Stopped, Restarts: before.Restarts, Delay: before.Pending})
+		after, again = u.Config.Now(*s).Restart.Next(supervise.Exit{Code: max(code, 1), Stopped: s.Stopped, Restarts: before.Restarts, Delay: before.Pending})
 		if again {
 			cause.count(s)
 			s.RestartLater(after)

@@ -18,8 +18,8 @@ type RunOptions struct {
 	Keep       bool     // it was there before, and stays whatever happens
 }
 
-// StartAttached is Attach to a container that is started when it does not run.
-func (e *Engine) StartAttached(ctx context.Context, name string, begun func(api.Begun), s Streams) (int, error) {
+// StartAttached is Attach to a container that is started when it does not run, with a terminal of that size.
+func (e *Engine) StartAttached(ctx context.Context, name string, size api.Size, begun func(api.Begun), s Streams) (int, error) {
 	u, err := e.FindUnit(name)
 	if err != nil {
 		return exitNotMade, err
@@ -30,7 +30,7 @@ func (e *Engine) StartAttached(ctx context.Context, name string, begun func(api.
 	case st.Alive():
 		return e.Attach(ctx, u.ID, AttachTo{Begun: begun}, s)
 	}
-	return e.RunAttached(ctx, u, RunOptions{Keep: true}, begun, s)
+	return e.RunAttached(ctx, u, RunOptions{AutoRemove: u.Config.AutoRemove, Keep: true, Size: size}, begun, s)
 }
 
 // exitNotMade is the exit code where nothing was started.
@@ -39,7 +39,9 @@ const exitNotMade = 1
 // RunAttached starts a container with the client attached and returns the exit code of its process, or with an error the
 // one that says what failed. A client that goes before the container runs calls it off; later it leaves the container alone.
 func (e *Engine) RunAttached(ctx context.Context, u *Unit, o RunOptions, begun func(api.Begun), s Streams) (int, error) {
-	u.setSize(o.Size)
+	if o.Size != (api.Size{}) {
+		u.setSize(o.Size)
+	}
 	a, err := e.attach(u, false)
 	if err == nil {
 		err = e.StartUnit(ctx, u)
@@ -51,6 +53,9 @@ func (e *Engine) RunAttached(ctx context.Context, u *Unit, o RunOptions, begun f
 		}
 		if o.AutoRemove || ctx.Err() != nil && !o.Keep { // who has called it off does not want it
 			err = errors.Join(err, e.RemoveUnit(context.WithoutCancel(ctx), u, true, true))
+		}
+		if u.Config.Service == "" {
+			return code, fmt.Errorf("container %s: %w", u.Name(), err)
 		}
 		return code, fmt.Errorf("service %q: container %s: %w", u.Config.Service, u.Name(), err)
 	}

@@ -278,7 +278,7 @@ func (s *starter) execute(ctx context.Context) error {
 			Status: container.Running, Pid: s.created.Pid(), Started: time.Now().UTC(), Finished: before.Finished,
 			Hostname: s.hostname, Domainname: s.domainname, Before: before.Ended(), Restarts: before.Restarts, Delay: s.delay, Endpoints: s.endpoints, Bindings: s.bindings,
 			Output: output,
-			Seq:    s.e.starts.Add(1), Again: before.Again, Networks: before.Networks, Name: before.Name,
+			Seq:    s.e.starts.Add(1), Again: before.Again, Networks: before.Networks, Name: before.Name, Updated: before.Updated,
 		}
 		s.cause.count(st)
 		if u.Config.Health != nil {
@@ -318,7 +318,7 @@ func (e *Engine) spec(ctx context.Context, u *Unit, netNS string) (*specs.Spec, 
 		return nil, nil, err
 	}
 	// The host may have been booted with another kernel since the container was created.
-	config, _, err := e.Fit(u.Config)
+	config, _, err := e.Fit(*u.Now())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -63,6 +63,7 @@ const tapSize = 1 << 20
 // newUnit opens a container's log. pipes is what an earlier engine read its output from, nil for none.
 func newUnit(dir string, rec container.Record, pipes *logs.Pipes) (*Unit, error) {
 	u := &Unit{ID: rec.ID, dir: dir, Config: rec.Config, state: rec.State, changed: make(chan struct{})}
+	u.size = api.Size{Height: rec.ConsoleSize[0], Width: rec.ConsoleSize[1]}
 	if rec.State.Name != "" {
 		u.renamed.Store(&rec.State.Name)
 	}

@@ -107,13 +107,14 @@ func (e *Engine) recordEnd(u *Unit, status runtime.ExitStatus, age time.Duration
 	var again bool
 	now, stateErr := u.update(func(s *container.State) { // decided here: a stop comes before or after, not in between
 		ran := ranFor(status.At.Sub(s.Started), age)
-		after, again = u.Config.Restart.Next(supervise.Exit{
+		policy := u.Config.Now(*s).Restart
+		after, again = policy.Next(supervise.Exit{
 			Code: status.Code, Stopped: s.Stopped || e.halting.Load(), Ending: s.Ending, Ran: ran, Restarts: s.Restarts, Delay: s.Delay,
 		})
 		s.Status, s.Pid, s.ExitCode, s.OOMKilled, s.Finished = container.Exited, 0, status.Code, oom != nil, status.At.UTC()
 		s.Signal, s.OOM = status.Signal, oom
 		if again {
-			s.Restarts = u.Config.Restart.Counted(s.Restarts, ran)
+			s.Restarts = policy.Counted(s.Restarts, ran)
 			s.RestartLater(after)
 		}
 		s.Health = nil

@@ -141,6 +141,9 @@ func (s *server) summaryOf(c api.Container, config *container.Config, st contain
 
 // networkMode is docker's word for where a container's network comes from: of several networks the first.
 func networkMode(c *container.Config) string {
+	if c.Docker != nil {
+		return string(c.Docker.HostConfig.NetworkMode)
+	}
 	if c.NetworkMode != "" || len(c.Networks) == 0 {
 		return cmp.Or(c.NetworkMode, "none")
 	}

@@ -57,6 +57,8 @@ func (s *server) containerRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("DELETE /containers/{id}", func(w http.ResponseWriter, r *http.Request) {
 		done(w, s.e.RemoveContainer(engine.WithVerb(r.Context(), "rm"), r.PathValue("id"), flag(r, "force"), flag(r, "v")))
 	})
+	mux.HandleFunc("POST /containers/create", s.createContainer)
+	mux.HandleFunc("POST /containers/{id}/update", s.updateContainer)
 	mux.HandleFunc("POST /containers/{id}/wait", s.waitContainer)
 	mux.HandleFunc("GET /containers/{id}/top", s.topContainer)
 	mux.HandleFunc("GET /containers/{id}/stats", s.containerStats)

@@ -11,6 +11,7 @@ import (
 	apinetwork "github.com/moby/moby/api/types/network"
 
 	"tutti/scheduler/container"
+	"tutti/scheduler/fromdocker"
 )
 
 // inspectContainer answers GET /containers/{id}/json.
@@ -23,7 +24,7 @@ func (s *server) inspectContainer(w http.ResponseWriter, r *http.Request) {
 	j := apicontainer.InspectResponse{
 		ID: c.ID, Created: c.Created.Format(time.RFC3339Nano), Args: []string{}, Image: c.ImageID, Name: "/" + c.Name, RestartCount: st.Restarts,
 		Driver: "overlayfs", Platform: "linux", Mounts: s.mountPoints(&c), State: stateJSON(st), Config: configJSON(c),
-		HostConfig: hostConfigJSON(&c), NetworkSettings: s.networkSettings(&c, st), AppArmorProfile: c.Security.AppArmor, LogPath: s.e.LogPath(c.ID),
+		HostConfig: hostConfigJSON(&c, st), NetworkSettings: s.networkSettings(&c, st), AppArmorProfile: c.Security.AppArmor, LogPath: s.e.LogPath(c.ID),
 	}
 	if args := c.Args(); len(args) > 0 {
 		j.Path, j.Args = args[0], args[1:]
@@ -56,6 +57,9 @@ func stateJSON(st container.State) *apicontainer.State {
 }
 
 func configJSON(c container.Config) *apicontainer.Config {
+	if c.Docker != nil {
+		return c.Docker.Config
+	}
 	j := &apicontainer.Config{
 		Hostname: c.Hostname, Domainname: c.Domainname, User: c.User, Tty: c.TTY, OpenStdin: c.StdinOpen, StdinOnce: c.StdinOnce,
 		AttachStdout: true, AttachStderr: true, AttachStdin: c.StdinOnce, Env: c.Env, Cmd: c.Command, Entrypoint: c.Entrypoint,
@@ -80,19 +84,22 @@ func configJSON(c container.Config) *apicontainer.Config {
 	return j
 }
 
-// defaultShm is what /dev/shm holds unless something else was asked for, in bytes: docker's.
-const defaultShm = 64 << 20
+// runtimeName is the only runtime that there is.
+const runtimeName = "tutti"
 
 // hostConfigJSON is what a container was given of the host: what its configuration says, in docker's form.
-func hostConfigJSON(c *container.Config) *apicontainer.HostConfig {
+func hostConfigJSON(c *container.Config, st container.State) *apicontainer.HostConfig {
+	if c.Docker != nil {
+		return askedFor(c, st)
+	}
 	j := &apicontainer.HostConfig{
 		NetworkMode: apicontainer.NetworkMode(networkMode(c)), AutoRemove: c.AutoRemove, Privileged: c.Security.Privileged,
 		ReadonlyRootfs: c.Security.ReadOnly, CapAdd: c.Security.CapAdd, CapDrop: c.Security.CapDrop, Init: &c.Init,
-		RestartPolicy: apicontainer.RestartPolicy{Name: apicontainer.RestartPolicyMode(c.Restart.Name), MaximumRetryCount: c.Restart.MaxRetries},
+		RestartPolicy: restartPolicyJSON(c),
 		LogConfig:     apicontainer.LogConfig{Type: c.Log.Driver, Config: orEmptyMap(c.Log.Options)},
 		PortBindings:  apinetwork.PortMap{}, DNSOptions: orEmpty(c.DNSOptions), DNSSearch: orEmpty(c.DNSSearch), ExtraHosts: c.ExtraHosts, GroupAdd: c.Groups,
 		IpcMode: apicontainer.IpcMode(cmp.Or(c.IPC, "private")), PidMode: apicontainer.PidMode(c.Pid), UTSMode: apicontainer.UTSMode(c.UTS),
-		CgroupnsMode: apicontainer.CgroupnsMode(cmp.Or(c.Cgroup, "private")), OomScoreAdj: c.OOMScore, ShmSize: cmp.Or(c.ShmSize, defaultShm), Sysctls: c.Sysctls, Runtime: "tutti",
+		CgroupnsMode: apicontainer.CgroupnsMode(cmp.Or(c.Cgroup, "private")), OomScoreAdj: c.OOMScore, ShmSize: cmp.Or(c.ShmSize, container.DefaultShm), Sysctls: c.Sysctls, Runtime: runtimeName,
 		Annotations: c.Annotations, Umask: c.Umask, Resources: resourcesJSON(c),
 	}
 	for _, p := range c.Ports {
@@ -113,23 +120,9 @@ func hostConfigJSON(c *container.Config) *apicontainer.HostConfig {
 	return j
 }
 
-// resourcesJSON are a container's limits.
+// resourcesJSON are a container's limits and devices.
 func resourcesJSON(c *container.Config) apicontainer.Resources {
-	j := apicontainer.Resources{CgroupParent: c.CgroupParent, NanoCPUs: int64(c.CPUs * 1e9), DeviceCgroupRules: c.Security.DeviceRules}
-	if m := c.Resources.Memory; m != nil {
-		j.Memory, j.MemorySwap, j.MemoryReservation = valueOf(m.Limit), valueOf(m.Swap), valueOf(m.Reservation)
-		j.OomKillDisable = m.DisableOOMKiller
-	}
-	if p := c.Resources.CPU; p != nil {
-		j.CPUShares, j.CPUPeriod, j.CPUQuota = int64(valueOf(p.Shares)), int64(valueOf(p.Period)), valueOf(p.Quota) //nolint:gosec // below 2^63
-		j.CpusetCpus, j.CpusetMems = p.Cpus, p.Mems
-		if c.CPUs > 0 { // quota and period are made of it
-			j.CPUPeriod, j.CPUQuota = 0, 0
-		}
-	}
-	if p := c.Resources.Pids; p != nil {
-		j.PidsLimit = p.Limit
-	}
+	j := fromdocker.Resources(c)
 	for _, d := range c.Devices {
 		j.Devices = append(j.Devices, apicontainer.DeviceMapping{PathOnHost: d.Source, PathInContainer: d.Target, CgroupPermissions: d.Permissions})
 	}
@@ -141,14 +134,6 @@ func resourcesJSON(c *container.Config) apicontainer.Resources {
 
 func ulimitName(limit string) string {
 	return strings.ToLower(strings.TrimPrefix(limit, "RLIMIT_"))
-}
-
-// valueOf is 0 for what is not set.
-func valueOf[T int64 | uint64](p *T) T {
-	if p == nil {
-		return 0
-	}
-	return *p
 }
 
 // addressOf is invalid, which docker's clients show as nothing, for what is no address.

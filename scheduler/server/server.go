@@ -149,7 +149,12 @@ func (b bare) Error() string {
 
 // read decodes a request's JSON body. It answers for itself when that fails.
 func read[T any](w http.ResponseWriter, r *http.Request) (v T, ok bool) {
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&v); err != nil {
+	return readUpTo[T](w, r, maxBody)
+}
+
+// readUpTo is read for a body of at most so many bytes.
+func readUpTo[T any](w http.ResponseWriter, r *http.Request, limit int64) (v T, ok bool) {
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit)).Decode(&v); err != nil {
 		fail(w, http.StatusBadRequest, errors.New("the request's body: "+err.Error()))
 		return v, false
 	}

@@ -28,7 +28,7 @@ func (s *server) sessionRoutes(mux *http.ServeMux) {
 	})
 	session(mux, "attach", func(ctx context.Context, q api.AttachRequest, x *sessionConn) (int, error) {
 		if q.Start {
-			return s.e.StartAttached(engine.WithVerb(ctx, "start"), q.Container, x.begun, x.streams(q.Stdin))
+			return s.e.StartAttached(engine.WithVerb(ctx, "start"), q.Container, q.Size, x.begun, x.streams(q.Stdin))
 		}
 		o := engine.AttachTo{Resume: q.Resume, Begun: x.begun}
 		return s.e.Attach(ctx, q.Container, o, x.streams(q.Stdin))
