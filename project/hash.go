@@ -41,12 +41,15 @@ func (p *Project) Canonical(service string) json.RawMessage {
 
 // NetworkHash is the hash of everything about a network that cannot be changed
 // without making it anew; key is its name in the file.
-func (p *Project) NetworkHash(key string) string {
+func (p *Project) NetworkHash(key string) string { return digest(p.NetworkCanonical(key)) }
+
+// NetworkCanonical is what NetworkHash is the hash of, as Canonical is for a service.
+func (p *Project) NetworkCanonical(key string) json.RawMessage {
 	n := p.Networks[key]
 	if n.Driver == "" {
 		n.Driver = "bridge"
 	}
-	return digest(marshal(flatten(n)))
+	return marshal(flatten(n))
 }
 
 // VolumeHash is the hash of everything about a volume that cannot be changed without

@@ -123,7 +123,7 @@ func (r *run) createNetwork(ctx context.Context, op plan.Op) error {
 		return nil
 	}
 	r.wiring.made(op.Resource)
-	return r.s.MakeNetwork(ctx, r.name, op.Key, r.project.NetworkHash(op.Key), r.project.Networks[op.Key])
+	return r.s.MakeNetwork(ctx, r.project, op.Key)
 }
 
 func (r *run) createVolume(key string) error {

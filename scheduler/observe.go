@@ -8,6 +8,7 @@ import (
 	"tutti/runtime/image"
 	"tutti/scheduler/api"
 	"tutti/scheduler/container"
+	"tutti/scheduler/engine"
 	"tutti/scheduler/plan"
 	"tutti/volumes"
 )
@@ -20,7 +21,10 @@ func (r *run) observe(ctx context.Context) (plan.State, error) {
 	}
 	others := r.s.UsersOfNetworks(func(c *container.Config) bool { return c.Project != r.name })
 	for _, n := range r.s.Networks() {
-		s.Networks = append(s.Networks, plan.Network{Others: others[n.Name], ID: n.ID, Name: n.Name, Project: n.Labels[api.LabelProject], Key: n.Labels[api.LabelNetwork], Hash: n.Labels[api.LabelConfigHash]})
+		s.Networks = append(s.Networks, plan.Network{
+			Others: others[n.Name], ID: n.ID, Name: n.Name, Project: n.Labels[api.LabelProject], Key: n.Labels[api.LabelNetwork],
+			Hash: n.Labels[api.LabelConfigHash], Config: engine.NetworkConfig(n),
+		})
 	}
 	for _, c := range r.s.NetworkConfigs() {
 		s.Networks = append(s.Networks, plan.Network{ID: c.ID, Name: c.Name, ConfigOnly: true})

@@ -20,18 +20,17 @@ func (s *Scheduler) Up(ctx context.Context, q api.UpRequest, emit func(api.Event
 	if began := time.Now(); !o.DryRun {
 		defer func() { r.remember("up", o.Services, began, err) }()
 	}
-	options := plan.Options{
-		Services: o.Services, NoDeps: o.NoDeps, ForceRecreate: o.ForceRecreate, NoRecreate: o.NoRecreate, AlwaysRecreateDeps: o.AlwaysRecreateDeps,
-		RemoveOrphans: o.RemoveOrphans, Scale: o.Scale, Build: o.Build, NoBuild: o.NoBuild, Pull: o.Pull, NoStart: o.NoStart,
-		RenewAnonVolumes: o.RenewAnonVolumes, Wait: o.Wait, Timeout: seconds(o.Timeout), Now: time.Now(),
-	}
-	for _, w := range r.project.Warnings() {
-		r.emit(api.Event{Kind: api.KindWarning, Text: w})
-	}
-	if !o.DryRun {
-		if err := r.saveModel(q.Project); err != nil {
-			return fmt.Errorf("remember the model: %w", err)
+	options := upOptions(o)
+	r.warn()
+	if o.DryRun {
+		_, f, err := r.foresee(ctx, options)
+		if err == nil {
+			r.emit(api.Event{Kind: api.KindPlan, Text: f.Sure.String(), Changes: len(f.Sure.Ops)})
 		}
+		return err
+	}
+	if err := r.saveModel(q.Project); err != nil {
+		return fmt.Errorf("remember the model: %w", err)
 	}
 	if o.Wait && o.WaitTimeout > 0 {
 		var cancel context.CancelFunc
@@ -46,10 +45,6 @@ func (s *Scheduler) Up(ctx context.Context, q api.UpRequest, emit func(api.Event
 		p, err := plan.Diff(r.project, state, options)
 		if err != nil {
 			return err
-		}
-		if o.DryRun {
-			r.emit(api.Event{Kind: api.KindPlan, Text: p.String(), Changes: len(p.Ops)})
-			return nil
 		}
 		if p, err = r.preflight(p); err != nil {
 			return err

@@ -14,7 +14,6 @@ type notYet struct{ name, short string }
 // ones announced for tutti alone.
 var commandsNotYet = []notYet{
 	{"bridge", "Convert compose files into another model"},
-	{"plan", "Show what would change, and why"},
 	{"publish", "Publish compose application"},
 	{"watch", "Watch build context for service and rebuild/refresh containers when files are updated"},
 }

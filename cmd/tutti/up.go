@@ -36,26 +36,16 @@ func (a *app) upCommand() *cobra.Command {
 		PreRunE:     func(cmd *cobra.Command, args []string) error { return a.checkUp(cmd, &f, args) },
 		RunE:        a.runUp(&f),
 	}
+	a.planningFlags(cmd, &f)
 	flags := cmd.Flags()
 	flags.BoolVarP(&f.detach, "detach", "d", false, "Detached mode: Run containers in the background")
-	flags.BoolVar(&f.Build, "build", false, "Build images before starting containers")
-	flags.BoolVar(&f.NoBuild, "no-build", false, "Don't build an image, even if it's policy")
-	flags.StringVar(&f.Pull, "pull", "", `Pull image before running ("always"|"missing"|"never"|"build") (default: the services' policies)`)
-	flags.BoolVar(&f.RemoveOrphans, "remove-orphans", a.envBool("COMPOSE_REMOVE_ORPHANS"), "Remove containers for services not defined in the Compose file")
-	flags.StringArrayVar(&f.scale, "scale", nil, "Scale SERVICE to NUM instances. Overrides the `scale` setting in the Compose file if present.")
 	flags.BoolVar(&f.noColor, "no-color", false, "Produce monochrome output")
 	flags.BoolVar(&f.noPrefix, "no-log-prefix", false, "Don't print prefix in logs")
-	flags.BoolVar(&f.ForceRecreate, "force-recreate", false, "Recreate containers even if their configuration and image haven't changed")
-	flags.BoolVar(&f.NoRecreate, "no-recreate", false, "If containers already exist, don't recreate them. Incompatible with --force-recreate.")
-	flags.BoolVar(&f.NoStart, "no-start", false, "Don't start the services after creating them")
 	flags.BoolVar(&f.abortOnExit, "abort-on-container-exit", false, "Stops all containers if any container was stopped. Incompatible with -d")
 	flags.BoolVar(&f.abortOnFailure, "abort-on-container-failure", false, "Stops all containers if any container exited with failure. Incompatible with -d")
 	flags.StringVar(&f.exitCodeFrom, "exit-code-from", "", "Return the exit code of the selected service container. Implies --abort-on-container-exit")
 	flags.IntVarP(&f.timeout, "timeout", "t", 0, "Use this timeout in seconds for container shutdown when attached or when containers are already running")
 	flags.BoolVar(&f.timestamps, "timestamps", false, "Show timestamps")
-	flags.BoolVar(&f.NoDeps, "no-deps", false, "Don't start linked services")
-	flags.BoolVar(&f.AlwaysRecreateDeps, "always-recreate-deps", false, "Recreate dependent containers. Incompatible with --no-recreate.")
-	flags.BoolVarP(&f.RenewAnonVolumes, "renew-anon-volumes", "V", false, "Recreate anonymous volumes instead of retrieving data from the previous containers")
 	flags.BoolVar(&f.quietPull, "quiet-pull", false, "Pull without printing progress information")
 	flags.BoolVar(&f.quietBuild, "quiet-build", false, "Suppress the build output")
 	flags.StringArrayVar(&f.attach, "attach", nil, "Restrict attaching to the specified services. Incompatible with --attach-dependencies.")
@@ -72,6 +62,22 @@ func (a *app) upCommand() *cobra.Command {
 	})
 	refuse(cmd, refusal{name: "watch", short: "w", isBool: true}, refusal{name: "menu", isBool: true})
 	return cmd
+}
+
+// planningFlags are those that decide what is done, which up and plan have.
+func (a *app) planningFlags(cmd *cobra.Command, f *upFlags) {
+	flags := cmd.Flags()
+	flags.BoolVar(&f.Build, "build", false, "Build images before starting containers")
+	flags.BoolVar(&f.NoBuild, "no-build", false, "Don't build an image, even if it's policy")
+	flags.StringVar(&f.Pull, "pull", "", `Pull image before running ("always"|"missing"|"never"|"build") (default: the services' policies)`)
+	flags.BoolVar(&f.RemoveOrphans, "remove-orphans", a.envBool("COMPOSE_REMOVE_ORPHANS"), "Remove containers for services not defined in the Compose file")
+	flags.StringArrayVar(&f.scale, "scale", nil, "Scale SERVICE to NUM instances. Overrides the `scale` setting in the Compose file if present.")
+	flags.BoolVar(&f.ForceRecreate, "force-recreate", false, "Recreate containers even if their configuration and image haven't changed")
+	flags.BoolVar(&f.NoRecreate, "no-recreate", false, "If containers already exist, don't recreate them. Incompatible with --force-recreate.")
+	flags.BoolVar(&f.NoStart, "no-start", false, "Don't start the services after creating them")
+	flags.BoolVar(&f.NoDeps, "no-deps", false, "Don't start linked services")
+	flags.BoolVar(&f.AlwaysRecreateDeps, "always-recreate-deps", false, "Recreate dependent containers. Incompatible with --no-recreate.")
+	flags.BoolVarP(&f.RenewAnonVolumes, "renew-anon-volumes", "V", false, "Recreate anonymous volumes instead of retrieving data from the previous containers")
 }
 
 var pullPolicies = []string{"always", "missing", "if_not_present", "never", "build", "policy"}

@@ -14,8 +14,8 @@ import (
 // errWentAway says that a stream ended without its last event.
 var errWentAway = errors.New("the engine went away")
 
-// repeatable are the verbs that say how all is to be: asked for again, they go on where an engine that died had come to.
-var repeatable = []string{"up", "down", "stop", "create", "rm"}
+// repeatable are the verbs that say how all is to be, and the one that asks what that would take: asked for again, they go on where an engine that died had come to.
+var repeatable = []string{"up", "plan", "down", "stop", "create", "rm"}
 
 // streamTries bounds how often a verb is asked for when one engine after the other dies.
 const streamTries = 3

@@ -128,7 +128,7 @@ const (
 	KindCheck    EventKind = "check"    // Text holds what the checks of the build Name found, Changes how many things
 	KindOutput   EventKind = "output"   // Data goes to the user's stdout
 	KindBuilt    EventKind = "built"    // a build has ended: Name is the image's ID, Metadata what the exporters say
-	KindPlan     EventKind = "plan"     // Text holds the plan (dry run)
+	KindPlan     EventKind = "plan"     // Text holds the plan (dry run), or Plan does
 	KindEnd      EventKind = "end"      // the last event; Error is empty when all went well
 )
 
@@ -157,6 +157,7 @@ type Event struct {
 	Build    *client.SolveStatus `json:"build,omitempty"`
 	Data     []byte              `json:"data,omitempty"`
 	Metadata map[string]string   `json:"metadata,omitempty"`
+	Plan     *Plan               `json:"plan,omitempty"`
 	Error    string              `json:"error,omitempty"`    // KindEnd: what went wrong, ready to be printed
 	ExitCode int                 `json:"exitCode,omitempty"` // KindEnd: the exit code the command should end with when Error is set; 0 means 1
 	Changes  int                 `json:"changes,omitempty"`  // KindEnd, KindPlan: how many operations there were

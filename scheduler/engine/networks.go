@@ -15,14 +15,18 @@ import (
 	"github.com/moby/moby/api/types/events"
 
 	"tutti/netdriver"
+	"tutti/project"
 	"tutti/scheduler/api"
 	"tutti/scheduler/builder"
 	"tutti/scheduler/container"
 	"tutti/scheduler/plan"
 )
 
-// labelCreated on a network is when it was made, RFC 3339.
-const labelCreated = "tutti.created"
+// Labels of networks that nobody is shown. What else is known of a network is the driver's.
+const (
+	labelCreated = "tutti.created" // when it was made, RFC 3339
+	labelConfig  = "tutti.config"  // project.NetworkCanonical of the definition that it was made from
+)
 
 // loadNetworks learns what networks there are. Everything that is known of one is the driver's, or in its labels.
 func (e *Engine) loadNetworks() {
@@ -33,9 +37,10 @@ func (e *Engine) loadNetworks() {
 	}
 }
 
-// MakeNetwork makes a network of a project's model; one that is there already is left as it is. The firewall follows with what
-// is on it, see [netdriver.Driver.Settle].
-func (e *Engine) MakeNetwork(ctx context.Context, project, key, hash string, c types.NetworkConfig) error {
+// MakeNetwork makes the network that a project's model calls key; one that is there already is left as it is. The firewall
+// follows with what is on it, see [netdriver.Driver.Settle].
+func (e *Engine) MakeNetwork(ctx context.Context, p *project.Project, key string) error {
+	c := p.Networks[key]
 	e.mu.Lock()
 	_, have := e.networks[c.Name]
 	e.mu.Unlock()
@@ -46,7 +51,9 @@ func (e *Engine) MakeNetwork(ctx context.Context, project, key, hash string, c t
 	if err != nil {
 		return err
 	}
-	spec.Labels = map[string]string{api.LabelProject: project, api.LabelNetwork: key, api.LabelConfigHash: hash}
+	spec.Labels = map[string]string{
+		api.LabelProject: p.Name, api.LabelNetwork: key, api.LabelConfigHash: p.NetworkHash(key), labelConfig: string(p.NetworkCanonical(key)),
+	}
 	for _, m := range []types.Labels{c.Labels, c.CustomLabels} {
 		maps.Copy(spec.Labels, m)
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -110,7 +111,16 @@ func NetworkLabels(n netdriver.Network) map[string]string {
 	labels := maps.Clone(n.Labels)
 	delete(labels, labelCreated)
 	delete(labels, labelConfigFrom)
+	delete(labels, labelConfig)
 	return labels
+}
+
+// NetworkConfig is project.NetworkCanonical of the definition that a network was made from; nil where that is not known.
+func NetworkConfig(n netdriver.Network) json.RawMessage {
+	if config := n.Labels[labelConfig]; config != "" {
+		return json.RawMessage(config)
+	}
+	return nil
 }
 
 // NetworkUsers are the names of the containers on each network, running or not.

@@ -115,6 +115,9 @@ func (d *differ) recreateCause(name string, c Container, config canonical) strin
 		return "config changed" + changedKeys(c.Config, config.fields)
 	}
 	if id, known := d.s.Images[d.p.ImageName(name)]; known && c.ImageID != "" && id != c.ImageID {
+		if id == Undetermined {
+			return "image " + d.p.ImageName(name) + " may have changed then"
+		}
 		return "image changed: " + shortID(c.ImageID) + " → " + shortID(id)
 	}
 	for _, key := range slices.Sorted(maps.Keys(d.p.Services[name].Networks)) {

@@ -106,8 +106,9 @@ type Network struct {
 	// Project and Key are empty for networks that no project made.
 	Project string
 	Key     string
-	// Hash is Project.NetworkHash at its creation.
-	Hash string
+	// Hash is Project.NetworkHash at its creation, and Config Project.NetworkCanonical; that is optional.
+	Hash   string
+	Config json.RawMessage
 	// Others are the names of containers of other projects, or of none, that are on it.
 	Others []string
 	// ConfigOnly: it is settings for networks, and no container can be on it.

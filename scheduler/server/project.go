@@ -14,6 +14,7 @@ import (
 
 func (s *server) projectRoutes(mux *http.ServeMux) {
 	verb(mux, "up", s.e.Up)
+	verb(mux, "plan", s.e.Plan)
 	verb(mux, "down", s.e.Down)
 	verb(mux, "build", s.e.Build)
 	verb(mux, "pull", s.e.Pull)
