@@ -31,7 +31,7 @@ COMPARE_DEPS = docker=$(shell . /etc/os-release && [ "$$ID" = debian ] && [ "$${
 BENCH_DEPS := slirp4netns=slirp4netns docker-registry=docker-registry skopeo=skopeo iperf3=iperf3 dnsperf=dnsperf nsenter=util-linux
 
 # Packages without the kernel in them are cheap to test with the race detector.
-PURE := ./dns ./netdriver/ipam ./project ./scheduler/names ./scheduler/plan ./scheduler/supervise ./runtime/keeper/wire ./runtime/statefile
+PURE := ./dns ./netdriver/ipam ./project ./scheduler/forecast ./scheduler/names ./scheduler/plan ./scheduler/supervise ./runtime/keeper/wire ./runtime/statefile
 
 .PHONY: help
 help: ## List the targets

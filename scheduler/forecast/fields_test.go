@@ -175,7 +175,7 @@ func TestSecretsAreHidden(t *testing.T) {
 		}
 		return got[0]
 	}
-	for _, name := range strings.Fields(`PASSWORD MYSQL_ROOT_PASSWORD PGPASSWORD MYSQL_PWD API_KEY apiKey AWS_SECRET_ACCESS_KEY GITHUB_TOKEN
+	for name := range strings.FieldsSeq(`PASSWORD MYSQL_ROOT_PASSWORD PGPASSWORD MYSQL_PWD API_KEY apiKey AWS_SECRET_ACCESS_KEY GITHUB_TOKEN
 		access-token SESSION_SECRET DB_DSN BASIC_AUTH REDIS_PASS client.credentials JWT_PRIVATE SSH_KEYS DB_PW COOKIE_SALT`) {
 		if d := differ(name, "x", false); !d.Hidden || d.After != nil {
 			t.Errorf("%s is shown: %s", name, brief(d))
@@ -184,7 +184,7 @@ func TestSecretsAreHidden(t *testing.T) {
 			t.Errorf("%s is not shown when it is asked for: %s", name, brief(d))
 		}
 	}
-	for _, name := range strings.Fields("PATH PWD OLDPWD LOG_LEVEL POSTGRES_PASSWORD_FILE SSL_KEY_PATH MONKEY KEYBOARD AUTHOR PASSENGERS HOSTNAME") {
+	for name := range strings.FieldsSeq("PATH PWD OLDPWD LOG_LEVEL POSTGRES_PASSWORD_FILE SSL_KEY_PATH MONKEY KEYBOARD AUTHOR PASSENGERS HOSTNAME") {
 		if d := differ(name, "x", false); d.Hidden {
 			t.Errorf("%s is hidden", name)
 		}

@@ -17,8 +17,6 @@ func show(t *testing.T, p api.Plan, color bool) string {
 	return b.String()
 }
 
-func of(s string) *string { return &s }
-
 func TestPrint(t *testing.T) {
 	id := "sha256:" + strings.Repeat("a", 64)
 	p := api.Plan{
@@ -37,12 +35,12 @@ func TestPrint(t *testing.T) {
 			{Name: "stays", Orphan: true, Before: 1, After: 1, Containers: []api.PlannedContainer{{Name: "demo-stays-1", Action: api.ActionUnchanged}}},
 			{Name: "web", Before: 2, After: 3, Containers: []api.PlannedContainer{
 				{Name: "demo-web-1", NewName: "web", Action: api.ActionRecreate, Cause: "config changed", Starts: true, Differences: []api.Difference{
-					{Field: "command", Change: api.ChangeChanged, Before: of("a --token ***"), After: of("a --token ***"), Hidden: true},
-					{Field: "environment.A", Change: api.ChangeAdded, After: of("x\x1b[2J" + strings.Repeat("y", 100))},
-					{Field: "environment.B", Change: api.ChangeRemoved, Before: of("one\ntwo\nthree\n")},
-					{Field: "environment.C", Change: api.ChangeChanged, Before: of("one\ntwo\nthree"), After: of("one\n2\nthree")},
-					{Field: "environment.D", Change: api.ChangeChanged, Before: of("one\n"), After: of("one\ntwo\n")},
-					{Field: "environment.E", Change: api.ChangeChanged, After: of("")},
+					{Field: "command", Change: api.ChangeChanged, Before: new("a --token ***"), After: new("a --token ***"), Hidden: true},
+					{Field: "environment.A", Change: api.ChangeAdded, After: new("x\x1b[2J" + strings.Repeat("y", 100))},
+					{Field: "environment.B", Change: api.ChangeRemoved, Before: new("one\ntwo\nthree\n")},
+					{Field: "environment.C", Change: api.ChangeChanged, Before: new("one\ntwo\nthree"), After: new("one\n2\nthree")},
+					{Field: "environment.D", Change: api.ChangeChanged, Before: new("one\n"), After: new("one\ntwo\n")},
+					{Field: "environment.E", Change: api.ChangeChanged, After: new("")},
 					{Field: "environment.KEY", Change: api.ChangeChanged, Hidden: true},
 					{Field: "environment.TOKEN", Change: api.ChangeAdded, Hidden: true},
 					{Field: "secrets.x", Change: api.ChangeChanged, Hidden: true, Note: "its content differs"},
