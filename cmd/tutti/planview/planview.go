@@ -91,11 +91,19 @@ func (v *viewer) images(all []api.PlannedImage) {
 	v.same("  ", same)
 }
 
+// mostNamed is how many of the things that stay as they are are named; the JSON form has all of them.
+const mostNamed = 12
+
 // same names what stays as it is.
 func (v *viewer) same(indent string, names []string) {
-	if len(names) > 0 {
-		v.line(indent, "=", "unchanged: "+strings.Join(names, ", "))
+	if len(names) == 0 {
+		return
 	}
+	text := "unchanged: " + strings.Join(names[:min(mostNamed, len(names))], ", ")
+	if more := len(names) - mostNamed; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	v.line(indent, "=", text)
 }
 
 func (v *viewer) resources(heading string, all []api.PlannedResource) {

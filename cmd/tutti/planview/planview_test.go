@@ -100,6 +100,17 @@ Plan: 1 image to pull, 1 image to build, 1 volume to create, 1 container to crea
 	}
 }
 
+// Of many things that stay as they are the first are named.
+func TestPrintMany(t *testing.T) {
+	p := api.Plan{Project: "demo", Services: []api.PlannedService{{Name: "a"}}}
+	for range 14 {
+		p.Services[0].Containers = append(p.Services[0].Containers, api.PlannedContainer{Name: "x", Action: api.ActionUnchanged})
+	}
+	if got := show(t, p, false); !strings.Contains(got, "= unchanged: "+strings.Repeat("x, ", 11)+"x and 2 more\n") {
+		t.Errorf("printed is\n%s", got)
+	}
+}
+
 func TestPrintNothing(t *testing.T) {
 	p := api.Plan{Project: "demo", Services: []api.PlannedService{{Name: "a", Containers: []api.PlannedContainer{{Name: "demo-a-1", Action: api.ActionUnchanged}}}}}
 	const want = "Services\n  = unchanged: demo-a-1\nNothing would change: project demo is as its compose file says.\n"
