@@ -34,9 +34,10 @@ type session struct {
 	attach  func()          // says what is attached to; later calls do nothing
 	shown   map[string]bool // services whose lines are printed
 	watched map[string]bool // services whose exits count
-	alive   map[string]bool // containers watched that run, or will run again
-	// Containers watched that have ended since began while their last frames are under way, and the ends that were told.
-	owed  map[string]bool
+	// The containers watched, by their ids, that run, or will run again: since when, as far as the engine has been asked.
+	alive map[string]time.Time
+	// Those that have ended since began while their last frames are under way, and the ends that were told.
+	owed  map[string]time.Time
 	told  map[string]time.Time
 	began time.Time
 
@@ -64,7 +65,7 @@ const exitsWithin = 5 * time.Second
 func (a *app) upAttached(ctx context.Context, f *upFlags, c *api.Client, p *project.Project, request api.UpRequest) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &session{a: a, f: f, c: c, p: p, alive: map[string]bool{}, told: map[string]time.Time{}, stopEnd: make(chan error, 2)}
+	s := &session{a: a, f: f, c: c, p: p, alive: map[string]time.Time{}, told: map[string]time.Time{}, stopEnd: make(chan error, 2)}
 	s.choose()
 	var err error
 	s.logs, err = followLogs(ctx, c, p.Name, api.LogOptions{Services: sortedKeys(s.watched), Tail: -1, Since: time.Now(), Follow: true, Events: true})
@@ -198,29 +199,33 @@ func (s *session) frame(ctx context.Context, f api.LogFrame) {
 			s.print(func() { s.printer.Hook(f) })
 		}
 	case "start":
-		if s.watched[f.Service] && s.alive != nil {
-			s.alive[f.Container] = true
+		if _, known := s.alive[f.ID]; s.watched[f.Service] && s.alive != nil && !known {
+			s.alive[f.ID] = time.Time{}
 		}
 	case "exit":
 		if s.watched[f.Service] {
 			s.exited(ctx, f)
 		}
 	case "removed":
-		delete(s.alive, f.Container)
-		delete(s.owed, f.Container)
+		delete(s.alive, f.ID)
+		delete(s.owed, f.ID)
 	}
 }
 
 func (s *session) exited(ctx context.Context, f api.LogFrame) {
-	s.told[f.Container] = f.Time
-	delete(s.owed, f.Container)
+	s.told[f.ID] = f.Time
 	if s.shown[f.Service] {
 		s.print(func() { s.printer.Exit(f) })
 	}
 	if f.Restart {
 		return
 	}
-	delete(s.alive, f.Container)
+	if !f.Time.Before(s.owed[f.ID]) {
+		delete(s.owed, f.ID)
+	}
+	if !f.Time.Before(s.alive[f.ID]) { // otherwise it has been started again since, which upEnded has heard before this
+		delete(s.alive, f.ID)
+	}
 	if f.Service == s.f.exitCodeFrom && !s.fromSeen {
 		s.code, s.fromSeen = f.ExitCode, true
 	}
@@ -257,21 +262,21 @@ func (s *session) upEnded(ctx context.Context, err error) {
 	}
 }
 
-// running are the names of the containers watched that run, or will run again, and of those that have ended since the logs
-// are followed, which has not been told yet.
-func (s *session) running(ctx context.Context) (running, ended map[string]bool, err error) {
+// running are the ids of the containers watched that run, or will run again, with the time of their start, and those of the
+// ones that have ended since the logs are followed, which has not been told yet, with the time of their end.
+func (s *session) running(ctx context.Context) (running, ended map[string]time.Time, err error) {
 	all, err := s.c.Containers(ctx, s.p.Name)
 	if err != nil {
 		return nil, nil, err
 	}
-	running, ended = map[string]bool{}, map[string]bool{}
+	running, ended = map[string]time.Time{}, map[string]time.Time{}
 	for _, c := range all {
 		switch {
 		case !s.watched[c.Service] || c.OneOff:
 		case slices.Contains(liveStates, c.State):
-			running[c.Name] = true
-		case c.Finished.After(s.began) && c.Finished.After(s.told[c.Name]):
-			ended[c.Name] = true
+			running[c.ID] = c.Started
+		case c.Finished.After(s.began) && c.Finished.After(s.told[c.ID]):
+			ended[c.ID] = c.Finished
 		}
 	}
 	return running, ended, nil
@@ -327,7 +332,7 @@ func (s *session) stopEnded(ctx context.Context, err error) {
 		s.err = errors.Join(s.err, err)
 		return
 	}
-	for name := range running {
-		delete(s.alive, name)
+	for id := range running {
+		delete(s.alive, id)
 	}
 }

@@ -20,6 +20,7 @@ type scene struct {
 	states map[string]string // container → state
 	// finished is when containers ended of which the logs say so later.
 	finished map[string]time.Time
+	started  map[string]time.Time
 	streams  []chan api.LogFrame
 	calls    []string
 	listed   int            // how often the containers were asked for
@@ -32,7 +33,7 @@ func newScene(t *testing.T) *scene {
 	t.Helper()
 	s := &scene{
 		cli:    newCLI(t).compose("services: {web: {image: x}, db: {image: x}, quiet: {image: x, attach: false}}\n"),
-		states: map[string]string{}, finished: map[string]time.Time{}, upDone: make(chan api.Event, 1),
+		states: map[string]string{}, finished: map[string]time.Time{}, started: map[string]time.Time{}, upDone: make(chan api.Event, 1),
 	}
 	s.mux.HandleFunc("GET "+api.Prefix+"/projects/demo/containers", func(w http.ResponseWriter, _ *http.Request) {
 		s.mu.Lock()
@@ -40,7 +41,7 @@ func newScene(t *testing.T) *scene {
 		s.listed++
 		list := []api.Container{}
 		for name, state := range s.states {
-			list = append(list, api.Container{Name: name, Service: service(name), Number: 1, State: state, Finished: s.finished[name]})
+			list = append(list, api.Container{ID: name, Name: name, Service: service(name), Number: 1, State: state, Started: s.started[name], Finished: s.finished[name]})
 		}
 		writeJSON(w, list)
 	})
@@ -107,7 +108,7 @@ func (s *scene) serveVerb(w http.ResponseWriter, r *http.Request) {
 
 // tell sends a frame to whoever follows the logs.
 func (s *scene) tell(event, container, line string, code int) {
-	f := api.LogFrame{Event: event, Container: container, Service: service(container), Number: 1, Stream: "stdout", ExitCode: code, Time: time.Now()}
+	f := api.LogFrame{Event: event, ID: container, Container: container, Service: service(container), Number: 1, Stream: "stdout", ExitCode: code, Time: time.Now()}
 	if event == "" {
 		f.Line = []byte(line)
 	}
@@ -117,7 +118,7 @@ func (s *scene) tell(event, container, line string, code int) {
 	case "start":
 		s.states[container] = "running"
 	case "exit":
-		s.states[container] = "exited"
+		s.states[container], s.finished[container] = "exited", f.Time
 	}
 	s.streams[len(s.streams)-1] <- f
 }
@@ -126,7 +127,14 @@ func (s *scene) tell(event, container, line string, code int) {
 func (s *scene) say(container, line string, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.streams[len(s.streams)-1] <- api.LogFrame{Container: container, Service: service(container), Number: 1, Stream: "stdout", Time: at, Line: []byte(line)}
+	s.streams[len(s.streams)-1] <- api.LogFrame{ID: container, Container: container, Service: service(container), Number: 1, Stream: "stdout", Time: at, Line: []byte(line)}
+}
+
+// late sends an event that was under way while the containers were asked for.
+func (s *scene) late(container, event, id string, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.streams[len(s.streams)-1] <- api.LogFrame{Event: event, ID: id, Container: container, Service: service(container), Number: 1, Time: at}
 }
 
 // exitsOnStop lets containers end when they are told to.
@@ -228,6 +236,37 @@ func TestUpShowsWhatShortRunsPrint(t *testing.T) {
 	s.tell("exit", "demo-web-1", "", 4)
 	wait()
 	r.expect(t, 0, attaching+"web-1  | done\nweb-1 exited with code 4\n", startedLine)
+}
+
+// What is told late of a container that was replaced, or of an earlier run, ends nothing: neither does the lines of the one in
+// its place go missing, nor does `up` leave it.
+func TestUpHearsOfThePastLate(t *testing.T) {
+	t.Parallel()
+	for _, ended := range []bool{true, false} {
+		s := newScene(t)
+		r, wait := s.start("up")
+		r.err.await(t, startedLine)
+		at := time.Now()
+		s.mu.Lock()
+		s.states["demo-web-1"], s.started["demo-web-1"] = "running", at
+		if ended {
+			s.states["demo-web-1"], s.finished["demo-web-1"] = "exited", at
+		}
+		s.states["demo-db-1"], s.started["demo-db-1"] = "running", at
+		s.mu.Unlock()
+		s.upDone <- api.Event{Kind: api.KindEnd}
+		s.asked()
+		s.late("demo-web-1", "exit", "another container's id", at)
+		s.late("demo-web-1", "removed", "another container's id", time.Time{})
+		s.late("demo-db-1", "start", "demo-db-1", time.Time{})
+		s.late("demo-db-1", "exit", "demo-db-1", at.Add(-time.Second))
+		s.say("demo-web-1", "done\n", at)
+		s.tell("exit", "demo-web-1", "", 4)
+		s.say("demo-db-1", "the end\n", at)
+		s.tell("exit", "demo-db-1", "", 0)
+		wait()
+		r.expect(t, 0, attaching+"web-1 exited with code 0\ndb-1 exited with code 0\nweb-1  | done\nweb-1 exited with code 4\ndb-1   | the end\ndb-1 exited with code 0\n", startedLine)
+	}
 }
 
 func TestUpStopsAtCtrlC(t *testing.T) {

@@ -126,7 +126,7 @@ func (a *app) printLogs(ctx context.Context, name string, o api.LogOptions, f *l
 	for _, c := range chosen {
 		p.Expect(logview.Name(name, c.Service, c.Name, c.Number)) // in order: colours do not depend on who speaks first
 		if slices.Contains(liveStates, c.State) {
-			alive[c.Name] = true
+			alive[c.ID] = true
 		}
 	}
 	o.Follow = o.Follow && len(alive) > 0
@@ -151,14 +151,14 @@ func pump(ctx context.Context, c *api.Client, name string, o api.LogOptions, p *
 		case "":
 			p.Line(frame)
 		case "start":
-			alive[frame.Container] = true
+			alive[frame.ID] = true
 		case "exit":
 			p.Exit(frame)
 			if !frame.Restart {
-				delete(alive, frame.Container)
+				delete(alive, frame.ID)
 			}
 		case "removed":
-			delete(alive, frame.Container)
+			delete(alive, frame.ID)
 		}
 		if o.Follow && len(alive) == 0 {
 			return nil

@@ -223,6 +223,7 @@ type LogOptions struct {
 // LogFrame is one line (JSON) of a log stream.
 type LogFrame struct {
 	Event     string    `json:"event,omitempty"` // "" = a log line, start, exit (after the last line of that run), health, removed, hook (a line of a hook)
+	ID        string    `json:"id"`              // of the container; one that takes its place has its name
 	Container string    `json:"container"`       // demo-web-1
 	Service   string    `json:"service"`
 	Number    int       `json:"number"`

@@ -84,7 +84,7 @@ func (s *logStream) match(c *container.Config) bool {
 }
 
 func frame(u *Unit, event string) api.LogFrame {
-	return api.LogFrame{Event: event, Container: u.Name(), Service: u.Config.Service, Number: u.Config.Number}
+	return api.LogFrame{Event: event, ID: u.ID, Container: u.Name(), Service: u.Config.Service, Number: u.Config.Number}
 }
 
 func lineFrame(u *Unit, l logs.Entry) api.LogFrame {
@@ -226,12 +226,8 @@ func (s *logStream) lifecycle(ctx context.Context, changes *listener) {
 				}
 			case changeHook:
 				f.Stream, f.Line, f.Time = c.stream, c.line, time.Now()
-			case changeRenamed: // who counts those that run does so by their names, and goes when there are none
-				if !c.unit.Stopped() {
-					f.Event = string(changeStarted)
-					s.send(f)
-				}
-				f.Event, f.Container = string(changeRemoved), c.was
+			case changeRenamed: // its lines have the new name from here on
+				continue
 			case changeHealth, changeRemoved:
 			}
 			s.send(f)
