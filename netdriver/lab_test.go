@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -245,12 +246,14 @@ func (b *box) ip(n int) string { return b.at[n].IPv4.Addr().String() }
 // name of the server and the address of the client, until the test ends.
 func (l *lab) serve(ns *netns.NS, name string, port uint16) {
 	l.t.Helper()
-	l.serveUntil(l.t.Context(), ns, name, port)
+	l.t.Cleanup(l.serveUntil(ns, name, port))
 }
 
-// serveUntil is serve until ctx is done.
-func (l *lab) serveUntil(ctx context.Context, ns *netns.NS, name string, port uint16) {
+// serveUntil is serve until the function that it returns has been called, which may be again.
+func (l *lab) serveUntil(ns *netns.NS, name string, port uint16) (end func()) {
 	l.t.Helper()
+	var served sync.WaitGroup
+	var open []io.Closer
 	addrs := []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
 	if ns == l.outside { // whose answers to one of its addresses have to come from that
 		addrs = []netip.Addr{netip.MustParseAddr(outsideIP), netip.MustParseAddr(worldIP), netip.MustParseAddr("2001:db8::2")}
@@ -261,10 +264,8 @@ func (l *lab) serveUntil(ctx context.Context, ns *netns.NS, name string, port ui
 		l.must(err)
 		udp, err := ns.ListenUDP(addr)
 		l.must(err)
-		closed := make(chan struct{})
-		context.AfterFunc(ctx, func() { _, _ = tcp.Close(), udp.Close(); close(closed) })
-		l.t.Cleanup(func() { <-closed })
-		go func() {
+		open = append(open, tcp, udp)
+		served.Go(func() {
 			for {
 				c, err := tcp.Accept()
 				if err != nil {
@@ -273,8 +274,8 @@ func (l *lab) serveUntil(ctx context.Context, ns *netns.NS, name string, port ui
 				_, _ = io.WriteString(c, name+" "+c.RemoteAddr().(*net.TCPAddr).IP.String())
 				_ = c.Close()
 			}
-		}()
-		go func() {
+		})
+		served.Go(func() {
 			buf := make([]byte, 16)
 			for {
 				_, client, err := udp.ReadFromUDPAddrPort(buf)
@@ -283,7 +284,13 @@ func (l *lab) serveUntil(ctx context.Context, ns *netns.NS, name string, port ui
 				}
 				_, _ = udp.WriteToUDPAddrPort([]byte(name+" "+client.Addr().Unmap().String()), client)
 			}
-		}()
+		})
+	}
+	return func() {
+		for _, c := range open {
+			_ = c.Close()
+		}
+		served.Wait()
 	}
 }
 

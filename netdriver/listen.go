@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -92,16 +93,13 @@ func (d *Driver) listen(proto string, addr netip.AddrPort) (*portmap.Socket, err
 	}
 	socket, err := portmap.Listen(d.cfg.Host, d.relay, proto, addr)
 	if errors.Is(err, unix.EADDRINUSE) {
-		if err := d.evict(proto, addr.Port()); err != nil {
-			return nil, err
-		}
-		socket, err = portmap.Listen(d.cfg.Host, d.relay, proto, addr)
+		socket, err = d.listenAgain(proto, addr)
 	}
 	switch {
 	case err == nil:
 		return socket, nil
-	case errors.Is(err, unix.EADDRINUSE):
-		return nil, fmt.Errorf("%w: %s/%s, by %s", ErrPortTaken, addr, proto, d.holder(proto, addr))
+	case errors.Is(err, ErrPortTaken):
+		return nil, err
 	case errors.Is(err, unix.EADDRNOTAVAIL):
 		return nil, fmt.Errorf("publish port %s/%s: %s is no address of this host: %w", addr, proto, addr.Addr(), err)
 	default:
@@ -139,14 +137,36 @@ func (d *Driver) evict(proto string, port uint16) error {
 	return d.cfg.Keeper.Sync()
 }
 
-// holder names the container of ours or the process that has a port.
-func (d *Driver) holder(proto string, addr netip.AddrPort) string {
+// forkWithin is how long a child may take between its fork and its program's first instruction, on a machine that is busy: as
+// long it has copies of all sockets, also of those that were closed meanwhile, and their ports stay bound.
+const forkWithin = time.Second
+
+// listenAgain takes a port that is taken: by sockets of ours that are to go, which it closes, or by copies of them, whose end
+// it waits for. Where it can be seen that somebody else has the port it does not wait.
+func (d *Driver) listenAgain(proto string, addr netip.AddrPort) (*portmap.Socket, error) {
+	for deadline := time.Now().Add(forkWithin); ; time.Sleep(time.Millisecond) {
+		if err := d.evict(proto, addr.Port()); err != nil {
+			return nil, err
+		}
+		socket, err := portmap.Listen(d.cfg.Host, d.relay, proto, addr)
+		if !errors.Is(err, unix.EADDRINUSE) {
+			return socket, err
+		}
+		who, other := d.holder(proto, addr)
+		if other || time.Now().After(deadline) {
+			return nil, fmt.Errorf("%w: %s/%s, by %s", ErrPortTaken, addr, proto, who)
+		}
+	}
+}
+
+// holder names the container of ours or the process that has a port, and says whether it is somebody else for certain.
+func (d *Driver) holder(proto string, addr netip.AddrPort) (who string, other bool) {
 	d.mu.Lock()
 	for id, c := range d.containers {
 		for _, b := range c.bindings {
 			if b.Proto == proto && b.HostPort == addr.Port() {
 				d.mu.Unlock()
-				return "container " + cmp.Or(c.name(), id)
+				return "container " + cmp.Or(c.name(), id), true
 			}
 		}
 	}

@@ -1,13 +1,13 @@
 package netdriver
 
 import (
-	"context"
 	"errors"
 	"net/netip"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -17,8 +17,17 @@ import (
 // refused asserts that a connection is refused, at once and not by silence.
 func (l *lab) refused(what string, from *netns.NS, addr string) {
 	l.t.Helper()
-	if got, err := ask(l.t.Context(), from, "tcp", addr, patience); !errors.Is(err, unix.ECONNREFUSED) {
-		l.t.Errorf("%s: %s answers %q, %v; want that it is refused", what, addr, got, err)
+	for deadline := time.Now().Add(patience); ; {
+		got, err := ask(l.t.Context(), from, "tcp", addr, patience)
+		// A child that does not execute its program yet has a copy of a socket that was closed, and accepts without an answer.
+		copied := got == "" && (err == nil || errors.Is(err, unix.ECONNRESET))
+		switch {
+		case copied && time.Now().Before(deadline):
+			continue
+		case !errors.Is(err, unix.ECONNREFUSED):
+			l.t.Errorf("%s: %s answers %q, %v; want that it is refused", what, addr, got, err)
+		}
+		return
 	}
 }
 
@@ -84,9 +93,8 @@ func TestReserved(t *testing.T) {
 			}
 		}
 		closed("before it listens")
-		ctx, end := context.WithCancel(t.Context())
+		end := l.serveUntil(ns, "web", 80)
 		defer end()
-		l.serveUntil(ctx, ns, "web", 80)
 		now, err := d.Publish(t.Context(), id, ports)
 		l.must(err)
 		for i := range now {
@@ -113,6 +121,7 @@ func TestReserved(t *testing.T) {
 	}
 
 	// One that asks for less has less; nobody has anything for whom nothing was reserved when the driver died.
+	release := d.Gather() // which keeps the background out
 	for _, err := range d.Reserve(t.Context(), Reservation{ContainerID: "b", Endpoints: specs("web"), Ports: ports[:1]}) {
 		l.must(err)
 	}
@@ -120,6 +129,7 @@ func TestReserved(t *testing.T) {
 	if now := l.run("iptables-save; ip6tables-save"); now != rules {
 		t.Errorf("what is too much is a reason to change the firewall:\n%s", now)
 	}
+	release()
 	l.must(d.Flush(t.Context()))
 	if now := l.run("iptables-save"); strings.Contains(now, "--dport 81 ") || !strings.Contains(now, "--dport 80 ") {
 		t.Errorf("with one port less:\n%s", now)

@@ -15,8 +15,9 @@ import (
 )
 
 // Holder tells who holds a port of the host, as "1234 (nginx)", or "another program" if that
-// cannot be found out.
-func Holder(host *netns.NS, proto string, addr netip.AddrPort) string {
+// cannot be found out. It is somebody else for certain when a process is found that is neither this one nor its child or
+// sibling: those may just be about to execute their program, and have all open files of this one until then.
+func Holder(host *netns.NS, proto string, addr netip.AddrPort) (who string, other bool) {
 	links := map[string]bool{}
 	_ = host.Do(func() error { // without a table nobody is found
 		for _, table := range []string{proto, proto + "6"} {
@@ -34,7 +35,7 @@ func Holder(host *netns.NS, proto string, addr netip.AddrPort) string {
 		return nil
 	})
 	if len(links) == 0 {
-		return "another program"
+		return "another program", false
 	}
 	return process(links)
 }
@@ -76,8 +77,8 @@ func procAddr(s string) (netip.Addr, error) {
 	return a, nil
 }
 
-// process returns the first process that has one of the sockets open.
-func process(links map[string]bool) string {
+// process returns the first process that has one of the sockets open, and whether it is no relative of this one.
+func process(links map[string]bool) (who string, other bool) {
 	fds, _ := filepath.Glob("/proc/[0-9]*/fd/*") // a process that ends meanwhile is left out
 	for _, fd := range fds {
 		target, err := os.Readlink(fd)
@@ -87,9 +88,26 @@ func process(links map[string]bool) string {
 		dir := filepath.Dir(filepath.Dir(fd))
 		comm, _ := os.ReadFile(filepath.Join(dir, "comm"))
 		cmdline, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
-		return fmt.Sprintf("%s (%s)%s", filepath.Base(dir), strings.TrimSpace(string(comm)), onBehalf(strings.Split(string(cmdline), "\x00")))
+		return fmt.Sprintf("%s (%s)%s", filepath.Base(dir), strings.TrimSpace(string(comm)), onBehalf(strings.Split(string(cmdline), "\x00"))), !related(dir)
 	}
-	return "the kernel, or a program that cannot be seen from here"
+	return "the kernel, or a program that cannot be seen from here", false
+}
+
+// related tells whether a process is a child or a sibling of this one, and not itself.
+func related(dir string) bool {
+	if filepath.Base(dir) == strconv.Itoa(os.Getpid()) {
+		return false
+	}
+	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
+	if err != nil {
+		return true // it has just ended
+	}
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:])) // state, parent: see proc_pid_stat(5)
+	if len(fields) < 2 {
+		return false
+	}
+	parent, err := strconv.Atoi(fields[1])
+	return err == nil && (parent == os.Getpid() || parent == os.Getppid())
 }
 
 // onBehalf says for whom a process holds a port, if its arguments tell.
