@@ -6,7 +6,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // anyContainer is a project with a container that ends with 7 when it is asked to, and one that answers what it reads.
@@ -34,7 +33,7 @@ func TestContainerVerbs(t *testing.T) {
 		}
 		return nil
 	}
-	eventually(t, 30*time.Second, logged) // from here on it listens to signals, too
+	eventually(t, commandTimeout, logged) // from here on it listens to signals, too
 	id := strings.TrimSpace(s.must("container", "ls", "-q", "--no-trunc", "--filter", "name=web"))
 	short := id[:6]
 	for _, c := range []struct {
@@ -117,6 +116,12 @@ func (s *site) startsAttached(t *testing.T) {
 	s.must("container", "kill", "-s", "KILL", "ct-web-1")
 	attached := s.start("container", "start", "-a", "ct-web-1")
 	attached.until("out\n")
+	eventually(t, commandTimeout, func() error { // before it is asked to end it has said everything
+		if attached.stderr.String() != "err\n" {
+			return errors.New("standard error: " + attached.stderr.String())
+		}
+		return nil
+	})
 	attached.signal(syscall.SIGTERM)
 	if r := attached.wait(); r.code != 7 || r.stdout != "out\nasked\n" || r.stderr != "err\n" {
 		t.Error(r)
@@ -159,7 +164,7 @@ func TestRename(t *testing.T) {
 		if got := s.must("ps", "--format", "{{.Name}}", "web"); got != "front\n" {
 			t.Errorf("%s it is %q", when, got)
 		}
-		eventually(t, 30*time.Second, func() error {
+		eventually(t, commandTimeout, func() error {
 			if r := s.run("exec", "-T", "echo", "nslookup", "-type=a", "front"); r.code != 0 {
 				return fmt.Errorf("%s: %s", when, r)
 			}

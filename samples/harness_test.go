@@ -18,7 +18,7 @@ import (
 // When a command of tutti's is taken for hung.
 const (
 	commandTimeout = 2 * time.Minute
-	buildTimeout   = 8 * time.Minute // samples/mean from nothing
+	buildTimeout   = 12 * time.Minute // samples/mean from nothing
 )
 
 // site is one state root with its engine, and a folder for compose files.
@@ -36,10 +36,7 @@ type site struct {
 func newSite(t testing.TB, host *machine) *site {
 	t.Helper()
 	hearInterrupts()
-	base, err := os.MkdirTemp("/var/tmp", "tutti-e2e-") // not t.TempDir: a socket's path has 107 bytes at most
-	if err != nil {
-		t.Fatal(err)
-	}
+	base := newBase(t)
 	s := &site{t: t, root: filepath.Join(base, "root"), dir: filepath.Join(base, "project"), timeout: commandTimeout, host: host}
 	if err := os.Mkdir(s.dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -51,6 +48,29 @@ func newSite(t testing.TB, host *machine) *site {
 		}
 	})
 	return s
+}
+
+// instances are those of all sites of this process.
+var instances sync.Map
+
+// newBase makes a folder for a site. Its root's instance, which has only four digits, is no other site's.
+func newBase(t testing.TB) string {
+	t.Helper()
+	for {
+		base, err := os.MkdirTemp("/var/tmp", "tutti-e2e-") // not t.TempDir: a socket's path has 107 bytes at most
+		if err != nil {
+			t.Fatal(err)
+		}
+		instance := (&site{root: filepath.Join(base, "root")}).instance()
+		if _, used := instances.LoadOrStore(instance, true); !used {
+			if _, err := os.Stat("/run/tutti-" + instance); errors.Is(err, os.ErrNotExist) {
+				return base
+			}
+		}
+		if err := os.Remove(base); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // hearInterrupts lets commands hear SIGINT from their first moment, also where the tests were started in the background of a
@@ -93,12 +113,12 @@ func (s *site) clean() {
 	for _, pid := range s.engines() {
 		_ = syscall.Kill(pid, syscall.SIGTERM) // gone meanwhile: as well
 	}
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(commandTimeout)
 	for len(s.processes()) > 0 && time.Now().Before(deadline) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	for _, p := range s.processes() {
-		t.Errorf("still running half a minute after the last container has gone: process %d: %s", p.pid, p.cmdline)
+		t.Errorf("still running %v after the last container has gone: process %d: %s", commandTimeout, p.pid, p.cmdline)
 		_ = syscall.Kill(p.pid, syscall.SIGKILL)
 	}
 	for _, left := range s.leftovers() {
@@ -196,14 +216,15 @@ type running struct {
 	site           *site
 	cmd            *exec.Cmd
 	stdout, stderr lockedBuffer
-	cancel         context.CancelFunc
+	cancel         context.CancelFunc // kills it
 	args           []string
 }
 
-// start starts a command, in a process group of its own as a shell does.
+// start starts a command, in a process group of its own as a shell does. It may run as long as the test, until it is waited for.
 func (s *site) start(args ...string) *running {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
+	ctx, cancel := context.WithCancel(context.Background())
+	s.t.Cleanup(cancel)
 	command := append([]string{s.binary(), "--root", s.root}, args...)
 	if s.host != nil {
 		command = s.host.command(s.dir, command)
@@ -214,7 +235,6 @@ func (s *site) start(args ...string) *running {
 	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, &r.stderr
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := r.cmd.Start(); err != nil {
-		cancel()
 		s.t.Fatal(err)
 	}
 	return r
@@ -223,7 +243,9 @@ func (s *site) start(args ...string) *running {
 func (r *running) wait() result {
 	r.site.t.Helper()
 	defer r.cancel()
+	hung := time.AfterFunc(r.site.timeout, r.cancel)
 	err := r.cmd.Wait()
+	inTime := hung.Stop()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		r.site.t.Fatalf("tutti %s: %v", strings.Join(r.args, " "), err)
@@ -231,7 +253,7 @@ func (r *running) wait() result {
 	code := r.cmd.ProcessState.ExitCode()
 	if status, ok := r.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		code = 128 + int(status.Signal()) // as a shell reports it
-		if status.Signal() == syscall.SIGKILL {
+		if status.Signal() == syscall.SIGKILL && !inTime {
 			r.site.t.Errorf("tutti %s: hung for %v", strings.Join(r.args, " "), r.site.timeout)
 		}
 	}

@@ -346,7 +346,7 @@ func slowRequest(socket string) error {
 func TestProjectNamesAreNoPaths(t *testing.T) {
 	t.Parallel()
 	s := newBusyboxSite(t)
-	s.write("compose.yaml", "services:\n  web: {image: 'busybox:latest', command: 'true'}\n")
+	s.write("compose.yaml", "services:\n  web: {image: 'busybox:latest', command: sleep 1000, init: true}\n") // the engine stays
 	s.must("up", "-d")
 	model := bytes.ReplaceAll(read(t, filepath.Join(s.root, "projects", "project.json")), []byte(`"Name":"project"`), []byte(`"Name":"../evil"`))
 	body, err := json.Marshal(map[string]any{"project": json.RawMessage(model)})

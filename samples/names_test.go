@@ -330,7 +330,7 @@ services:
 		{"up", "-d", "--force-recreate", "--no-deps", "web"},
 	} {
 		if command[0] == "kill engine" {
-			before := s.enginePID()
+			before := s.engine()
 			if err := syscall.Kill(before, syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}

@@ -145,7 +145,7 @@ services:
 
 	// What is to obey the host's INPUT chain does.
 	s.host.serves(s.host.neighbour, hostAddress+":18001", "") // httpd without a healthcheck may have to begin to listen
-	s.host.sh(s.host.pid, "iptables -A INPUT -i uplink -p tcp -j DROP")
+	s.host.sh(s.host.pid, "iptables -w -A INPUT -i uplink -p tcp -j DROP")
 	if _, err := s.host.getWithin(soon, s.host.neighbour, hostAddress+":18001"); err == nil {
 		t.Error("a port that is to obey answers in spite of the INPUT chain")
 	}
@@ -153,7 +153,7 @@ services:
 		t.Errorf("an open port: %q, %v", got, err)
 	}
 	// And whoever empties the firewall is named.
-	s.host.sh(s.host.pid, "iptables -F")
+	s.host.sh(s.host.pid, "iptables -w -F")
 	eventually(t, commandTimeout, func() error {
 		if out := s.run("-p", "one", "why").stdout; !strings.Contains(out, "firewall: at ") || !strings.Contains(out, "iptables (process ") {
 			return errors.New(out)

@@ -28,10 +28,14 @@ func (s *site) killCommand(prefix string) {
 		n := 0
 		for _, p := range s.processes() {
 			if strings.HasPrefix(p.cmdline, prefix) {
-				n++
-				if err := syscall.Kill(p.pid, syscall.SIGKILL); err != nil {
+				err := syscall.Kill(p.pid, syscall.SIGKILL)
+				if errors.Is(err, syscall.ESRCH) {
+					continue // ended by itself
+				}
+				if err != nil {
 					return err
 				}
+				n++
 			}
 		}
 		if n == 0 {

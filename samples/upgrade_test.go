@@ -56,7 +56,7 @@ services:
     command: sh -c 'i=0; while [ $$i -lt 3000 ]; do i=$$((i+1)); echo line $$i; [ $$((i % 20)) -ne 0 ] || usleep 5000; done; exit 7'
   web:
     image: busybox:latest
-    command: sleep 10000
+    command: sh -c 'echo ready; exec sleep 10000'
     stop_grace_period: 0s
 `)
 	s.program = first
@@ -79,7 +79,7 @@ services:
 		t.Fatal(err)
 	}
 	follow := s.start("logs", "-f", "web")
-	eventuallyServing(s)
+	follow.until("ready\n")
 	s.install(first)
 	s.program = first
 	s.must("ps")
@@ -115,18 +115,6 @@ func TestNewerState(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.must("ls")
-}
-
-// eventuallyServing waits until the engine follows a log.
-func eventuallyServing(s *site) {
-	s.t.Helper()
-	// The first line cannot be waited for: there is none. The engine has the connection once it is open on its side.
-	eventually(s.t, commandTimeout, func() error {
-		if n := strings.Count(s.onHost("cat /proc/net/unix"), "/run/tutti-"+s.instance()+"/tutti.sock"); n < 2 {
-			return fmt.Errorf("%d sockets", n)
-		}
-		return nil
-	})
 }
 
 // checkCounted waits until a service that writes numbered lines has ended as wanted, and compares its log.

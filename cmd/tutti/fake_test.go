@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
 	"os"
@@ -31,15 +32,8 @@ type cli struct {
 
 func newCLI(t *testing.T) *cli {
 	t.Helper()
-	root := t.TempDir()
-	c := &cli{t: t, mux: http.NewServeMux(), root: root, dir: t.TempDir(), signals: make(chan os.Signal, 4)}
-	paths, err := layout.New(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(paths.Run, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	paths := newPaths(t)
+	c := &cli{t: t, mux: http.NewServeMux(), root: paths.Root, dir: t.TempDir(), signals: make(chan os.Signal, 4)}
 	l, err := net.Listen("unix", paths.Socket())
 	if err != nil {
 		t.Fatal(err)
@@ -54,6 +48,23 @@ func newCLI(t *testing.T) *cli {
 	})
 	c.mux.HandleFunc("/_ping", func(http.ResponseWriter, *http.Request) {})
 	return c
+}
+
+// newPaths are those of a root whose run folder nobody has: its name is made from the root's, and short.
+func newPaths(t *testing.T) layout.Paths {
+	t.Helper()
+	for {
+		paths, err := layout.New(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch err := os.Mkdir(paths.Run, 0o700); {
+		case err == nil:
+			return paths
+		case !errors.Is(err, os.ErrExist):
+			t.Fatal(err)
+		}
+	}
 }
 
 // compose writes the project's file. Its name is demo.
