@@ -188,6 +188,9 @@ func (s *session) result() error {
 func (s *session) print(write func()) { s.display.Above(write) }
 
 func (s *session) frame(ctx context.Context, f api.LogFrame) {
+	if f.Event == "ended" { // upEnded asks for what counts
+		return
+	}
 	s.attach()
 	switch f.Event {
 	case "":

@@ -411,6 +411,22 @@ func TestLogsFollowEndsWithTheLastContainer(t *testing.T) {
 	}
 }
 
+// A container that ended between the look at what runs and the beginning of the stream is not followed for ever.
+func TestLogsFollowOneThatHasJustEnded(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.states = map[string]string{"demo-web-1": "running", "demo-db-1": "running", "demo-quiet-1": "exited"}
+	r, wait := s.start("logs", "-f", "web", "db", "quiet")
+	s.opened(1)
+	s.tell("", "demo-web-1", "last words\n", 0)
+	s.tell("ended", "demo-quiet-1", "", 0)
+	s.tell("ended", "demo-web-1", "", 3)
+	s.tell("exit", "demo-web-1", "", 3)
+	s.tell("exit", "demo-db-1", "", 0)
+	wait()
+	r.expect(t, 0, "web-1    | last words\nweb-1 exited with code 3\ndb-1 exited with code 0\n", "")
+}
+
 func TestLogsInterrupted(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)

@@ -152,8 +152,10 @@ func pump(ctx context.Context, c *api.Client, name string, o api.LogOptions, p *
 			p.Line(frame)
 		case "start":
 			alive[frame.ID] = true
-		case "exit":
-			p.Exit(frame)
+		case "exit", "ended": // the second is the end of one that ran a moment ago, of which the first may tell too
+			if alive[frame.ID] {
+				p.Exit(frame)
+			}
 			if !frame.Restart {
 				delete(alive, frame.ID)
 			}

@@ -222,7 +222,7 @@ type LogOptions struct {
 
 // LogFrame is one line (JSON) of a log stream.
 type LogFrame struct {
-	Event     string    `json:"event,omitempty"` // "" = a log line, start, exit (after the last line of that run), health, removed, hook (a line of a hook)
+	Event     string    `json:"event,omitempty"` // "" = a log line, start, exit (after the last line of that run), health, removed, hook (a line of a hook), ended (exit of a run that was over when the stream began)
 	ID        string    `json:"id"`              // of the container; one that takes its place has its name
 	Container string    `json:"container"`       // demo-web-1
 	Service   string    `json:"service"`

@@ -45,6 +45,9 @@ func (e *Engine) Logs(ctx context.Context, project string, o api.LogOptions, wat
 	}
 	for _, u := range units {
 		s.follow(ctx, u)
+		if o.Follow {
+			s.wg.Go(func() { s.ended(ctx, u) })
+		}
 	}
 	if o.Follow {
 		s.lifecycle(ctx, changes)
@@ -197,6 +200,21 @@ func (s *logStream) rest(ctx context.Context, u *Unit) {
 	})
 	// Or until it has been started again, and its log goes on.
 	_ = u.Wait(ctx, func(st container.State) (bool, error) { return st.Alive(), nil })
+}
+
+// ended tells of a container that has ended before the stream began: who has just seen it run hears of its end nowhere else.
+func (s *logStream) ended(ctx context.Context, u *Unit) {
+	st := u.Snapshot()
+	if st.Status != container.Exited {
+		return
+	}
+	s.rest(ctx, u)
+	if u.Snapshot().Status != container.Exited {
+		return
+	}
+	f := frame(u, "ended")
+	f.ExitCode, f.Time = st.ExitCode, st.Finished
+	s.send(f)
 }
 
 // lifecycle follows containers as they come and tells how they end, until ctx is done.
