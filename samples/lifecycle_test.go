@@ -33,6 +33,10 @@ services:
 	if r := s.run("wait", "quick"); r.code != 3 || !strings.HasSuffix(r.stdout, "exited with status code 3\n") {
 		t.Errorf("of one that has ended: exit code %d: %s", r.code, r)
 	}
+	for range 10 { // it ends at some moment of this
+		s.must("start", "quick")
+		s.must("logs", "--follow", "quick")
+	}
 	if r := s.run("wait", "nosuch"); r.code != 1 || !strings.Contains(r.stderr, "no containers for project") {
 		t.Errorf("exit code %d: %s", r.code, r)
 	}

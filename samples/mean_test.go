@@ -47,6 +47,7 @@ func TestMean(t *testing.T) {
 	step("browser", func(t *testing.T) {
 		b.open()
 		b.add("buy milk")
+		b.shows("buy milk") // the page shows them in the order of the answers
 		b.add("water the plants")
 		b.shows("buy milk", "water the plants")
 		b.toggle("buy milk")
