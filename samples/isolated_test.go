@@ -28,6 +28,7 @@ func TestIsolatedNetworks(t *testing.T) {
 
 	file := sample(t, "isolated-networks")
 	s.must("-f", file, "up", "-d", "--wait")
+	s.must("-f", file, "plan") // fails where something would change
 	t.Run("names", func(t *testing.T) { isolatedNames(s.in(t), file) })
 	t.Run("addresses", func(t *testing.T) { isolatedAddresses(s.in(t), file) })
 	t.Run("published", func(t *testing.T) { isolatedPublished(s.in(t)) })
