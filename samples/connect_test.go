@@ -160,10 +160,7 @@ func TestConnectAndDisconnect(t *testing.T) {
 	}
 	serves()
 	s.must("down", "-t", "0")
-	s.waitUntilIdle()
-	if after := s.host.snapshot(); after != before {
-		t.Errorf("the host is not as before:\n%s", difference(before, after))
-	}
+	s.mustBeAs(before)
 }
 
 // refusedChanges asks for what cannot be, which must change nothing.

@@ -93,9 +93,7 @@ func TestFewFirewallChanges(t *testing.T) {
 	s.must("down", "--timeout", "0")
 	s.waitUntilIdle()
 	changed("down", 1)
-	if after := s.host.snapshot(); after != before {
-		t.Errorf("the host is not as before:\n%s", difference(before, after))
-	}
+	s.mustBeAs(before)
 }
 
 // A replacement that is interrupted while the old container does not end: that has its port and network as before, and what

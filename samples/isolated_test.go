@@ -36,10 +36,7 @@ func TestIsolatedNetworks(t *testing.T) {
 	t.Run("outside", func(t *testing.T) { isolatedOutside(s.in(t), file) })
 	s.must("-f", file, "down")
 
-	s.waitUntilIdle()
-	if after := s.host.snapshot(); after != before {
-		t.Errorf("the host is not as before:\n%s", difference(before, after))
-	}
+	s.mustBeAs(before)
 }
 
 // soon is how long an answer is waited for that is not to come, or that is asked for again when it should have come.
@@ -165,15 +162,4 @@ func isolatedOutside(s *site, file string) {
 	if got := ask(s, patience, file, "api", hostAddress+":8080"); got != "web" {
 		s.t.Errorf("api asks the published port: answer %q, want web", got)
 	}
-}
-
-// waitUntilIdle waits until the engine has ended by itself.
-func (s *site) waitUntilIdle() {
-	s.t.Helper()
-	eventually(s.t, commandTimeout, func() error {
-		if left := s.processes(); len(left) > 0 {
-			return errNotGone(left)
-		}
-		return nil
-	})
 }

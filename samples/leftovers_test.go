@@ -185,6 +185,26 @@ type errNotGone []process
 
 func (e errNotGone) Error() string { return fmt.Sprintf("still running: %v", []process(e)) }
 
+// waitUntilIdle waits until the engine has ended by itself.
+func (s *site) waitUntilIdle() {
+	s.t.Helper()
+	eventually(s.t, commandTimeout, func() error {
+		if left := s.processes(); len(left) > 0 {
+			return errNotGone(left)
+		}
+		return nil
+	})
+}
+
+// mustBeAs waits until the engine has ended by itself, and compares the machine with what it was, line by line.
+func (s *site) mustBeAs(before string) {
+	s.t.Helper()
+	s.waitUntilIdle()
+	if after := s.host.snapshot(); after != before {
+		s.t.Errorf("the host is not as before:\n%s", difference(before, after))
+	}
+}
+
 // difference lists the lines that only one of two texts has.
 func difference(before, after string) string {
 	var b strings.Builder

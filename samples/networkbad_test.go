@@ -111,8 +111,5 @@ func TestBadNetworks(t *testing.T) {
 	s.must("-p", "bad", "down", "-t", "0")
 	s.must("-p", "holder", "down", "-t", "0")
 	s.must("network", "rm", "taken")
-	s.waitUntilIdle()
-	if after := s.host.snapshot(); after != before {
-		t.Errorf("the host is not as before:\n%s", difference(before, after))
-	}
+	s.mustBeAs(before)
 }

@@ -101,8 +101,5 @@ networks:
 		t.Errorf("pools that cannot be: %s", r)
 	}
 	s.must("network", "rm", "one", "two")
-	s.waitUntilIdle()
-	if after := s.host.snapshot(); after != before {
-		t.Errorf("the host is not as before:\n%s", difference(before, after))
-	}
+	s.mustBeAs(before)
 }

@@ -72,10 +72,7 @@ networks:
 		t.Errorf("prune: %s", out)
 	}
 	s.configurations()
-	s.waitUntilIdle()
-	if after := s.host.snapshot(); after != before {
-		t.Errorf("the host is not as before:\n%s", difference(before, after))
-	}
+	s.mustBeAs(before)
 }
 
 // configurations makes networks from one that is only a configuration, which connects nobody itself, stays as long as a

@@ -176,9 +176,7 @@ services:
 	s.must("down")
 	s.waitUntilIdle()
 	changed("down", 1)
-	if after := s.host.snapshot(); after != before {
-		t.Errorf("the host is not as before:\n%s", difference(before, after))
-	}
+	s.mustBeAs(before)
 }
 
 // A firewall that cannot be changed: `up` says so and leaves no network behind, and goes on when it can be changed again.

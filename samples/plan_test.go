@@ -52,10 +52,7 @@ func TestPlan(t *testing.T) {
 		t.Errorf("of nothing the plan is %+v", p)
 	}
 	s.mustBeEmpty("project")
-	s.waitUntilIdle()
-	if after := s.host.snapshot(); after != before {
-		t.Errorf("plan has changed the machine:\n%s", difference(before, after))
-	}
+	s.mustBeAs(before)
 	text := plannedStack
 	for _, step := range plannedSteps {
 		if step.do != nil {

@@ -46,8 +46,5 @@ func TestScale(t *testing.T) {
 		t.Errorf("one too many: %s", r)
 	}
 	s.mustBeEmpty("more")
-	s.waitUntilIdle()
-	if after := s.host.snapshot(); after != before {
-		t.Errorf("the host is not as before:\n%s", difference(before, after))
-	}
+	s.mustBeAs(before)
 }

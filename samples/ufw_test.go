@@ -50,8 +50,5 @@ services:
 	ufw("--force enable")
 	check("with ufw again", "web", "", "")
 	s.must("down")
-	s.waitUntilIdle()
-	if after := s.host.snapshot(); after != before {
-		t.Errorf("the host is not as before:\n%s", difference(before, after))
-	}
+	s.mustBeAs(before)
 }

@@ -119,11 +119,11 @@ services:
   well: {image: "busybox:latest", command: sleep 1000, init: true, networks: [net], volumes: ["data:/data"]}
   bad:
     image: busybox:latest
-    command: sleep 1000
+    command: sh -c 'touch /well && exec sleep 1000'
     init: true
     networks: [net]
     depends_on: [well]
-    healthcheck: {test: "true", interval: 50ms, retries: 1}
+    healthcheck: {test: test -e /well, interval: 50ms, retries: 10000}
     BAD
   after: {image: "busybox:latest", command: sleep 1000, init: true, networks: [net], depends_on: {bad: {condition: service_healthy}}}
 networks: {net: {}}
