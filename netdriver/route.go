@@ -117,12 +117,12 @@ func (e *endpoint) defaultRoute(four bool, index int) *netlink.Route {
 	}
 }
 
-// outlet is the endpoint that published ports lead to: the one with the default route, or else the first that is not on
+// outlet is the endpoint that published ports lead to: the one with the default route, see leads, or else the first that is not on
 // an internal network; nil if there is none, or if the way out is by macvlan or ipvlan, where answers would go. d.mu is held.
 func (c *container) outlet() *endpoint {
 	var to *endpoint
 	for _, e := range c.endpoints {
-		if !e.network.Internal && (to == nil || e.DefaultRoute && !to.DefaultRoute) {
+		if !e.network.Internal && (to == nil || e.leads() > to.leads()) {
 			to = e
 		}
 	}
@@ -130,6 +130,17 @@ func (c *container) outlet() *endpoint {
 		return nil
 	}
 	return to
+}
+
+// leads ranks endpoints by the default routes that lead there: IPv4's decides where ports are, IPv6's where there is no other.
+func (e *endpoint) leads() int {
+	switch {
+	case e.DefaultRoute:
+		return 2
+	case e.DefaultRoute6:
+		return 1
+	}
+	return 0
 }
 
 // address is where in the container a port of an address of the host leads to.

@@ -243,7 +243,7 @@ func (e *Engine) leadOut(ctx context.Context, u *Unit, ns *netns.NS, networks []
 	if err := e.NetDriver.Route(ctx, u.ID, ns, ids[0], ids[1]); err != nil {
 		return err
 	}
-	if len(u.Config.Ports) == 0 || four == "" {
+	if len(u.Config.Ports) == 0 || four == "" && six == "" {
 		return nil
 	}
 	specs, err := PortSpecs(u.Config.Ports)

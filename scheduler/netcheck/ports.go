@@ -1,6 +1,8 @@
 package netcheck
 
 import (
+	"cmp"
+
 	"tutti/netdriver"
 	"tutti/scheduler/container"
 )
@@ -27,14 +29,15 @@ func (b *Book) outlet(c *container.Config) (netdriver.NetworkSpec, bool) {
 	if !c.OwnNetwork() {
 		return netdriver.NetworkSpec{}, false
 	}
-	four, _ := container.Gateways(c.Networks, b.outlook)
+	four, six := container.Gateways(c.Networks, b.outlook)
+	to := cmp.Or(four, six)
 	for _, a := range c.Networks {
-		if four == "" && !b.networks[a.Network].Internal {
-			four = a.Network
+		if to == "" && !b.networks[a.Network].Internal {
+			to = a.Network
 		}
 	}
-	n := b.of(four)
-	return n, four != "" && n.Bridged()
+	n := b.of(to)
+	return n, to != "" && n.Bridged()
 }
 
 // outlook is what a network offers its containers.
