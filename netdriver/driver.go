@@ -114,6 +114,7 @@ type container struct {
 	bindings  []*binding
 	openings  []PortBinding // ports that are published at the container's own address, without a port of the host
 	ns        *netns.NS     // where its links are, held, so that they outlive it: who connects meanwhile is refused
+	dwelling  uint64        // the inode of ns
 	vacant    bool          // it has ended, and what it had is kept for the next run
 }
 

@@ -220,24 +220,18 @@ func (d *Driver) leaveOthers(ctx context.Context, containerID string, inode uint
 	}
 }
 
-// dwell holds the namespace in which a container's links are.
+// dwell holds the namespace in which a container's links are. Nobody waits for d.mu while the kernel is asked.
 func (d *Driver) dwell(containerID string, in *inside) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	c := d.containers[containerID]
-	if c == nil {
-		return nil
-	}
-	if c.ns != nil {
-		if has, err := c.ns.Inode(); err == nil && has == in.inode {
-			return nil
-		}
-	}
 	held, err := netns.Open(in.ns.Path())
 	if err != nil {
 		return fmt.Errorf("hold the namespace of container %s: %w", containerID, err)
 	}
-	c.ns.Close()
-	c.ns = held
+	d.mu.Lock()
+	if c := d.containers[containerID]; c != nil && (c.ns == nil || c.dwelling != in.inode) {
+		c.ns, held = held, c.ns
+		c.dwelling = in.inode
+	}
+	d.mu.Unlock()
+	held.Close() // what was held before, or what is not needed
 	return nil
 }
