@@ -102,10 +102,11 @@ type Driver struct {
 	mu         sync.Mutex // guards what follows, never held across system calls
 	networks   map[string]*network
 	containers map[string]*container
-	parked     map[string]*portmap.Socket // of ports that are being unpublished, by name
-	unsettled  bool                       // the firewall has to change in a way that no round of the syncer covers
-	surplus    bool                       // the same, but it only lets through what it need not any more
-	round      *round                     // the last one that was asked for
+	parked     map[string]*portmap.Socket        // of ports that are being unpublished, by name
+	closing    map[*portmap.Socket]chan struct{} // those that nobody can take over any more, until they are closed
+	unsettled  bool                              // the firewall has to change in a way that no round of the syncer covers
+	surplus    bool                              // the same, but it only lets through what it need not any more
+	round      *round                            // the last one that was asked for
 }
 
 // container is what a container has of the driver.
@@ -142,7 +143,7 @@ func New(ctx context.Context, c Config) (*Driver, error) {
 			return nil, err
 		}
 	}
-	d := &Driver{cfg: c, log: c.Log, networks: map[string]*network{}, containers: map[string]*container{}, parked: map[string]*portmap.Socket{}}
+	d := &Driver{cfg: c, log: c.Log, networks: map[string]*network{}, containers: map[string]*container{}, parked: map[string]*portmap.Socket{}, closing: map[*portmap.Socket]chan struct{}{}}
 	d.life, d.end = context.WithCancel(context.WithoutCancel(ctx))
 	if err := d.load(); err != nil {
 		return nil, err

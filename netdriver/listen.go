@@ -85,7 +85,7 @@ func (d *Driver) openPort(s PortSpec, port uint16, to *endpoint, addresses []net
 // listen takes a port of the host, be it from a container of ours that is just leaving it.
 func (d *Driver) listen(proto string, addr netip.AddrPort) (*portmap.Socket, error) {
 	if socket := d.unpark(proto + " " + addr.String()); socket != nil {
-		if err := socket.Rest(); err != nil {
+		if err := socket.Pass(); err != nil {
 			socket.Close()
 			return nil, fmt.Errorf("take over port %s/%s: %w", addr, proto, err)
 		}
@@ -116,7 +116,7 @@ func (d *Driver) unpark(name string) *portmap.Socket {
 	return socket
 }
 
-// evict closes the sockets of a port that is being unpublished, whatever their addresses, and sees to it that the keeper has.
+// evict sees to it that the sockets of a port that is being unpublished are closed, whatever their addresses, also by the keeper.
 // The rules that lead by it go with the change that brings the new one's.
 func (d *Driver) evict(proto string, port uint16) error {
 	d.mu.Lock()
@@ -127,9 +127,18 @@ func (d *Driver) evict(proto string, port uint16) error {
 			ended = append(ended, s)
 		}
 	}
+	var others []chan struct{}
+	for s, closed := range d.closing {
+		if s.Proto() == proto && s.Addr().Port() == port {
+			others = append(others, closed)
+		}
+	}
 	d.mu.Unlock()
 	for _, s := range ended {
 		s.Close()
+	}
+	for _, closed := range others {
+		<-closed
 	}
 	if d.cfg.Keeper == nil {
 		return nil

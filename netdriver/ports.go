@@ -237,15 +237,23 @@ func (d *Driver) dropBindings(c *container, which func(*binding) bool) (dropped 
 // closeBindings gives ports back whose rules are gone.
 func (d *Driver) closeBindings(dropped []*binding) {
 	var ended []*binding
+	closed := make(chan struct{})
 	d.mu.Lock()
 	for _, b := range dropped {
 		if name := b.socket.Name(); d.parked[name] == b.socket {
 			delete(d.parked, name)
+			d.closing[b.socket] = closed
 			ended = append(ended, b)
 		}
 	}
 	d.mu.Unlock()
 	closeSockets(ended)
+	d.mu.Lock()
+	for _, b := range ended {
+		delete(d.closing, b.socket)
+	}
+	d.mu.Unlock()
+	close(closed)
 	if err := errors.Join(d.forgetFlows(dropped, toContainer), d.stopRelay()); err != nil {
 		d.log.Error("unpublish ports", "error", err)
 	}

@@ -3,6 +3,7 @@ package netdriver
 import (
 	"bytes"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -154,6 +155,49 @@ func TestRelaySurvivesTheEngine(t *testing.T) {
 	if held := l.config.Keeper.(*shelf).held; len(held) > 0 {
 		t.Errorf("the keeper still holds %v", held)
 	}
+}
+
+// A port passes to another container while the one that had it goes on: so do the connections that this one has, until it ends;
+// new ones are the other's. The relay ends when nothing is published any more, whoever is still connected.
+func TestRelayedPortPassesOn(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "")
+	d := l.driver()
+	net := l.network(d, "net", nil)
+	ports := []PortSpec{{HostPort: 7, ContainerPort: 7}, {Proto: "udp", HostPort: 7, ContainerPort: 7}}
+	old, successor := l.box(d, "old", net), l.box(d, "new", net)
+	l.echo(old.ns, 7)
+	l.serve(successor.ns, "new", 7)
+	_, err := d.Publish(t.Context(), "old", ports)
+	l.must(err)
+	c := l.dial(l.host, "tcp", "[::1]:7")
+	l.echoes("at first", c)
+	l.echoes("UDP", l.dial(l.host, "udp", "[::1]:7"))
+	for range 2 { // there and back again
+		for _, id := range []string{"new", "old"} {
+			l.must(errors.Join(d.Reserve(t.Context(), Reservation{ContainerID: map[string]string{"new": "old", "old": "new"}[id], Ahead: true})...))
+			_, err := d.Publish(t.Context(), id, ports)
+			l.must(err)
+			l.echoes("with the port at "+id, c)
+			if id == "new" {
+				l.reaches("a new connection", l.host, "tcp", "[::1]:7", "new", "")
+				l.reaches("a new client", l.host, "udp", "[::1]:7", "new", "")
+			} else {
+				l.echoes("a new connection", l.dial(l.host, "tcp", "[::1]:7"))
+			}
+		}
+	}
+	l.must(errors.Join(d.Detach(t.Context(), "new"), d.Detach(t.Context(), "old"), d.Flush(t.Context())))
+	_ = c.SetDeadline(time.Now().Add(patience))
+	if _, err := io.ReadAll(c); os.IsTimeout(err) {
+		t.Error("connections go on when nothing is published any more")
+	}
+	l.eventually("the relay has ended", func() error {
+		if pids := relays(t, l.host); len(pids) > 0 {
+			return fmt.Errorf("relays %v", pids)
+		}
+		return nil
+	})
 }
 
 // Engine and keeper die together: the connections that there are go on, the ports are free for the next engine, and the

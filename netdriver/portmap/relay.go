@@ -45,6 +45,7 @@ type Relay struct {
 	seq      uint64
 	waiting  map[uint64]chan error
 	handed   map[*Socket]bool
+	left     map[string]relay.Message // what gives up the connections of ports that were left, by the ports' names
 	closed   bool
 	readers  sync.WaitGroup
 }
@@ -53,7 +54,7 @@ type Relay struct {
 func NewRelay(c RelayConfig) *Relay {
 	// No answer to an earlier engine may be taken for one to this: its numbers are lower.
 	seq := uint64(time.Now().UnixNano()) //nolint:gosec // positive
-	return &Relay{cfg: c, log: c.Log, seq: seq, waiting: map[uint64]chan error{}, handed: map[*Socket]bool{}}
+	return &Relay{cfg: c, log: c.Log, seq: seq, waiting: map[uint64]chan error{}, handed: map[*Socket]bool{}, left: map[string]relay.Message{}}
 }
 
 // Adopt takes over the relay that an earlier engine had started, by the control socket that was kept.
@@ -79,6 +80,19 @@ func (r *Relay) Stop() error {
 	r.mu.Lock()
 	control, child := r.control, r.child
 	if control == nil || len(r.handed) > 0 {
+		r.mu.Unlock()
+		return nil
+	}
+	left := r.left
+	r.left = map[string]relay.Message{}
+	r.mu.Unlock()
+	for name, m := range left { // whose containers have ended
+		if err := r.ask(control, m, -1); err != nil && !errors.Is(err, errRelayGone) {
+			r.log.Error("end the relay of a port", "port", name, "error", err)
+		}
+	}
+	r.mu.Lock()
+	if r.control != control { // it has died meanwhile
 		r.mu.Unlock()
 		return nil
 	}
@@ -143,8 +157,23 @@ func (r *Relay) hand(s *Socket) {
 	}
 }
 
-// drop makes the relay give up a port, if it has it.
-func (r *Relay) drop(s *Socket) {
+// drop makes the relay give up a port, if it has it, with its connections.
+func (r *Relay) drop(s *Socket) { r.end(s, relay.Drop) }
+
+// leave makes the relay give up a port, if it has it, but not its connections. A relay that an earlier engine has started may
+// not know how, and ends them.
+func (r *Relay) leave(s *Socket) {
+	r.mu.Lock()
+	ours := r.child != nil
+	r.mu.Unlock()
+	if ours {
+		r.end(s, relay.Leave)
+	} else {
+		r.end(s, relay.Drop)
+	}
+}
+
+func (r *Relay) end(s *Socket, verb string) {
 	s.mu.Lock()
 	has := s.handed || s.inherited
 	s.handed, s.inherited = false, false
@@ -152,11 +181,14 @@ func (r *Relay) drop(s *Socket) {
 	r.mu.Lock()
 	delete(r.handed, s)
 	control := r.control
+	if has && verb == relay.Leave {
+		r.left[s.Name()] = relay.Message{Verb: relay.Drop, Proto: s.proto, Host: s.addr}
+	}
 	r.mu.Unlock()
 	if !has || control == nil {
 		return
 	}
-	err := r.ask(control, relay.Message{Verb: relay.Drop, Proto: s.proto, Host: s.addr}, -1)
+	err := r.ask(control, relay.Message{Verb: verb, Proto: s.proto, Host: s.addr}, -1)
 	if err != nil && !errors.Is(err, errRelayGone) {
 		r.log.Error("end the relay of a port", "port", s.Name(), "error", err)
 	}
@@ -282,7 +314,7 @@ func (r *Relay) lost(control *relay.Control, child *exec.Cmd) {
 		return
 	}
 	handed := r.handed
-	r.handed = map[*Socket]bool{}
+	r.handed, r.left = map[*Socket]bool{}, map[string]relay.Message{}
 	r.mu.Unlock()
 	_ = control.Close()
 	r.log.Error("the relay of published ports has died: its connections are lost, another one is started when it is needed")

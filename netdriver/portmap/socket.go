@@ -217,7 +217,13 @@ func (s *Socket) Lead(target netip.AddrPort) error {
 }
 
 // Rest ends what goes on by the port. It stays taken, and whoever connects is refused, until [Socket.Lead].
-func (s *Socket) Rest() error {
+func (s *Socket) Rest() error { return s.rest(s.relay.drop) }
+
+// Pass is Rest for a port that becomes another's, while the one that had it goes on for a while: so do the connections that
+// there are. UDP has none.
+func (s *Socket) Pass() error { return s.rest(s.relay.leave) }
+
+func (s *Socket) rest(give func(*Socket)) error {
 	s.mu.Lock()
 	led, watch := s.target.IsValid(), s.watch
 	s.target, s.watch = netip.AddrPort{}, nil
@@ -229,7 +235,7 @@ func (s *Socket) Rest() error {
 		_ = watch.Close()
 	}
 	s.wait.Wait()
-	s.relay.drop(s)
+	give(s)
 	return s.refuse()
 }
 

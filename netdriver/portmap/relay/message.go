@@ -8,10 +8,11 @@ import (
 	"strings"
 )
 
-// Verbs of a [Message]. The client sends the first two, the relay answers each with one of the others.
+// Verbs of a [Message]. The client sends the first three, the relay answers each with one of the others.
 const (
 	Lead   = "lead"   // serve the port whose socket comes along, or lead one that is served to another target
-	Drop   = "drop"   // end the port with all its connections
+	Drop   = "drop"   // end the port with all its connections, and those that it had when it was left
+	Leave  = "leave"  // end the port, but not its connections: who has them goes on to have them
 	Done   = "done"   // what was asked for is so
 	Failed = "failed" // it is not: Text says why
 )
@@ -36,7 +37,7 @@ func (m Message) String() string {
 	switch m.Verb {
 	case Lead:
 		return fmt.Sprintf("%s %d %s %s %s", m.Verb, m.Seq, m.Proto, m.Host, m.Target)
-	case Drop:
+	case Drop, Leave:
 		return fmt.Sprintf("%s %d %s %s", m.Verb, m.Seq, m.Proto, m.Host)
 	default:
 		s := fmt.Sprintf("%s %d %s", m.Verb, m.Seq, m.Text)
@@ -60,7 +61,7 @@ func Parse(packet string) (m Message, err error) {
 		if m.Target, err = netip.ParseAddrPort(fields[2]); err != nil {
 			return m, errMalformed
 		}
-	case m.Verb == Drop && len(fields) == 2:
+	case (m.Verb == Drop || m.Verb == Leave) && len(fields) == 2:
 	case m.Verb == Done || m.Verb == Failed:
 		m.Text = words[2]
 		return m, nil

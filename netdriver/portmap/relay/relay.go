@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -39,7 +40,7 @@ func Main() int {
 		return 1
 	}
 	control := NewControl(controlFD)
-	s := &server{ports: map[string]*port{}}
+	s := &server{ports: map[string]*port{}, left: map[string][]*port{}}
 	for {
 		m, file, err := control.Receive()
 		if errors.Is(err, errMalformed) {
@@ -62,7 +63,10 @@ func Main() int {
 }
 
 // server is what is relayed. Only the goroutine of Main uses it.
-type server struct{ ports map[string]*port }
+type server struct {
+	ports map[string]*port
+	left  map[string][]*port // not served any more, but their connections go on
+}
 
 // port is a port of the host that is served.
 type port struct {
@@ -81,9 +85,21 @@ func (s *server) handle(m Message, file *os.File) error {
 	switch {
 	case m.Verb == Drop:
 		closeFile(file)
+		for _, left := range s.left[m.name()] {
+			left.end(true)
+		}
+		delete(s.left, m.name())
 		if p != nil {
 			delete(s.ports, m.name())
 			p.end(true)
+		}
+		return nil
+	case m.Verb == Leave:
+		closeFile(file)
+		if p != nil {
+			delete(s.ports, m.name())
+			p.end(false)
+			s.left[m.name()] = append(slices.DeleteFunc(s.left[m.name()], (*port).idle), p)
 		}
 		return nil
 	case m.Verb != Lead:
@@ -111,6 +127,18 @@ func (s *server) end() {
 	for _, p := range s.ports {
 		p.work.Wait()
 	}
+	for _, all := range s.left {
+		for _, p := range all {
+			p.work.Wait()
+		}
+	}
+}
+
+// idle tells whether a port has no connections.
+func (p *port) idle() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.open) == 0
 }
 
 // lead leads to another target from now on: connections to the one before end.
