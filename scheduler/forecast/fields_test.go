@@ -211,3 +211,17 @@ func TestSecretsAreHidden(t *testing.T) {
 		}
 	}
 }
+
+// A text in which names and values never end must not be looked through for ever.
+func TestEndlessTexts(t *testing.T) {
+	for _, part := range []string{"a=", "a: ", "-a ", `"a": `, "a=-a a: ", "x://:", "https://", "-----BEGIN PRIVATE KEY-----", `"`, "'", "a='b", "token"} {
+		text := strings.Repeat(part, 2000)
+		after, err := json.Marshal(map[string]any{"command": []string{text}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := forecast.Differences(json.RawMessage("{}"), after, false); err != nil || len(got) != 1 {
+			t.Errorf("%s...: %d differences, %v", part, len(got), err)
+		}
+	}
+}

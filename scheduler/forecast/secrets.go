@@ -69,18 +69,23 @@ var (
 	}
 )
 
+// deepest bounds how far within one another names and values are looked for: --env=URL=x?token=y has three.
+const deepest = 4
+
 // mask hides what looks like secrets within a text: private keys, passwords in URLs, and what follows names as in looksSecret.
-func mask(s string) string {
+func mask(s string) string { return maskWithin(s, deepest) }
+
+func maskWithin(s string, depth int) string {
 	s = privateKey.ReplaceAllString(s, hidden)
 	s = urlPassword.ReplaceAllString(s, "${1}:"+hidden+"@")
 	s = urlToken.ReplaceAllString(s, "${1}"+hidden+"@")
 	for _, pattern := range named {
 		s = pattern.ReplaceAllStringFunc(s, func(found string) string {
 			part := pattern.FindStringSubmatch(found)
-			if looksSecret(part[1]) {
+			if depth == 0 || looksSecret(part[1]) {
 				return part[1] + part[2] + hidden
 			}
-			return part[1] + part[2] + mask(part[3]) // --env=PASSWORD=x
+			return part[1] + part[2] + maskWithin(part[3], depth-1) // --env=PASSWORD=x
 		})
 	}
 	return s
