@@ -122,7 +122,7 @@ func TestForecasts(t *testing.T) {
 		}},
 		{name: "an image that is to be fetched", options: plan.Options{Pull: "always", Services: []string{"db"}}, changes: 1, want: []string{
 			"pull db:1",
-			`unknown demo-db-1: perhaps recreate: image db:1 may have changed then: image id changed "sha256:1" - (perhaps: it is known when the image is here)`,
+			`unknown demo-db-1: perhaps recreate: image db:1 may be another one: image id changed "sha256:1" - (perhaps: it is known when the image is here)`,
 			"unknown demo-web-1: perhaps restart: dependency db is recreated (restart: true)",
 			"unknown demo-web-2: perhaps restart: dependency db is recreated (restart: true)",
 		}},

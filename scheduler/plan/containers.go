@@ -116,7 +116,7 @@ func (d *differ) recreateCause(name string, c Container, config canonical) strin
 	}
 	if id, known := d.s.Images[d.p.ImageName(name)]; known && c.ImageID != "" && id != c.ImageID {
 		if id == Undetermined {
-			return "image " + d.p.ImageName(name) + " may have changed then"
+			return "image " + d.p.ImageName(name) + " may be another one"
 		}
 		return "image changed: " + shortID(c.ImageID) + " → " + shortID(id)
 	}

@@ -47,7 +47,7 @@ func TestPrint(t *testing.T) {
 					{Field: "configuration", Change: api.ChangeChanged, Note: "what it was is not recorded"},
 					{Field: "image id", Change: api.ChangeChanged, Before: &id, Note: "perhaps"},
 				}},
-				{Name: "demo-web-2", Action: api.ActionUnknown, Cause: "perhaps recreate: image web:1 may have changed then"},
+				{Name: "demo-web-2", Action: api.ActionUnknown, Cause: "perhaps recreate: image web:1 may be another one"},
 				{Name: "demo-web-3", Action: api.ActionCreate, Cause: "missing"},
 			}},
 		},
@@ -80,7 +80,7 @@ Services
         ~ secrets.x          (its content differs)
         ~ configuration      (what it was is not recorded)
         ~ image id           aaaaaaaaaaaa (perhaps)
-    ? demo-web-2  perhaps recreate: image web:1 may have changed then
+    ? demo-web-2  perhaps recreate: image web:1 may be another one
     + demo-web-3  create: missing; it is not started
   = unchanged: demo-calm-1, demo-job-1 (has exited with 0)
 Order
