@@ -93,8 +93,10 @@ var plannedSteps = []plannedStep{
 		name: "a network and a port", edit: []string{"front: {}", "front: {driver_opts: {com.docker.network.driver.mtu: '1400'}}", "8094:80", "8095:80"},
 		want: "recreate project-web-1", says: []string{"~ project_front  recreate", `mtu  "1400"`, `ports 80/tcp  "8094" -> "8095"`},
 	},
-	{name: "a volume", edit: []string{"data:/data", "more:/data", "{data: {}}", "{more: {}}"}, args: "--no-deps db",
-		want: "recreate project-db-1 recreate project-side-1", says: []string{"+ project_more  create", `volumes /data.source  "data" -> "more"`}},
+	{
+		name: "a volume", edit: []string{"data:/data", "more:/data", "{data: {}}", "{more: {}}"}, args: "--no-deps db",
+		want: "recreate project-db-1 recreate project-side-1", says: []string{"+ project_more  create", `volumes /data.source  "data" -> "more"`},
+	},
 	{name: "more", edit: []string{"scale: 1", "scale: 3"}, want: "create project-worker-2 create project-worker-3", says: []string{"scale 1 -> 3"}},
 	{name: "fewer", args: "--scale worker=1", want: "remove project-worker-2 remove project-worker-3", then: "--scale worker=1"},
 	{name: "a name", edit: []string{"scale: 3", "container_name: labour"}, want: "recreate project-worker-1", says: []string{"project-worker-1 -> labour"}},

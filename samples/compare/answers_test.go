@@ -91,9 +91,7 @@ volumes: {data: {name: cmp_data, labels: {kind: data}}}
 		"-w", "/tmp", "--restart", "unless-stopped", "--hostname", "web", "--stop-signal", "SIGTERM", "-m", "64m", "--network", "cmp_net", "--network-alias", "www", "busybox", "sh", "-c", script)
 	d.must(t, "run", "-d", "--name", "cmp-keep", "--init", "--network", "none", "busybox", "sleep", "100000")
 	d.run(t, "run", "--name", "cmp-job", "--label", "kind=job", "--network", "none", "busybox", "sh", "-c", "echo done; exit 3")
-	for _, p := range []*peer{both.docker, both.tutti} {
-		t.Cleanup(func() { removeContainers(t, p, "cmp", file, "cmp-web", "cmp-job", "cmp-keep") })
-	}
+	cleanContainers(t, "cmp", file, "cmp-web", "cmp-job", "cmp-keep")
 	deadline := time.Now().Add(30 * time.Second)
 	for d.run(t, "exec", "cmp-web", "test", "-e", "/made").code != 0 && time.Now().Before(deadline) {
 		time.Sleep(50 * time.Millisecond)

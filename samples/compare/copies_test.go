@@ -1,26 +1,14 @@
 package compare
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 )
 
 const copySection = "cp"
-
-// fixture makes one of everything in the folder that it is run in, with a word that tells the sides apart. It is sh's, of both
-// busybox and the host.
-const fixture = `
-echo "$1 f" > f; chmod 640 f; chown 3:4 f
-mkdir -p d/s e; echo "$1 x" > d/x; echo "$1 y" > d/s/y; chmod 750 d; chown 3:4 d d/s/y; chmod 700 e
-echo suid > suid; chmod 4755 suid
-ln -s f lf; ln -s d ld; ln -s nowhere dangling; ln -s self self; ln -s loop2 loop1; ln -s loop1 loop2; ln -s .. up; ln -s "$PWD/d" abs
-ln d/x hard; mkfifo fifo
-`
 
 // copyTargets are where it is copied to.
 func copyTargets() []string {
@@ -95,20 +83,7 @@ func TestCopies(t *testing.T) {
 // prepareCopies makes an image with a fixture for each copy, and of it a container that runs and one that has ended.
 func prepareCopies(t *testing.T, dir string, n int) {
 	t.Helper()
-	context := filepath.Join(dir, "context")
-	if err := os.Mkdir(context, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	text := fmt.Sprintf("FROM busybox:latest\nCOPY fixture /fixture\nRUN i=0; while [ $i -lt %d ]; do mkdir -p /w/$i && cd /w/$i && sh /fixture inside; i=$((i+1)); done\n", n)
-	for name, body := range map[string]string{"Dockerfile": text, "fixture": fixture} {
-		if err := os.WriteFile(filepath.Join(context, name), []byte(body), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	both.docker.must(t, "build", "-q", "-t", "copies", context)
-	archive := filepath.Join(dir, "copies.tar")
-	both.docker.must(t, "save", "-o", archive, "copies")
-	both.tutti.must(t, "load", "-q", "-i", archive)
+	fixtureImage(t, dir, "copies", fmt.Sprintf("RUN i=0; while [ $i -lt %d ]; do mkdir -p /w/$i && cd /w/$i && sh /fixture inside; i=$((i+1)); done\n", n))
 	file := filepath.Join(dir, "compose.yaml")
 	if err := os.WriteFile(file, []byte(`
 services:
@@ -121,37 +96,10 @@ services:
 	both.docker.must(t, "run", "-d", "--name", "copies-running", "--network", "none", "--user", "5:6", "--init", "copies", "sleep", "100000")
 	both.docker.must(t, "run", "--name", "copies-stopped", "--network", "none", "--user", "5:6", "copies", "true")
 	both.tutti.must(t, "-p", "copies", "-f", file, "wait", "stopped")
-	for _, p := range []*peer{both.docker, both.tutti} {
-		t.Cleanup(func() { removeContainers(t, p, "copies", file, "copies-running", "copies-stopped") })
-	}
+	cleanContainers(t, "copies", file, "copies-running", "copies-stopped")
 	if err := makeFixture(filepath.Join(dir, "from/at")); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// removeContainers removes what a test has made: in docker containers, in tutti a project.
-func removeContainers(t *testing.T, p *peer, project, file string, names ...string) {
-	t.Helper()
-	args := append([]string{"rm", "-f", "-v"}, names...)
-	if p == both.tutti {
-		args = []string{"-p", project, "-f", file, "down", "-v", "-t", "0"}
-	}
-	if r, err := p.try(t.Context(), input{}, args...); err != nil || r.code != 0 {
-		// The context of a test is done when it is cleaned up: what is left goes with the engines.
-		return
-	}
-}
-
-func makeFixture(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	cmd := exec.Command("sh", "-ec", fixture, "sh", "outside")
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("make a fixture: %w: %s", err, out)
-	}
-	return nil
 }
 
 // compare copies with both, and compares what they say. What a copy out has made is compared, too.
@@ -194,19 +142,10 @@ func (c copyCase) compare(t *testing.T, r *row, dir, state string, i int) {
 	}
 	d, u := said[both.docker], said[both.tutti]
 	r.equal("exit code", itoa(d.code), itoa(u.code))
-	r.equal("message", copyMessage(d.stderr, dir, state), copyMessage(u.stderr, dir, state))
+	r.equal("message", copyMessage(d.stderr, dir, filepath.Join(dir, state)), copyMessage(u.stderr, dir, filepath.Join(dir, state)))
 	if c.out {
 		compareTrees(r, made[both.docker], made[both.tutti])
 	}
-}
-
-// copyMessage is what a copy says, without what differs by nature.
-func copyMessage(text, dir, state string) string {
-	text = strings.TrimPrefix(strings.TrimSpace(text), "Error response from daemon: ")
-	for _, p := range []*peer{both.docker, both.tutti} {
-		text = strings.ReplaceAll(text, filepath.Join(dir, state, p.name), "DIR")
-	}
-	return strings.ReplaceAll(text, dir, "DIR")
 }
 
 // exported is the file system of a container.
@@ -234,19 +173,6 @@ func below(tree map[string]entry, dir string) map[string]entry {
 		}
 	}
 	return part
-}
-
-// hostTree reads a folder of the host.
-func hostTree(dir string) (map[string]entry, error) {
-	out, err := exec.Command("tar", "-C", dir, "--format=posix", "--numeric-owner", "-cf", "-", ".").Output()
-	if err != nil {
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
-			err = fmt.Errorf("%w: %s", err, exit.Stderr)
-		}
-		return nil, err
-	}
-	return readTree(strings.NewReader(string(out)))
 }
 
 // parallel runs f for each of n numbers, on twice as many threads as there are processors.

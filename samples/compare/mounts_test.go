@@ -121,20 +121,7 @@ func TestStreams(t *testing.T) {
 // prepareStreams makes the containers, and archives by name.
 func prepareStreams(t *testing.T, dir string) map[string][]byte {
 	t.Helper()
-	context := filepath.Join(dir, "context")
-	if err := os.Mkdir(context, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	text := "FROM busybox:latest\nCOPY fixture /fixture\nRUN mkdir /w && cd /w && sh /fixture inside && ln -s /ro /toro && ln -s data /todata && mkdir /data && cd /data && sh /fixture volume\n"
-	for name, body := range map[string]string{"Dockerfile": text, "fixture": fixture} {
-		if err := os.WriteFile(filepath.Join(context, name), []byte(body), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	both.docker.must(t, "build", "-q", "-t", "streams", context)
-	saved := filepath.Join(dir, "streams.tar")
-	both.docker.must(t, "save", "-o", saved, "streams")
-	both.tutti.must(t, "load", "-q", "-i", saved)
+	fixtureImage(t, dir, "streams", "RUN mkdir /w && cd /w && sh /fixture inside && ln -s /ro /toro && ln -s data /todata && mkdir /data && cd /data && sh /fixture volume\n")
 	compose := "services:\n"
 	for name, more := range map[string]string{"running": "command: sleep 100000", "stopped": "command: 'true'", "readonly": "command: sleep 100000, read_only: true"} {
 		for _, p := range []*peer{both.docker, both.tutti} {
@@ -169,11 +156,7 @@ func prepareStreams(t *testing.T, dir string) map[string][]byte {
 	both.tutti.must(t, "-p", "streams", "-f", file, "up", "-d")
 	both.tutti.must(t, "-p", "streams", "-f", file, "wait", "stopped")
 	both.docker.must(t, "wait", "streams-stopped")
-	for _, p := range []*peer{both.docker, both.tutti} {
-		t.Cleanup(func() {
-			removeContainers(t, p, "streams", file, "streams-running", "streams-stopped", "streams-readonly")
-		})
-	}
+	cleanContainers(t, "streams", file, "streams-running", "streams-stopped", "streams-readonly")
 	return streamArchives(t, dir)
 }
 
@@ -230,15 +213,6 @@ func (c streamCase) compare(t *testing.T, r *row, dir, container string, archive
 	}
 	d, u := said[both.docker], said[both.tutti]
 	r.equal("exit code", itoa(d.code), itoa(u.code))
-	r.equal("message", streamMessage(d.stderr, dir), streamMessage(u.stderr, dir))
+	r.equal("message", copyMessage(d.stderr, dir, dir), copyMessage(u.stderr, dir, dir))
 	compareTrees(r, made[both.docker], made[both.tutti])
-}
-
-// streamMessage is what a copy says, without what differs by nature.
-func streamMessage(text, dir string) string {
-	text = strings.TrimPrefix(strings.TrimSpace(text), "Error response from daemon: ")
-	for _, p := range []*peer{both.docker, both.tutti} {
-		text = strings.ReplaceAll(text, filepath.Join(dir, p.name), "DIR")
-	}
-	return strings.ReplaceAll(text, dir, "DIR")
 }
