@@ -34,7 +34,7 @@ func Load(ctx context.Context, o Options) (*Project, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Project{Project: loaded, positions: in.positions}
+	p := &Project{Project: loaded, positions: in.positions, files: in.filesRead()}
 	p.warnings = slices.Concat(in.location.notes, in.obsolete(), notes, in.unsupported(loaded))
 	return p, nil
 }
@@ -113,6 +113,7 @@ type input struct {
 	sources   *sources
 	positions positions
 	findings  []finding
+	attached  []string // env_file and label_file of services
 }
 
 func prepare(o Options) (*input, error) {
@@ -303,6 +304,7 @@ func (in *input) resolveFiles(p *types.Project) (*types.Project, error) {
 		var err error
 		if !in.options.NoEnvResolution {
 			for _, f := range services[name].EnvFiles {
+				in.attached = append(in.attached, f.Path)
 				if err := in.checkEnvFile(name, f); err != nil {
 					return nil, err
 				}
@@ -312,6 +314,7 @@ func (in *input) resolveFiles(p *types.Project) (*types.Project, error) {
 			}
 		}
 		for _, f := range services[name].LabelFiles {
+			in.attached = append(in.attached, f)
 			if err := checkSize(f); err != nil {
 				return nil, in.serviceError(name, "label_file", err)
 			}

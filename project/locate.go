@@ -30,6 +30,7 @@ type location struct {
 	explicit bool     // dir was given by the user
 	files    []string // absolute, or "-"
 	env      types.Mapping
+	envFiles []string // that env was read from, or would be if they were there
 	profiles []string
 	notes    []string
 }
@@ -116,6 +117,7 @@ func (l *location) loadGivenEnv(files []string) error {
 		}
 		paths = append(paths, path)
 	}
+	l.envFiles = paths
 	return l.mergeEnv(paths)
 }
 
@@ -131,6 +133,7 @@ func (l *location) loadDefaultEnv() error {
 		}
 	}
 	path := filepath.Join(l.projectDir(), ".env")
+	l.envFiles = append(l.envFiles, path)
 	info, err := os.Stat(path)
 	switch {
 	case err != nil && os.IsPermission(err):

@@ -25,6 +25,7 @@ type Project struct {
 
 	warnings  []string
 	positions positions
+	files     []string
 }
 
 // Options say what to load. The zero value loads the default files found in the

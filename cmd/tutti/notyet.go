@@ -15,7 +15,6 @@ type notYet struct{ name, short string }
 var commandsNotYet = []notYet{
 	{"bridge", "Convert compose files into another model"},
 	{"publish", "Publish compose application"},
-	{"watch", "Watch build context for service and rebuild/refresh containers when files are updated"},
 }
 
 // notYetCommands makes commands that say by name that they are not supported yet, whatever follows them.

@@ -49,7 +49,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.configCommand(), a.imagesCommand(), a.listCommand(), a.startCommand(), a.stopCommand(), a.restartCommand(),
 		a.killCommand(), a.versionCommand(), a.pauseCommand(), a.unpauseCommand(), a.createCommand(), a.scaleCommand(),
 		a.removeStoppedCommand(), a.waitCommand(), a.portCommand(), a.volumesCommand(), a.topCommand(), a.statsCommand(),
-		a.eventsCommand(), a.whyCommand(), a.planCommand(), a.copyCommand(), a.exportCommand(), a.commitCommand())
+		a.eventsCommand(), a.whyCommand(), a.planCommand(), a.copyCommand(), a.exportCommand(), a.commitCommand(), a.watchCommand())
 	add(root, groupObject, a.imageCommand(), a.containerCommand(), a.networkCommand(), a.volumeCommand(), a.systemCommand(), a.builderCommand(), a.loginCommand(),
 		a.logoutCommand(), ociCommand(), a.imageLoadCommand(), a.imageSaveCommand(), a.imageImportCommand())
 	add(root, groupNotYet, notYetCommands("tutti", commandsNotYet)...)

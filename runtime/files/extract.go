@@ -41,6 +41,8 @@ type ExtractOptions struct {
 	KeepOwner bool
 	// KeepKind refuses to replace a folder by something else and the other way round.
 	KeepKind bool
+	// ThroughLinks takes a symbolic link that leads to a folder for that folder, where the archive has one.
+	ThroughLinks bool
 	// Links lets symbolic links that are there already lead anywhere in the tree, as in a container; without it one on the
 	// way is an error.
 	Links bool
@@ -194,6 +196,9 @@ func (x *extraction) entry(in io.Reader, h *tar.Header) error {
 		return err
 	}
 	defer unix.Close(parent) //nolint:errcheck // O_PATH descriptor
+	if x.o.ThroughLinks && h.Typeflag == tar.TypeDir && x.leadsToFolder(parent, base, name) {
+		return nil
+	}
 	exists, err := x.makeRoom(parent, base, h)
 	if err != nil {
 		return err
@@ -223,6 +228,20 @@ func (x *extraction) entry(in io.Reader, h *tar.Header) error {
 	}
 	atime, mtime := times(h)
 	return unix.UtimesNanoAt(parent, base, []unix.Timespec{atime, mtime}, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// leadsToFolder says whether an entry of a folder is a link to another folder of the tree.
+func (x *extraction) leadsToFolder(parent int, base, name string) bool {
+	var st unix.Stat_t
+	if err := unix.Fstatat(parent, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil || st.Mode&unix.S_IFMT != unix.S_IFLNK {
+		return false
+	}
+	fd, err := inroot.Open(x.tree.fd(), path.Join(x.dir, name), unix.O_PATH|unix.O_DIRECTORY, x.resolve())
+	if err != nil {
+		return false
+	}
+	_ = unix.Close(fd)
+	return true
 }
 
 // makeRoom removes what stands where the entry is to be, unless both are folders. It says whether that is so.

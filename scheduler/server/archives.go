@@ -14,6 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tutti/runtime/files"
+	"tutti/scheduler/api"
 	"tutti/scheduler/engine"
 )
 
@@ -40,6 +41,7 @@ func (s *server) archiveRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("HEAD /containers/{id}/archive", s.statArchive)
 	mux.HandleFunc("GET /containers/{id}/archive", s.getArchive)
 	mux.HandleFunc("PUT /containers/{id}/archive", s.putArchive)
+	mux.HandleFunc("PUT "+api.Prefix+"/bring/{id}", s.bring)
 	mux.HandleFunc("GET /containers/{id}/export", func(w http.ResponseWriter, r *http.Request) {
 		s.stream(w, func(out io.Writer) error { return s.e.Export(r.Context(), r.PathValue("id"), out) })
 	})

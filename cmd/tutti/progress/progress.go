@@ -70,6 +70,7 @@ type Options struct {
 	Tick       func() (<-chan time.Time, func()) // when to redraw, and how to stop that; nil: every 100 ms
 	QuietPull  bool                              // no bytes of pulls
 	QuietBuild bool                              // no output of builds
+	OnlyBuilds bool                              // nothing else
 }
 
 // Display takes the events of one verb. Its methods may be called from several goroutines. Close must be called.
@@ -100,13 +101,13 @@ func New(ctx context.Context, o Options) *Display {
 		o.Size = func() (int, int) { return 80, 24 }
 	}
 	d := &Display{out: &lockedWriter{w: o.Out}, opts: o}
-	switch o.Mode {
-	case TTY:
-		d.view = newTTY(d, o)
-	case JSON:
-		d.view = &jsonLines{out: d.out, now: o.Now}
-	case Quiet, RawJSON:
+	switch {
+	case o.OnlyBuilds || o.Mode == Quiet || o.Mode == RawJSON:
 		d.view = quiet{}
+	case o.Mode == TTY:
+		d.view = newTTY(d, o)
+	case o.Mode == JSON:
+		d.view = &jsonLines{out: d.out, now: o.Now}
 	default:
 		d.view = &plainLines{out: d.out, seen: map[string]string{}}
 	}
