@@ -31,6 +31,8 @@ type session struct {
 	display *progress.Display
 	printer *logview.Printer
 
+	watch *attachedWatch // of --watch; nil: none
+
 	attach  func()          // says what is attached to; later calls do nothing
 	shown   map[string]bool // services whose lines are printed
 	watched map[string]bool // services whose exits count
@@ -76,6 +78,12 @@ func (a *app) upAttached(ctx context.Context, f *upFlags, c *api.Client, p *proj
 	s.frames = s.logs.ch
 	s.display = a.display(ctx, "up", f.display())
 	defer s.display.Close()
+	if err := s.openWatch(); err != nil {
+		cancel()
+		s.logs.wait()
+		return err
+	}
+	defer s.watch.close()
 	upCtx, cancelUp := context.WithCancel(ctx)
 	s.cancelUp = cancelUp
 	upEnd := make(chan error, 1)
@@ -83,6 +91,7 @@ func (a *app) upAttached(ctx context.Context, f *upFlags, c *api.Client, p *proj
 	go func() { upEnd <- c.Stream(upCtx, "up", request, s.display.Event) }()
 	err = s.loop(ctx)
 	cancel()
+	s.watch.wait()
 	s.logs.wait()
 	return err
 }
@@ -141,6 +150,10 @@ func (s *session) loop(ctx context.Context) error {
 			s.upEnded(ctx, err)
 		case err := <-s.stopEnd:
 			s.stopEnded(ctx, err)
+		case busy := <-s.watch.changes():
+			s.watchChanged(ctx, busy)
+		case err := <-s.watch.end():
+			s.watchEnded(ctx, err)
 		case <-s.a.signals:
 			if s.interrupted && s.killing {
 				return &exitError{code: exitInterrupted}
@@ -162,7 +175,7 @@ func (s *session) over() bool {
 	switch {
 	case s.upEnd != nil:
 		return false
-	case s.stopping && s.deadline == nil:
+	case s.stopping && s.deadline == nil, s.watch.isBusy():
 		return false
 	case s.err != nil && !s.stopping:
 		return true // `up` has failed: what runs goes on running, as docker compose leaves it
@@ -260,6 +273,7 @@ func (s *session) upEnded(ctx context.Context, err error) {
 		return
 	}
 	s.alive, s.owed = running, ended
+	s.beginWatch(ctx)
 	if len(ended) > 0 && !s.stopping {
 		s.deadline = time.After(exitsWithin) // an engine that died meanwhile tells no more of them
 	}
@@ -291,7 +305,7 @@ func (s *session) interrupt(ctx context.Context) {
 	switch {
 	case !s.stopping:
 		s.stop(ctx, "Gracefully stopping... (press Ctrl+C again to force)")
-	case s.upEnd == nil:
+	case s.upEnd == nil && !s.watch.runs():
 		s.killing = true
 		s.post(ctx)
 	default:
@@ -307,6 +321,9 @@ func (s *session) stop(ctx context.Context, why string) {
 	if s.upEnd != nil {
 		s.cancelUp()
 		return // upEnded goes on
+	}
+	if s.watch.stop() {
+		return // watchEnded goes on
 	}
 	s.post(ctx)
 }

@@ -25,6 +25,7 @@ type upFlags struct {
 	attach, noAttach, scale                           []string
 	timeout, waitTimeout                              int
 	quietPull, quietBuild                             bool
+	watch                                             bool
 }
 
 func (a *app) upCommand() *cobra.Command {
@@ -60,7 +61,8 @@ func (a *app) upCommand() *cobra.Command {
 		}
 		return pflag.NormalizedName(name)
 	})
-	refuse(cmd, refusal{name: "watch", short: "w", isBool: true}, refusal{name: "menu", isBool: true})
+	flags.BoolVarP(&f.watch, "watch", "w", false, "Watch source code and rebuild/refresh containers when files are updated.")
+	refuse(cmd, refusal{name: "menu", isBool: true})
 	return cmd
 }
 
@@ -91,7 +93,7 @@ func (a *app) checkUp(cmd *cobra.Command, f *upFlags, services []string) error {
 		f.abortOnExit = true
 	}
 	f.detach = f.detach || f.Wait
-	attached := f.attachDeps || f.abortOnExit || f.abortOnFailure || len(f.attach) > 0
+	attached := f.attachDeps || f.abortOnExit || f.abortOnFailure || len(f.attach) > 0 || f.watch
 	for _, bad := range []struct {
 		is  bool
 		msg string
@@ -99,6 +101,7 @@ func (a *app) checkUp(cmd *cobra.Command, f *upFlags, services []string) error {
 		{f.abortOnExit && f.abortOnFailure, "--abort-on-container-failure cannot be combined with --abort-on-container-exit"},
 		{f.Wait && attached, "--wait cannot be combined with --abort-on-container-exit, --abort-on-container-failure, --attach, --attach-dependencies or --watch"},
 		{f.detach && attached, "--detach cannot be combined with --abort-on-container-exit, --abort-on-container-failure, --attach, --attach-dependencies or --watch"},
+		{f.NoBuild && f.watch, "--no-build and --watch are incompatible"},
 		{f.Build && f.NoBuild, "--build and --no-build are incompatible"},
 		{f.RenewAnonVolumes && f.NoRecreate, "--no-recreate and --renew-anon-volumes are incompatible"},
 		{f.ForceRecreate && f.NoRecreate, "--force-recreate and --no-recreate are incompatible"},

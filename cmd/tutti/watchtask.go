@@ -86,7 +86,7 @@ func (t *watchTask) rebuild(ctx context.Context, services []string) error {
 	if err != nil {
 		return err
 	}
-	before := t.images(ctx, services)
+	before, dependents := t.before(ctx, services)
 	build := api.BuildRequest{Project: model, Services: services, Client: t.a.clientContext(), DryRun: t.a.dryRun}
 	if err := t.again(ctx, func() error { return t.verb(ctx, "build", build) }); err != nil {
 		if ctx.Err() == nil {
@@ -96,7 +96,7 @@ func (t *watchTask) rebuild(ctx context.Context, services []string) error {
 	}
 	t.o.say(fmt.Sprintf("service(s) %q successfully built", services))
 	up := api.UpRequest{Project: model, Client: build.Client, Options: api.UpOptions{
-		Services: services, NoDeps: true, NoBuild: true, Pull: "never", DryRun: t.a.dryRun, Parallel: t.o.parallel, Scale: t.o.scale,
+		Services: append(dependents, services...), NoBuild: true, Pull: "never", DryRun: t.a.dryRun, Parallel: t.o.parallel, Scale: t.o.scale,
 	}}
 	if err := t.again(ctx, func() error { return t.verb(ctx, "up", up) }); err != nil {
 		if ctx.Err() == nil {
@@ -149,19 +149,23 @@ func (l *saidLines) Write(b []byte) (int, error) {
 	}
 }
 
-// images are the ids of the images that services' containers are made of.
-func (t *watchTask) images(ctx context.Context, services []string) map[string]bool {
-	ids := map[string]bool{}
+// before are the ids of the images that services' containers are made of, and the services that run and want to be restarted when
+// those are replaced.
+func (t *watchTask) before(ctx context.Context, services []string) (images map[string]bool, dependents []string) {
+	images = map[string]bool{}
 	all, err := t.c.Containers(ctx, t.p.Name)
 	if err != nil {
-		return ids // nothing is pruned then
+		return images, nil // what is wrong shows when something is done
 	}
 	for _, c := range all {
 		if slices.Contains(services, c.Service) {
-			ids[c.ImageID] = true
+			images[c.ImageID] = true
 		}
 	}
-	return ids
+	dependents = slices.DeleteFunc(watching.Dependents(t.p, services), func(s string) bool {
+		return !slices.ContainsFunc(all, func(c api.Container) bool { return c.Service == s && slices.Contains(liveStates, c.State) })
+	})
+	return images, dependents
 }
 
 // removeImages removes images that have lost their names and are not used any more. That others remain is no fault.

@@ -26,6 +26,9 @@ type Options struct {
 // maxHeld bounds the bytes of a line that has not ended yet. A longer one is printed in pieces.
 const maxHeld = 64 << 10
 
+// WatchMark stands before what the watch says among the lines of containers.
+const WatchMark = "⦿ "
+
 const timeFormat = "2006-01-02T15:04:05.000000000Z07:00" // docker's: a fixed number of digits
 
 // rainbow is docker compose's cycle of colours, as SGR parameters.
