@@ -77,9 +77,15 @@ func tellGone(last, next *state, tell found) {
 
 // changedSince tells whether a file was changed, made, renamed or given other attributes since a time.
 func changedSince(path string, since time.Time) bool {
+	at := changedAt(path)
+	return !at.IsZero() && !at.Before(since)
+}
+
+// changedAt is the time of a file's last change; zero when there is none.
+func changedAt(path string) time.Time {
 	var st unix.Stat_t
 	if err := unix.Lstat(path, &st); err != nil {
-		return false
+		return time.Time{}
 	}
-	return !time.Unix(st.Ctim.Unix()).Before(since)
+	return time.Unix(st.Ctim.Unix())
 }

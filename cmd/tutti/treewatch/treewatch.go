@@ -47,6 +47,8 @@ type Watcher struct {
 	first   time.Time // when the oldest change of the batch came
 	noted   bool      // there was a change since the batch began to wait
 	settled time.Time // all that had happened until then is known
+	stamped time.Time
+	stamps  map[string]time.Time // when files were last changed that were passed on not long ago
 }
 
 // reset asks for another selection.
@@ -107,6 +109,7 @@ func (w *Watcher) Run(ctx context.Context, batches chan<- Batch) error {
 		case now := <-timer.C:
 			w.settled = now.Add(-shortQuiet)
 			if len(w.changed) > 0 {
+				w.stamp(now)
 				out = batches
 			}
 			continue
@@ -121,6 +124,17 @@ func (w *Watcher) Run(ctx context.Context, batches chan<- Batch) error {
 			w.noted, out = false, nil
 			timer.Reset(w.quiet())
 		}
+	}
+}
+
+// stamp remembers which state of its files a batch tells of, before anybody looks at them.
+func (w *Watcher) stamp(now time.Time) {
+	if w.stamps == nil || now.Sub(w.stamped) > 2*clockSlack {
+		w.stamps = map[string]time.Time{}
+	}
+	w.stamped = now
+	for path := range w.changed {
+		w.stamps[path] = changedAt(path)
 	}
 }
 
@@ -157,7 +171,11 @@ func (w *Watcher) replace(s Selection) error {
 	}
 	last := w.state
 	w.state = next
-	compare(last, next, w.settled.Add(-clockSlack), w.note)
+	compare(last, next, w.settled.Add(-clockSlack), func(path string, gone bool) {
+		if at, passed := w.stamps[path]; gone || !passed || !at.Equal(changedAt(path)) {
+			w.note(path, gone)
+		}
+	})
 	w.settled = began
 	return last.close()
 }
