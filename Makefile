@@ -116,7 +116,7 @@ fuzz: $(INIT) ## Send the resolver, and the image store, what nobody should
 	    $(GO) test "$${target%:*}" -run '^$$' -fuzz "^$${target#*:}\$$" -fuzzminimizetime 20x -fuzztime $(or $(FUZZTIME),3m); \
 	done
 
-# PARTS=network measures that alone; there are containers, images, bare, network and dns (of network).
+# PARTS=network measures that alone; there are containers, images, watch, bare, network and dns (of network).
 .PHONY: bench
 bench: deps build ## Compare with docker compose, where dockerd is installed (about 20 minutes)
 	@.ci/deps $(BENCH_DEPS)

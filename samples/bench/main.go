@@ -1,6 +1,6 @@
 // Command bench compares tutti with docker compose in the same conditions: 20 sleeping services up and
 // down, a single `run`, how soon a healthy service is seen, the memory of what runs beside the containers,
-// builds, and the pull of an image; the bare runtime with runc and crun; and what networks and the resolver
+// builds, and the pull of an image; how soon a changed file is in a container that follows it; the bare runtime with runc and crun; and what networks and the resolver
 // carry with a direct cable (iperf3, dnsperf). It prints markdown tables of medians.
 //
 // Both run in the network namespace that bench was started in: `make bench` gives it one of its own, so
@@ -35,7 +35,7 @@ func run(ctx context.Context) error {
 	base := flag.String("base", "", "docker-archive with the base images of samples/mean; empty to leave pulls and builds out")
 	samples := flag.String("samples", "samples/bench", "folder with the compose files")
 	runs := flag.Int("runs", 7, "runs of each measurement")
-	parts := flag.String("parts", "containers,images,bare,network", "what to measure")
+	parts := flag.String("parts", "containers,images,watch,bare,network", "what to measure")
 	pongOn := flag.String("pong", "", "only send back what comes in on this port")
 	echoDNS := flag.String("echo-dns", "", "only answer DNS queries at this address, all alike and as simply as can be")
 	pingAt := flag.String("ping", "", "only print how long a byte takes to this address and back")
@@ -90,6 +90,7 @@ func run(ctx context.Context) error {
 	}{
 		{[]string{"containers", "images"}, func() error { return commands(ctx, peers, wanted, work, *base, *samples, *runs) }},
 		{[]string{"bare"}, func() error { return runtimes(ctx, *tutti, work, *runs) }},
+		{[]string{"watch"}, func() error { return watches(ctx, peers, work, *runs) }},
 		{[]string{"network", "dns"}, func() error {
 			return network(ctx, os.Stdout, peers, *samples, work, *runs, !slices.Contains(wanted, "network"))
 		}},

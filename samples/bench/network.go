@@ -3,12 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -299,31 +296,14 @@ func (b *netBench) up(p *peer, i int) (near, far place, err error) {
 
 // place finds a container's namespace and address, by docker's API.
 func (b *netBench) place(p *peer, name string) (place, error) {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", p.socket)
-	}}}
-	request, err := http.NewRequestWithContext(b.ctx, http.MethodGet, "http://peer/containers/"+name+"/json", nil)
+	found, err := p.inspect(b.ctx, name)
 	if err != nil {
 		return place{}, err
-	}
-	answer, err := client.Do(request)
-	if err != nil {
-		return place{}, err
-	}
-	defer answer.Body.Close()
-	var found struct {
-		State           struct{ Pid int }
-		NetworkSettings struct {
-			Networks map[string]struct{ IPAddress string }
-		}
-	}
-	if err := json.NewDecoder(answer.Body).Decode(&found); err != nil {
-		return place{}, fmt.Errorf("inspect %s: %w", name, err)
 	}
 	for _, n := range found.NetworkSettings.Networks {
 		return place{fmt.Sprintf("/proc/%d/ns/net", found.State.Pid), n.IPAddress}, nil
 	}
-	return place{}, fmt.Errorf("%s is on no network: %s", name, answer.Status)
+	return place{}, fmt.Errorf("%s is on no network", name)
 }
 
 // start starts a program in a namespace, to be killed in the end.

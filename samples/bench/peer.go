@@ -5,7 +5,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -183,4 +186,32 @@ func (p *peer) answer(ctx context.Context, command ...string) string {
 func installed(program string) bool {
 	_, err := exec.LookPath(program)
 	return err == nil
+}
+
+// inspected is what docker's API says of a container.
+type inspected struct {
+	State           struct{ Pid int }
+	NetworkSettings struct {
+		Networks map[string]struct{ IPAddress string }
+	}
+}
+
+// inspect asks for a container.
+func (p *peer) inspect(ctx context.Context, name string) (found inspected, err error) {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", p.socket)
+	}}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://peer/containers/"+name+"/json", nil)
+	if err != nil {
+		return found, err
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return found, err
+	}
+	defer answer.Body.Close()
+	if err := json.NewDecoder(answer.Body).Decode(&found); err != nil {
+		return found, fmt.Errorf("inspect %s: %s: %w", name, answer.Status, err)
+	}
+	return found, nil
 }
