@@ -67,7 +67,7 @@ func (e *Engine) openTree(ctx context.Context, u *Unit, bare bool) (*files.Tree,
 		}
 		t, err := open(p.Pid())
 		if err != nil {
-			if p.State().Pid == 0 {
+			if p.State().Pid == 0 || errors.Is(err, fs.ErrNotExist) { // it is about to be told
 				err = errEnded
 			}
 			return nil, nil, err
