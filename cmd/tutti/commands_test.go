@@ -51,8 +51,7 @@ func TestWhatIsMissingSaysSo(t *testing.T) {
 		args []string
 		flag string
 	}{
-		{[]string{"up", "--watch"}, "watch"},
-		{[]string{"up", "-w"}, "watch"},
+		{[]string{"up", "--menu"}, "menu"},
 		{[]string{"up", "--menu"}, "menu"},
 		{[]string{"image", "build", "--squash", "."}, "squash"},
 		{[]string{"image", "build", "--isolation", "hyperv", "."}, "isolation"},
