@@ -31,6 +31,21 @@ func (l *lab) refused(what string, from *netns.NS, addr string) {
 	}
 }
 
+// free asserts that another program gets a port, when no child has a copy of its socket any more.
+func (l *lab) free(addr string) {
+	l.t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		s, err := l.host.ListenTCP(netip.MustParseAddrPort(addr))
+		if err == nil {
+			l.must(s.Close())
+			return
+		}
+		if time.Now().After(deadline) {
+			l.t.Fatalf("the port is not given back: %v", err)
+		}
+	}
+}
+
 // What a container has of the networks is there before it runs and stays between two runs, also for another in its place:
 // the rules do not change meanwhile, who connects is refused, and nobody else gets the port.
 func TestReserved(t *testing.T) {
@@ -214,11 +229,6 @@ func TestPortsFollowTheMode(t *testing.T) {
 		}
 		l.must(d.Flush(t.Context()))
 		l.reaches("at its own address", l.outside, "tcp", box.ip(1)+":80", "box", outsideIP)
-		free, err := l.host.ListenTCP(netip.MustParseAddrPort("0.0.0.0:8080"))
-		if err != nil {
-			t.Errorf("the port of the host is not given back: %v", err)
-			continue
-		}
-		l.must(free.Close())
+		l.free("0.0.0.0:8080")
 	}
 }

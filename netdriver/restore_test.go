@@ -63,9 +63,7 @@ func TestCrashAndRestore(t *testing.T) {
 	if len(keeper.held) > 0 {
 		t.Errorf("the keeper still holds %v", keeper.held)
 	}
-	listener, err := l.host.ListenTCP(netip.MustParseAddrPort("0.0.0.0:8080"))
-	l.must(err)
-	l.must(listener.Close())
+	l.free("0.0.0.0:8080")
 	l.same(before)
 }
 
