@@ -52,7 +52,6 @@ func TestWhatIsMissingSaysSo(t *testing.T) {
 		flag string
 	}{
 		{[]string{"up", "--menu"}, "menu"},
-		{[]string{"up", "--menu"}, "menu"},
 		{[]string{"image", "build", "--squash", "."}, "squash"},
 		{[]string{"image", "build", "--isolation", "hyperv", "."}, "isolation"},
 		{[]string{"config", "--resolve-image-digests"}, "resolve-image-digests"},

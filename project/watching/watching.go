@@ -24,7 +24,7 @@ import (
 	"tutti/project"
 )
 
-// ErrNothing: no service that was chosen says what to watch. The text is docker compose's.
+// ErrNothing is returned when no service that was chosen says what to watch. The text is docker compose's.
 var ErrNothing = errors.New("none of the selected services is configured for watch, consider setting a 'develop' section")
 
 // Set is what a project wants to be watched. Its methods may be called from several goroutines.

@@ -74,8 +74,8 @@ func (c *column) watch(ctx context.Context, p *peer, dir string, runs int) (err 
 		}
 		one = append(one, d)
 	}
-	for i := range runs + 1 {
-		d, err := p.change(ctx, dir, "copied", "src/many", fmt.Sprintf("text %d", i), manyFiles)
+	for i := range runs + 1 { // new files each time: one that is overwritten waits for the disk
+		d, err := p.change(ctx, dir, "copied", fmt.Sprintf("src/many%d", i), fmt.Sprintf("text %d", i), manyFiles)
 		if err != nil {
 			return err
 		}
@@ -138,23 +138,11 @@ func (p *peer) change(ctx context.Context, dir, service, name, content string, n
 			return 0, err
 		}
 	}
-	inside := map[string]string{"src/one": "/src/one", "src/many": "/src/many", "image/text": "/image/text"}[name]
 	var arrived time.Duration
-	pid := 0
+	var seen view
 	err := within(ctx, func() bool {
 		for len(names) > 0 {
-			path := inside
-			if n > 1 {
-				path = filepath.Join(inside, filepath.Base(names[0]))
-			}
-			if pid == 0 || service == "built" { // another container each time
-				found, err := p.inspect(ctx, "bench-watch-"+service+"-1")
-				if err != nil || found.State.Pid == 0 {
-					return false
-				}
-				pid = found.State.Pid
-			}
-			if got, err := os.ReadFile(fmt.Sprintf("/proc/%d/root%s", pid, path)); err != nil || string(got) != content {
+			if seen.read(ctx, p, service, "/"+names[0]) != content {
 				return false
 			}
 			names = names[1:]
@@ -163,6 +151,25 @@ func (p *peer) change(ctx context.Context, dir, service, name, content string, n
 		return true
 	})
 	return arrived, err
+}
+
+// view is a container's file system, seen from here.
+type view struct{ pid int }
+
+// read reads a file of a service's container; "" if there is none.
+func (v *view) read(ctx context.Context, p *peer, service, path string) string {
+	if v.pid == 0 || service == "built" { // another container each time
+		found, err := p.inspect(ctx, "bench-watch-"+service+"-1")
+		if err != nil || found.State.Pid == 0 {
+			return ""
+		}
+		v.pid = found.State.Pid
+	}
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/root%s", v.pid, path))
+	if err != nil {
+		return "" // not yet
+	}
+	return string(content)
 }
 
 // within waits until something holds, for two minutes at most.
