@@ -17,20 +17,14 @@ import (
 	"tutti/cmd/tutti/listing"
 )
 
-// containersNotYet make containers without a compose file.
-var containersNotYet = []notYet{
-	{"create", "Create a new container"},
-	{"run", "Create and run a new container from an image"},
-	{"update", "Update configuration of one or more containers"},
-}
-
 // containerCommand holds docker's management commands of containers.
 func (a *app) containerCommand() *cobra.Command {
 	own := []*cobra.Command{
+		a.containerCreateCommand(), a.containerRunCommand(), a.containerUpdateCommand(),
 		a.containerListCommand(), a.containerCopyCommand(), a.containerExportCommand(), a.containerCommitCommand(), a.containerDiffCommand(),
 		a.pruneCommand(containerPruner, "Remove all stopped containers", nil),
 	}
-	return objectCommand("container", "Manage containers", containersNotYet,
+	return objectCommand("container", "Manage containers", nil,
 		slices.Concat(own, a.containerLooks(), a.containerVerbs(), a.containerStreams())...)
 }
 

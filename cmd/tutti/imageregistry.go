@@ -70,20 +70,26 @@ func (a *app) imagePullCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			q := url.Values{"fromImage": {reference.FamiliarString(ref)}, "tuttiDockerConfig": {a.dockerConfig()}}
-			if platform != "" {
-				q.Set("platform", platform)
-			}
-			answer, err := c.Open(ctx, http.MethodPost, "/images/create?"+q.Encode(), nil)
-			if err != nil {
-				return err
-			}
-			defer answer.Close()
-			return a.showTransfer(ctx, answer, transferView{operation: "pull", begun: "Pulling", ended: "Pulled", name: ref, quiet: f.quiet})
+			f.platform = platform
+			return a.pullImage(ctx, c, ref, f)
 		}),
 	}
 	f.add(cmd, "Download all tagged images in the repository", "Set platform if server is multi-platform capable")
 	return cmd
+}
+
+// pullImage pulls an image, or all of a repository, and shows how that goes.
+func (a *app) pullImage(ctx context.Context, c *api.Client, ref reference.Named, f transferFlags) error {
+	q := url.Values{"fromImage": {reference.FamiliarString(ref)}, "tuttiDockerConfig": {a.dockerConfig()}}
+	if f.platform != "" {
+		q.Set("platform", f.platform)
+	}
+	answer, err := c.Open(ctx, http.MethodPost, "/images/create?"+q.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	defer answer.Close()
+	return a.showTransfer(ctx, answer, transferView{operation: "pull", begun: "Pulling", ended: "Pulled", name: ref, quiet: f.quiet})
 }
 
 func (a *app) imagePushCommand() *cobra.Command {
