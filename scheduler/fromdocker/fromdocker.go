@@ -63,12 +63,17 @@ func New(b Body, img container.Image, h Host) (*Wanted, error) {
 	if err := checkText(b); err != nil {
 		return nil, err
 	}
-	if b.HostConfig == nil || b.HostConfig.HostConfig == nil {
-		b.HostConfig = &HostConfig{HostConfig: &apicontainer.HostConfig{}}
+	var host HostConfig
+	if b.HostConfig != nil {
+		host = *b.HostConfig
 	}
+	if host.HostConfig == nil {
+		host.HostConfig = &apicontainer.HostConfig{}
+	}
+	b.HostConfig = &host
 	w := &Wanted{Project: &project.Project{Project: &types.Project{}}, image: img}
 	given := *b.Config
-	w.config, w.host = merged(given, img), normal(*b.HostConfig.HostConfig)
+	w.config, w.host = merged(given, img), normal(*host.HostConfig)
 	if err := w.treat(b); err != nil {
 		return nil, err
 	}
