@@ -98,7 +98,7 @@ func (e *Engine) serve(ctx context.Context, h http.Handler) error {
 	go func() { failed <- srv.Serve(l) }()
 	keeper.Ready(nil)
 	e.wg.Go(e.economize)
-	idle := make(chan struct{})
+	idle, rests := make(chan struct{}), false
 	go func() { e.busy.waitIdle(ctx.Done(), linger); close(idle) }()
 	select {
 	case err := <-failed:
@@ -110,7 +110,9 @@ func (e *Engine) serve(ctx context.Context, h http.Handler) error {
 			// Status 0 would tell the keeper that nothing is left to keep.
 			return fmt.Errorf("stopped while %d containers run", n)
 		}
+		rests = true
 	case <-idle:
+		rests = true
 	}
 	// A client that comes from here on is to start the next engine: the keeper must know before the socket is closed.
 	if err := e.keeper.Stopping(); err != nil {
@@ -118,7 +120,11 @@ func (e *Engine) serve(ctx context.Context, h http.Handler) error {
 	}
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	return srv.Shutdown(closing)
+	err = srv.Shutdown(closing)
+	if rests && err == nil { // nobody asks for it any more
+		err = e.dropUnusedBridge(closing)
+	}
+	return err
 }
 
 // alive counts the containers that run.

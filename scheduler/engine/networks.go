@@ -116,6 +116,14 @@ func (e *Engine) EnsureDefaultBridge(ctx context.Context, c container.Config) er
 	return err
 }
 
+// dropUnusedBridge removes the network that EnsureDefaultBridge has made, when no container is left that is on it.
+func (e *Engine) dropUnusedBridge(ctx context.Context) error {
+	if len(e.UsersOfNetworks(func(*container.Config) bool { return true })[plan.DefaultBridge]) > 0 {
+		return nil
+	}
+	return e.DropNetwork(ctx, plan.DefaultBridge)
+}
+
 // UsersOfNetworks are the names of the containers on each network, of those that match selects, sorted.
 func (e *Engine) UsersOfNetworks(match func(*container.Config) bool) map[string][]string {
 	users := map[string][]string{}
