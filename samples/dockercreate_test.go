@@ -256,7 +256,7 @@ func (s *site) lasts(t *testing.T) {
 	}
 	for what, want := range map[string]string{
 		"{{.HostConfig.PidsLimit}} {{.HostConfig.RestartPolicy.Name}}:{{.HostConfig.RestartPolicy.MaximumRetryCount}} {{.State.Status}}": "77 on-failure:2 running",
-		"{{.HostConfig.NetworkMode}} {{.Config.Image}} {{.HostConfig.Init}}":                                                            "none busybox true",
+		"{{.HostConfig.NetworkMode}} {{.Config.Image}} {{.HostConfig.Init}}":                                                             "none busybox true",
 	} {
 		if got := strings.TrimSpace(s.must("container", "inspect", "-f", what, "keep")); got != want {
 			t.Errorf("%s: %q, want %q", what, got, want)

@@ -7,7 +7,7 @@ const (
 	newWords     = "the same error in other words; tutti's names containers where docker has their ids"
 	otherEngine  = "it is another engine: names of its parts, its storage and its versions"
 	noPredefined = "there is no network bridge in tutti, and host and none are listed only"
-	refusedHere  = "refused by name (HTTP 501): containers are made by compose files; update, swarm, search and checkpoints are not supported"
+	refusedHere  = "refused by name (HTTP 501): swarm, search and checkpoints are not supported"
 	envOrder     = "the order of the environment's variables: the image's come first"
 	ofCompose    = "what docker compose sets, which made the objects here: labels, and who is attached"
 	dockerEvents = "docker tells volume create twice and attach for its own command line"
@@ -42,6 +42,19 @@ var knownDifferences = []known{
 	{section: archiveSection, row: "docker to tutti, OCI archive|tutti to docker, OCI archive", what: "id|config.config.Healthcheck", why: "skopeo leaves the health check out of what it converts"},
 	{section: archiveSection, row: ".*export and import", what: "config.comment", why: "the message of import stands in the history; docker with graph drivers has it in the configuration, too"},
 	{section: registrySection, row: "tutti to docker, what was pulled is pushed again", what: "digest", why: "docker with graph drivers compresses layers anew for each push"},
+
+	{section: createSection, what: "(tutti's command: )?HostConfig.CgroupnsMode", docker: "\"host\"", tutti: "\"private\"", why: "every container has a cgroup namespace of its own; docker's on cgroup v1 has the host's"},
+	{section: createSection, what: "(tutti's command: )?HostConfig.(MaskedPaths|ReadonlyPaths)", why: "a current docker's, which masks more"},
+	{section: createSection, what: "(tutti's command: )?HostConfig.Runtime", tutti: "\"tutti\"", why: otherEngine},
+	{section: createSection, what: "(tutti's command: )?HostConfig.NetworkMode", docker: "\"default\"", tutti: "\"bridge\"", why: "docker before 26 says default where it means bridge"},
+	{section: createSection, what: "(tutti's command: )?Mounts", docker: ".*", tutti: ".*\"Mode\":\"\".*", why: "docker says the SELinux mode z of volumes, and lists mounts in no order; paths of the engine's storage"},
+	{section: createSection, row: "--mount type=bind.*", what: "tutti's command: HostConfig.Mounts", why: "docker's command sends an empty DriverConfig"},
+	{section: createSection, row: "--blkio-weight .*", what: "(tutti's command: )?HostConfig.BlkioWeight", why: "docker forgets a limit that the host cannot set; tutti keeps it for a host that can"},
+	{section: createSection, row: "--privileged .*|--pid host .*", what: "(tutti's command: )?HostConfig.SecurityOpt", docker: "\\[\"label=disable\"\\]", why: "there are no SELinux labels"},
+	{section: createSection, row: "--mac-address .*", why: "docker 20.10 does not take it from a current docker command", old: true},
+	{section: createSection, row: "--link .*", what: "(tutti's command: )?HostConfig.Links", why: "docker writes links with the container's own name"},
+	{section: createSection, row: "--pid host .*", what: "(tutti's command: )?Config.Hostname", why: "with the host's UTS namespace the name is the host's", old: true},
+	{section: createSection, row: "--network cr_none .*", why: "a network that is not there is refused at once; docker makes a container that cannot be started"},
 
 	{section: answerSection, row: "version|info", why: otherEngine},
 	{section: answerSection, row: "inspect cmp-web --format .*(\\.Driver|LogPath|SizeRw).*|inspect --size .*", what: "output", why: otherEngine},

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
+	apicontainer "github.com/moby/moby/api/types/container"
 	apinetwork "github.com/moby/moby/api/types/network"
 
 	"tutti/scheduler/plan"
@@ -37,7 +38,7 @@ func (w *Wanted) networks(b Body, h Host) error {
 				return fmt.Errorf("conflicting options: a container in the network mode %s cannot be attached to other networks", w.host.NetworkMode)
 			}
 		}
-		s.NetworkMode = mode
+		s.NetworkMode, w.host.NetworkMode = mode, apicontainer.NetworkMode(mode)
 		return w.links(h)
 	}
 	if strings.Contains(mode, ":") {

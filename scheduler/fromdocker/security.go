@@ -75,6 +75,7 @@ func (w *Wanted) namespaces(h Host) error {
 		}
 		*m.to = mode
 	}
+	c.PidMode, c.IpcMode = apicontainer.PidMode(s.Pid), apicontainer.IpcMode(s.Ipc)
 	s.Uts, s.UserNSMode, s.Cgroup, s.Isolation = string(c.UTSMode), string(c.UsernsMode), string(c.CgroupnsMode), string(c.Isolation)
 	s.Runtime, s.ShmSize = c.Runtime, unitBytes(c.ShmSize)
 	if c.ShmSize < 0 {

@@ -3,9 +3,12 @@ package server
 import (
 	"cmp"
 	"net/http"
+	"path/filepath"
+	"strings"
 
 	apicontainer "github.com/moby/moby/api/types/container"
 
+	"tutti/runtime"
 	"tutti/scheduler/container"
 	"tutti/scheduler/engine"
 	"tutti/scheduler/fromdocker"
@@ -44,6 +47,14 @@ func (s *server) updateContainer(w http.ResponseWriter, r *http.Request) {
 func askedFor(c *container.Config, st container.State) *apicontainer.HostConfig {
 	j := *c.Docker.HostConfig
 	j.Runtime = cmp.Or(j.Runtime, runtimeName)
+	if standard := runtime.DefaultSpec().Linux; !j.Privileged {
+		if j.MaskedPaths == nil {
+			j.MaskedPaths = standard.MaskedPaths
+		}
+		if j.ReadonlyPaths == nil {
+			j.ReadonlyPaths = standard.ReadonlyPaths
+		}
+	}
 	if st.Updated == nil {
 		return &j
 	}
@@ -58,4 +69,20 @@ func askedFor(c *container.Config, st container.State) *apicontainer.HostConfig 
 
 func restartPolicyJSON(c *container.Config) apicontainer.RestartPolicy {
 	return apicontainer.RestartPolicy{Name: apicontainer.RestartPolicyMode(c.Restart.Name), MaximumRetryCount: c.Restart.MaxRetries}
+}
+
+// bindMode is the mode of a mount in the Binds of a client's request, which docker tells again; shown is false for a tmpfs that
+// it does not list among the mounts.
+func bindMode(d *container.Docker, target string) (mode string, shown bool) {
+	for path := range d.HostConfig.Tmpfs {
+		if filepath.Clean(path) == target {
+			return "", false
+		}
+	}
+	for _, bind := range d.HostConfig.Binds {
+		if parts := strings.Split(bind, ":"); len(parts) == 3 && filepath.Clean(parts[1]) == target {
+			return parts[2], true
+		}
+	}
+	return "", true
 }

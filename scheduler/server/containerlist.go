@@ -165,7 +165,13 @@ func (s *server) mountPoints(c *container.Config) []apicontainer.MountPoint {
 			p.Mode = "ro"
 		}
 		if m.Type == "bind" {
-			p.Propagation = "rprivate"
+			p.Propagation = apimount.Propagation(cmp.Or(m.Propagation, "rprivate"))
+		}
+		if c.Docker != nil {
+			var shown bool
+			if p.Mode, shown = bindMode(c.Docker, m.Target); !shown {
+				continue
+			}
 		}
 		all = append(all, p)
 	}

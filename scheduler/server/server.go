@@ -155,6 +155,8 @@ func read[T any](w http.ResponseWriter, r *http.Request) (v T, ok bool) {
 // readUpTo is read for a body of at most so many bytes.
 func readUpTo[T any](w http.ResponseWriter, r *http.Request, limit int64) (v T, ok bool) {
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit)).Decode(&v); err != nil {
+		// Who still sends would be told of a broken connection, and not what is wrong.
+		_, _ = io.CopyN(io.Discard, r.Body, maxBody)
 		fail(w, http.StatusBadRequest, errors.New("the request's body: "+err.Error()))
 		return v, false
 	}

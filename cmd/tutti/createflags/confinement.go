@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -44,8 +45,10 @@ func (f *Flags) confinement(u User, r *apicontainer.CreateRequest) (err error) {
 		if err != nil {
 			return fmt.Errorf("invalid argument %q for \"--ulimit\" flag: %w", text, err)
 		}
+		h.Ulimits = slices.DeleteFunc(h.Ulimits, func(have *units.Ulimit) bool { return have.Name == l.Name })
 		h.Ulimits = append(h.Ulimits, l)
 	}
+	slices.SortFunc(h.Ulimits, func(a, b *units.Ulimit) int { return strings.Compare(a.Name, b.Name) })
 	if err := f.deviceFlags(h); err != nil {
 		return err
 	}
