@@ -181,7 +181,8 @@ func (s *Scheduler) nameTaken(name string, otherwise error) error {
 	if u == nil { // somebody is about to make it
 		return errors.Join(engine.ErrConflict, otherwise)
 	}
-	return fmt.Errorf("%w: Conflict. The container name \"/%s\" is already in use by container %q. You have to remove (or rename) that container to be able to reuse that name.", engine.ErrConflict, name, u.ID)
+	const words = "%w: Conflict. The container name \"/%s\" is already in use by container %q. You have to remove (or rename) that container to be able to reuse that name."
+	return fmt.Errorf(words, engine.ErrConflict, name, u.ID)
 }
 
 // invalid makes an error one of the request, in the words of docker's API.

@@ -12,7 +12,7 @@ const createSection = "containers made by flags"
 // createRows are flags of docker create, and what is executed. What inspect says of the containers is compared.
 var createRows = []string{
 	"busybox", "busybox echo one two", "--entrypoint /bin/echo busybox x", "--entrypoint '' busybox echo", "-it busybox sh", "-i busybox cat", "-t busybox sh", "-a stdout busybox true",
-	"-e A=b -e C busybox env", "-l x=y --label z busybox true", "-u 5:6 -w /tmp --group-add 7 busybox id", "-h box --domainname example.org busybox true",
+	"-e A=b busybox env", "-l x=y --label z busybox true", "-u 5:6 -w /tmp --group-add 7 busybox id", "-h box --domainname example.org busybox true",
 	"-p 80 -p 8080:81 -p 127.0.0.1:8082:82/udp busybox true", "-p 9000-9002:90-92 busybox true", "-P --expose 83 --expose 84-85/udp busybox true",
 	"-v cr_data:/d -v cr_data:/e:ro -v /tmp:/t busybox true", "-v /anon busybox true", "--mount type=bind,src=/tmp,dst=/t,ro --mount type=volume,src=cr_data,dst=/d,volume-nocopy busybox true",
 	"--mount type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=700 busybox true", "--tmpfs /t:size=1m,noexec busybox true", "--volumes-from cr-peer:ro busybox true", "--read-only busybox true",
@@ -31,6 +31,7 @@ var createRows = []string{
 // what inspect says of them.
 func TestCreates(t *testing.T) {
 	both.tutti.must(t, "container", "run", "-d", "--name", "cr-keep", "--init", "--network", "none", "busybox", "sleep", "100000")
+	t.Cleanup(func() { both.tutti.must(t, "container", "rm", "-f", "cr-keep") }) // the last: the engine stays for the others
 	there := &peer{
 		name: "docker on tutti", command: []string{"docker"}, socket: both.tutti.socket,
 		env: append(append([]string{}, both.docker.env...), "DOCKER_HOST=unix://"+both.tutti.socket),
@@ -44,7 +45,6 @@ func TestCreates(t *testing.T) {
 			p.run(t, "volume", "rm", "cr_data")
 		})
 	}
-	t.Cleanup(func() { both.tutti.must(t, "container", "rm", "-f", "cr-keep") })
 	for _, line := range createRows {
 		r := newRow(t, createSection, line)
 		docker := made(t, both.docker, line)

@@ -222,20 +222,17 @@ func (e *Engine) RemoveUnit(ctx context.Context, u *Unit, force, withVolumes boo
 	e.mu.Lock()
 	delete(e.units, u.ID)
 	e.mu.Unlock()
-	if _, err := u.update(func(s *container.State) { s.Status = container.Dead }); err != nil {
-		return err
-	}
-	e.abandon(u)
-	e.bus.send(change{kind: changeRemoved, unit: u})
-	if !withVolumes {
-		return nil
-	}
 	var errs []error
-	for _, m := range u.Config.Mounts {
-		if m.Anonymous && len(e.volumeUsers(m.Source)) == 0 {
+	for _, m := range u.Config.Mounts { // before those know who wait for its removal
+		if withVolumes && m.Anonymous && len(e.volumeUsers(m.Source)) == 0 {
 			errs = append(errs, e.DropVolume(m.Source))
 		}
 	}
+	if _, err := u.update(func(s *container.State) { s.Status = container.Dead }); err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	e.abandon(u)
+	e.bus.send(change{kind: changeRemoved, unit: u})
 	return errors.Join(errs...)
 }
 

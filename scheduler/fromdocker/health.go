@@ -21,9 +21,9 @@ func (w *Wanted) healthCheck(given *apicontainer.HealthConfig) error {
 		w.Service.HealthCheck = &types.HealthCheckConfig{Disable: true}
 		return nil
 	case given.Test[0] != "CMD" && given.Test[0] != "CMD-SHELL":
-		return fmt.Errorf("Healthcheck.Test: unknown kind %q: use NONE, CMD or CMD-SHELL", given.Test[0])
+		return inWords("Healthcheck.Test: unknown kind %q: use NONE, CMD or CMD-SHELL", given.Test[0])
 	case len(given.Test) == 1:
-		return fmt.Errorf("Healthcheck.Test: %s without a command", given.Test[0])
+		return inWords("Healthcheck.Test: %s without a command", given.Test[0])
 	}
 	for _, d := range []struct {
 		name string
@@ -44,7 +44,7 @@ func (w *Wanted) healthCheck(given *apicontainer.HealthConfig) error {
 		}
 	}
 	if given.Retries < 0 {
-		return fmt.Errorf("Retries in Healthcheck cannot be negative")
+		return inWords("Retries in Healthcheck cannot be negative")
 	}
 	if given.Retries > 0 {
 		n := uint64(given.Retries)

@@ -22,7 +22,7 @@ func (w *Wanted) networks(b Body, h Host) error {
 	s := &w.Service
 	mode, err := peer(string(w.host.NetworkMode), h)
 	if err != nil {
-		return fmt.Errorf("NetworkMode: %w", err)
+		return inWords("NetworkMode: %w", err)
 	}
 	endpoints := map[string]*apinetwork.EndpointSettings{}
 	if b.NetworkingConfig != nil {
@@ -42,7 +42,7 @@ func (w *Wanted) networks(b Body, h Host) error {
 		return w.links(h)
 	}
 	if strings.Contains(mode, ":") {
-		return fmt.Errorf("NetworkMode: %q is no network", mode)
+		return inWords("NetworkMode: %q is no network", mode)
 	}
 	w.Project.Networks, s.Networks = types.Networks{}, map[string]*types.ServiceNetworkConfig{}
 	first, err := w.network(mode, nil, h)

@@ -27,14 +27,14 @@ func (w *Wanted) policies() error {
 	}
 	if n := w.config.StopTimeout; n != nil {
 		if *n > math.MaxInt64/int(time.Second) {
-			return fmt.Errorf("StopTimeout: %d seconds are too many", *n)
+			return inWords("StopTimeout: %d seconds are too many", *n)
 		}
 		grace := types.Duration(time.Duration(*n) * time.Second)
 		s.StopGracePeriod = &grace
 	}
 	s.LogDriver, s.LogOpt = h.LogConfig.Type, h.LogConfig.Config
 	if s.LogDriver == "none" && len(s.LogOpt) > 0 {
-		return fmt.Errorf("LogConfig: the driver none has no options")
+		return inWords("LogConfig: the driver none has no options")
 	}
 	return w.resolver()
 }
@@ -52,7 +52,7 @@ func (w *Wanted) resolver() error {
 	s, h := &w.Service, w.host
 	for _, a := range h.DNS {
 		if !a.IsValid() {
-			return fmt.Errorf("Dns: an address is missing")
+			return inWords("Dns: an address is missing")
 		}
 		s.DNS = append(s.DNS, a.String())
 	}
@@ -76,7 +76,7 @@ func (w *Wanted) resolver() error {
 	for _, list := range [][]string{h.DNSOptions, h.DNSSearch} {
 		for _, text := range list {
 			if strings.ContainsAny(text, " \t\n") {
-				return fmt.Errorf("DnsOptions, DnsSearch: %q has a space", text)
+				return inWords("DnsOptions, DnsSearch: %q has a space", text)
 			}
 		}
 	}

@@ -28,7 +28,7 @@ func (w *Wanted) limits() error {
 	}
 	for _, u := range r.Ulimits {
 		if u == nil {
-			return fmt.Errorf("Ulimits: an entry is null")
+			return inWords("Ulimits: an entry is null")
 		}
 		if s.Ulimits == nil {
 			s.Ulimits = map[string]*types.UlimitsConfig{}
@@ -53,7 +53,7 @@ func Limits(s *types.ServiceConfig, r apicontainer.Resources) error {
 	}
 	switch {
 	case r.NanoCPUs < 0:
-		return fmt.Errorf("NanoCpus: %d is negative", r.NanoCPUs)
+		return inWords("NanoCpus: %d is negative", r.NanoCPUs)
 	case r.NanoCPUs > 0 && r.CPUPeriod > 0:
 		return fmt.Errorf("conflicting options: Nano CPUs and CPU Period cannot both be set")
 	case r.NanoCPUs > 0 && r.CPUQuota > 0:
@@ -65,7 +65,7 @@ func Limits(s *types.ServiceConfig, r apicontainer.Resources) error {
 	b := &types.BlkioConfig{Weight: r.BlkioWeight}
 	for _, d := range r.BlkioWeightDevice {
 		if d == nil {
-			return fmt.Errorf("BlkioWeightDevice: an entry is null")
+			return inWords("BlkioWeightDevice: an entry is null")
 		}
 		b.WeightDevice = append(b.WeightDevice, types.WeightDevice{Path: d.Path, Weight: d.Weight})
 	}

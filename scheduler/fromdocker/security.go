@@ -54,7 +54,7 @@ func (w *Wanted) finishSecurity(s *container.Security) error {
 			continue
 		}
 		if !json.Valid([]byte(content)) {
-			return fmt.Errorf("Decoding seccomp profile failed: it is no JSON: a client sends the profile itself, not its path")
+			return inWords("Decoding seccomp profile failed: it is no JSON: a client sends the profile itself, not its path")
 		}
 		s.Seccomp = content
 	}
@@ -79,10 +79,10 @@ func (w *Wanted) namespaces(h Host) error {
 	s.Uts, s.UserNSMode, s.Cgroup, s.Isolation = string(c.UTSMode), string(c.UsernsMode), string(c.CgroupnsMode), string(c.Isolation)
 	s.Runtime, s.ShmSize = c.Runtime, unitBytes(c.ShmSize)
 	if c.ShmSize < 0 {
-		return fmt.Errorf("SHM size can not be less than 0")
+		return inWords("SHM size can not be less than 0")
 	}
 	if strings.HasPrefix(s.Pid, "service:") || strings.HasPrefix(s.Ipc, "service:") {
-		return fmt.Errorf("PidMode, IpcMode: there are no services here: use host or container:NAME")
+		return inWords("PidMode, IpcMode: there are no services here: use host or container:NAME")
 	}
 	return nil
 }

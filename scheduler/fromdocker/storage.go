@@ -38,7 +38,7 @@ func (w *Wanted) storage(anonymous map[string]struct{}, h Host) error {
 			return err
 		}
 		if taken[target] {
-			return fmt.Errorf("Duplicate mount point: %s", target)
+			return inWords("Duplicate mount point: %s", target)
 		}
 		taken[target] = true
 		w.Service.Volumes = append(w.Service.Volumes, v)
@@ -241,9 +241,9 @@ func bindOptions(v *types.ServiceVolumeConfig, m apimount.Mount) error {
 	case o.NonRecursive:
 		v.Bind.Recursive = "disabled"
 	case o.ReadOnlyNonRecursive && o.ReadOnlyForceRecursive:
-		return fmt.Errorf("ReadOnlyNonRecursive and ReadOnlyForceRecursive are mutually exclusive")
+		return inWords("ReadOnlyNonRecursive and ReadOnlyForceRecursive are mutually exclusive")
 	case (o.ReadOnlyNonRecursive || o.ReadOnlyForceRecursive) && !m.ReadOnly:
-		return fmt.Errorf("ReadOnlyNonRecursive and ReadOnlyForceRecursive need ReadOnly")
+		return inWords("ReadOnlyNonRecursive and ReadOnlyForceRecursive need ReadOnly")
 	case o.ReadOnlyNonRecursive:
 		v.Bind.Recursive = "writable"
 	case o.ReadOnlyForceRecursive:
@@ -296,7 +296,7 @@ func (w *Wanted) tmpfs(target, options string, taken map[string]bool) error {
 	case strings.Contains(target, ":"):
 		return fmt.Errorf("invalid mount path: '%s' has a colon", target)
 	case taken[clean]:
-		return fmt.Errorf("Duplicate mount point: %s", clean)
+		return inWords("Duplicate mount point: %s", clean)
 	}
 	taken[clean] = true
 	if options != "" {
@@ -317,7 +317,7 @@ func tmpfsOptions(m apimount.Mount) (string, error) {
 	}
 	if o := m.TmpfsOptions; o != nil {
 		if o.SizeBytes < 0 || o.Mode&^0o7777 != 0 {
-			return "", fmt.Errorf("TmpfsOptions: no such size or mode")
+			return "", inWords("TmpfsOptions: no such size or mode")
 		}
 		if o.SizeBytes > 0 {
 			all = append(all, "size="+strconv.FormatInt(o.SizeBytes, 10))
@@ -327,7 +327,7 @@ func tmpfsOptions(m apimount.Mount) (string, error) {
 		}
 		for _, pair := range o.Options {
 			if len(pair) == 0 || len(pair) > 2 || strings.Contains(strings.Join(pair, ""), ",") {
-				return "", fmt.Errorf("TmpfsOptions.Options: %q is no option", pair)
+				return "", inWords("TmpfsOptions.Options: %q is no option", pair)
 			}
 			all = append(all, strings.Join(pair, "="))
 		}
@@ -344,7 +344,7 @@ func (w *Wanted) volumesFrom(h Host) error {
 		}
 		id, err := h.Container(name)
 		if err != nil {
-			return fmt.Errorf("VolumesFrom: %w", err)
+			return inWords("VolumesFrom: %w", err)
 		}
 		entry := "container:" + id
 		if slices.Contains(strings.Split(mode, ","), "ro") {

@@ -1,8 +1,8 @@
 package fromdocker
 
 import (
-	"errors"
 	"fmt"
+	"iter"
 	"reflect"
 	"strings"
 	"unicode"
@@ -76,15 +76,15 @@ func (w *Wanted) treat(b Body) error {
 		}
 	}
 	if h.Cgroup != "" {
-		return fmt.Errorf("Cgroup: %q is not supported: a container has a cgroup of its own, use CgroupParent", h.Cgroup)
+		return inWords("Cgroup: %q is not supported: a container has a cgroup of its own, use CgroupParent", h.Cgroup)
 	}
 	for _, m := range h.Mounts {
 		if m.ClusterOptions != nil {
-			return errors.New("Mounts: ClusterOptions are not supported: there are no cluster volumes, use the type volume")
+			return inWords("Mounts: ClusterOptions are not supported: there are no cluster volumes, use the type volume")
 		}
 	}
 	if h.ConsoleSize[0] > maxConsole || h.ConsoleSize[1] > maxConsole {
-		return fmt.Errorf("ConsoleSize: a terminal has at most %d lines and columns", maxConsole)
+		return inWords("ConsoleSize: a terminal has at most %d lines and columns", maxConsole)
 	}
 	return checkNames(b)
 }
@@ -122,11 +122,12 @@ func checkText(b Body) error {
 	return walk(reflect.ValueOf(b), "", &n)
 }
 
+// walk looks at a value and all that is in it. n counts them; path is for messages.
 func walk(v reflect.Value, path string, n *int) error {
 	if *n++; *n > maxValues {
 		return fmt.Errorf("the request has more than %d values", maxValues)
 	}
-	switch v.Kind() {
+	switch v.Kind() { //nolint:exhaustive // others hold no text
 	case reflect.String:
 		if strings.ContainsRune(v.String(), 0) {
 			return fmt.Errorf("%s: %.40q has a NUL character", path, v.String())
@@ -135,27 +136,38 @@ func walk(v reflect.Value, path string, n *int) error {
 		if !v.IsNil() {
 			return walk(v.Elem(), path, n)
 		}
-	case reflect.Slice, reflect.Array:
-		for i := range v.Len() {
-			if err := walk(v.Index(i), path, n); err != nil {
+	default:
+		for name, below := range parts(v, path) {
+			if err := walk(below, name, n); err != nil {
 				return err
 			}
 		}
-	case reflect.Map:
-		for each := v.MapRange(); each.Next(); {
-			if err := errors.Join(walk(each.Key(), path, n), walk(each.Value(), path, n)); err != nil {
-				return err
+	}
+	return nil
+}
+
+// parts are what a list, a map or a struct is made of, with their names.
+func parts(v reflect.Value, path string) iter.Seq2[string, reflect.Value] {
+	return func(yield func(string, reflect.Value) bool) {
+		switch v.Kind() { //nolint:exhaustive // others have no parts
+		case reflect.Slice, reflect.Array:
+			for i := range v.Len() {
+				if !yield(path, v.Index(i)) {
+					return
+				}
 			}
-		}
-	case reflect.Struct:
-		for i := range v.NumField() {
-			if f := v.Type().Field(i); f.IsExported() {
-				if err := walk(v.Field(i), f.Name, n); err != nil {
-					return err
+		case reflect.Map:
+			for each := v.MapRange(); each.Next(); {
+				if !yield(path, each.Key()) || !yield(path, each.Value()) {
+					return
+				}
+			}
+		case reflect.Struct:
+			for f, below := range v.Fields() {
+				if f.IsExported() && !yield(f.Name, below) {
+					return
 				}
 			}
 		}
-	default:
 	}
-	return nil
 }

@@ -134,7 +134,7 @@ var samples = map[string]string{
 
 // fields are the paths of the body's fields, but for those of types of the standard library.
 func fields(of reflect.Type, path string, add func(string)) {
-	switch of.Kind() {
+	switch of.Kind() { //nolint:exhaustive // others have no fields
 	case reflect.Pointer, reflect.Slice, reflect.Map:
 		if e := of.Elem(); e.Kind() != reflect.Uint8 && (of.Kind() != reflect.Map || e.Kind() != reflect.Struct || e.NumField() > 0) {
 			fields(e, path, add)
@@ -142,8 +142,7 @@ func fields(of reflect.Type, path string, add func(string)) {
 		}
 	case reflect.Struct:
 		if of.NumField() > 0 && strings.Contains(of.PkgPath(), ".") || of.PkgPath() == reflect.TypeFor[Body]().PkgPath() {
-			for i := range of.NumField() {
-				f := of.Field(i)
+			for f := range of.Fields() {
 				below := strings.TrimPrefix(path+"."+f.Name, ".")
 				if f.Anonymous && f.Name != "Config" {
 					below = path

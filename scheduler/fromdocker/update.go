@@ -34,7 +34,7 @@ func (q Update) Apply(c *container.Config) (container.Updated, []string, error) 
 			return u, nil, err
 		}
 		if c.AutoRemove && !p.IsNone() {
-			return u, nil, fmt.Errorf("Restart policy cannot be updated because AutoRemove is enabled for the container")
+			return u, nil, inWords("Restart policy cannot be updated because AutoRemove is enabled for the container")
 		}
 		u.Restart = supervise.RestartPolicy{Name: string(p.Name), MaxRetries: p.MaximumRetryCount}
 	}
@@ -65,13 +65,22 @@ func (q Update) fixed() error {
 		name string
 		set  bool
 	}{
-		{"CgroupParent", r.CgroupParent != ""}, {"BlkioWeightDevice", len(r.BlkioWeightDevice) > 0},
-		{"BlkioDeviceReadBps", len(r.BlkioDeviceReadBps) > 0}, {"BlkioDeviceWriteBps", len(r.BlkioDeviceWriteBps) > 0},
-		{"BlkioDeviceReadIOps", len(r.BlkioDeviceReadIOps) > 0}, {"BlkioDeviceWriteIOps", len(r.BlkioDeviceWriteIOps) > 0},
-		{"Devices", len(r.Devices) > 0}, {"DeviceCgroupRules", len(r.DeviceCgroupRules) > 0}, {"DeviceRequests", len(r.DeviceRequests) > 0},
-		{"MemorySwappiness", r.MemorySwappiness != nil && *r.MemorySwappiness != -1}, {"OomKillDisable", r.OomKillDisable != nil && *r.OomKillDisable},
+		{"CgroupParent", r.CgroupParent != ""},
+		{"BlkioWeightDevice", len(r.BlkioWeightDevice) > 0},
+		{"BlkioDeviceReadBps", len(r.BlkioDeviceReadBps) > 0},
+		{"BlkioDeviceWriteBps", len(r.BlkioDeviceWriteBps) > 0},
+		{"BlkioDeviceReadIOps", len(r.BlkioDeviceReadIOps) > 0},
+		{"BlkioDeviceWriteIOps", len(r.BlkioDeviceWriteIOps) > 0},
+		{"Devices", len(r.Devices) > 0},
+		{"DeviceCgroupRules", len(r.DeviceCgroupRules) > 0},
+		{"DeviceRequests", len(r.DeviceRequests) > 0},
+		{"MemorySwappiness", r.MemorySwappiness != nil && *r.MemorySwappiness != -1},
+		{"OomKillDisable", r.OomKillDisable != nil && *r.OomKillDisable},
 		{"Ulimits", len(r.Ulimits) > 0},
-		{"CpuCount", r.CPUCount != 0}, {"CpuPercent", r.CPUPercent != 0}, {"IOMaximumIOps", r.IOMaximumIOps != 0}, {"IOMaximumBandwidth", r.IOMaximumBandwidth != 0},
+		{"CpuCount", r.CPUCount != 0},
+		{"CpuPercent", r.CPUPercent != 0},
+		{"IOMaximumIOps", r.IOMaximumIOps != 0},
+		{"IOMaximumBandwidth", r.IOMaximumBandwidth != 0},
 	} {
 		if f.set {
 			return fmt.Errorf("%s cannot be updated: a container has it from its creation on", f.name)
@@ -93,7 +102,7 @@ func (q Update) merge(to *apicontainer.Resources) error {
 	case r.CPUQuota > 0 && to.NanoCPUs > 0:
 		return fmt.Errorf("conflicting options: CPU Quota cannot be updated as NanoCPUs has already been set")
 	case r.Memory > to.MemorySwap && r.MemorySwap == 0 && to.MemorySwap > 0:
-		return fmt.Errorf("Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time")
+		return inWords("Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time")
 	}
 	for _, f := range []struct{ to, from *int64 }{
 		{&to.CPUShares, &r.CPUShares},

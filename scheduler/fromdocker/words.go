@@ -1,6 +1,9 @@
 package fromdocker
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // words are the names of compose's keys in docker's API.
 var words = map[string]string{
@@ -15,6 +18,9 @@ var words = map[string]string{
 	"dns": "Dns", "extra_hosts": "ExtraHosts", "links": "Links", "external_links": "Links", "volumes": "Mounts", "volumes_from": "VolumesFrom",
 	"tmpfs": "Tmpfs", "hostname": "Hostname", "logging": "LogConfig",
 }
+
+// inWords is an error in docker's words, which may begin with a field's name.
+func inWords(format string, args ...any) error { return fmt.Errorf(format, args...) }
 
 // InWords is an error with docker's names of what is wrong, where it begins with compose's.
 func InWords(err error) error {

@@ -146,8 +146,10 @@ func (f *Flags) health(_ User, r *apicontainer.CreateRequest) error {
 		flag string
 		d    time.Duration
 	}{
-		{"health-interval", f.healthInterval}, {"health-timeout", f.healthTimeout},
-		{"health-start-period", f.healthStart}, {"health-start-interval", f.healthStartInterval},
+		{"health-interval", f.healthInterval},
+		{"health-timeout", f.healthTimeout},
+		{"health-start-period", f.healthStart},
+		{"health-start-interval", f.healthStartInterval},
 	}
 	given := f.healthCommand != "" || f.healthRetries != 0
 	for _, d := range durations {

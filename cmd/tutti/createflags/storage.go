@@ -61,92 +61,110 @@ func (f *Flags) storageOf(u User, r *apicontainer.CreateRequest) error {
 	return nil
 }
 
+// mountFlag is what --mount says, of each kind.
+type mountFlag struct {
+	apimount.Mount
+	bind   apimount.BindOptions
+	volume apimount.VolumeOptions
+	tmpfs  apimount.TmpfsOptions
+	driver apimount.Driver
+	image  apimount.ImageOptions
+}
+
 // mount reads --mount: type=bind,source=...,target=... and so on.
 func (u User) mount(text string) (apimount.Mount, error) {
-	m := apimount.Mount{Type: apimount.TypeVolume}
+	m := mountFlag{Mount: apimount.Mount{Type: apimount.TypeVolume}}
 	list, err := fieldsOf("mount", text)
 	if err != nil {
-		return m, err
+		return m.Mount, err
 	}
-	var b apimount.BindOptions
-	var v apimount.VolumeOptions
-	var t apimount.TmpfsOptions
-	var d apimount.Driver
-	var i apimount.ImageOptions
 	used := map[string]bool{}
 	for _, fd := range list {
 		kind, _, _ := strings.Cut(fd.key, "-")
 		used[kind] = true
-		if !fd.hasValue && !isSwitch[fd.key] {
-			return m, fmt.Errorf("invalid field '%s' must be a key=value pair", fd.key)
+		switch {
+		case !fd.hasValue && !isSwitch[fd.key]:
+			return m.Mount, fmt.Errorf("invalid field '%s' must be a key=value pair", fd.key)
+		case fd.hasValue && fd.value == "":
+			return m.Mount, fmt.Errorf("invalid value for '%s': value is empty", fd.key)
 		}
-		if fd.hasValue && fd.value == "" {
-			return m, fmt.Errorf("invalid value for '%s': value is empty", fd.key)
-		}
-		var err error
-		switch fd.key {
-		case "type":
-			m.Type = apimount.Type(lower(fd.value))
-		case "source", "src":
-			m.Source = fd.value
-			if strings.HasPrefix(fd.value, ".") {
-				m.Source = filepath.Clean(u.path(fd.value))
-			}
-		case "target", "dst", "destination":
-			m.Target = fd.value
-		case "readonly", "ro":
-			m.ReadOnly, err = fd.on()
-		case "consistency":
-			m.Consistency = apimount.Consistency(lower(fd.value))
-		case "bind-propagation":
-			b.Propagation = apimount.Propagation(lower(fd.value))
-		case "bind-nonrecursive":
-			err = errors.New("bind-nonrecursive is deprecated, use bind-recursive=disabled instead")
-		case "bind-recursive":
-			err = recursive(&b, fd.value)
-		case "bind-create-src":
-			b.CreateMountpoint, err = fd.on()
-		case "volume-subpath":
-			v.Subpath = fd.value
-		case "volume-nocopy":
-			v.NoCopy, err = fd.on()
-		case "volume-label":
-			v.Labels = with(v.Labels, fd.value)
-		case "volume-driver":
-			d.Name = fd.value
-		case "volume-opt":
-			d.Options = with(d.Options, fd.value)
-		case "image-subpath":
-			i.Subpath = fd.value
-		case "tmpfs-size":
-			t.SizeBytes, err = units.RAMInBytes(fd.value)
-		case "tmpfs-mode":
-			var n uint64
-			n, err = strconv.ParseUint(fd.value, 8, 32)
-			t.Mode = os.FileMode(n)
-		default:
-			err = fmt.Errorf("unknown option '%s'", fd.key)
-		}
-		if err != nil {
-			return m, err
+		if err := m.set(u, fd); err != nil {
+			return m.Mount, err
 		}
 	}
-	if d.Name != "" || len(d.Options) > 0 {
-		v.DriverConfig = &d
+	if m.driver.Name != "" || len(m.driver.Options) > 0 {
+		m.volume.DriverConfig = &m.driver
 	}
 	if used["bind"] {
-		m.BindOptions = &b
+		m.BindOptions = &m.bind
 	}
 	if used["volume"] {
-		m.VolumeOptions = &v
+		m.VolumeOptions = &m.volume
 	}
 	if used["tmpfs"] {
-		m.TmpfsOptions = &t
+		m.TmpfsOptions = &m.tmpfs
 	}
 	if used["image"] {
-		m.ImageOptions = &i
+		m.ImageOptions = &m.image
 	}
-	return m, checkMount(m)
+	return m.Mount, checkMount(m.Mount)
+}
+
+// set reads one field of --mount.
+func (m *mountFlag) set(u User, fd field) (err error) {
+	switch fd.key {
+	case "type":
+		m.Type = apimount.Type(lower(fd.value))
+	case "source", "src":
+		m.Source = fd.value
+		if strings.HasPrefix(fd.value, ".") {
+			m.Source = filepath.Clean(u.path(fd.value))
+		}
+	case "target", "dst", "destination":
+		m.Target = fd.value
+	case "readonly", "ro":
+		m.ReadOnly, err = fd.on()
+	case "consistency":
+		m.Consistency = apimount.Consistency(lower(fd.value))
+	default:
+		return m.option(fd)
+	}
+	return err
+}
+
+// option reads a field that is for mounts of one kind.
+func (m *mountFlag) option(fd field) (err error) {
+	switch fd.key {
+	case "bind-propagation":
+		m.bind.Propagation = apimount.Propagation(lower(fd.value))
+	case "bind-nonrecursive":
+		err = errors.New("bind-nonrecursive is deprecated, use bind-recursive=disabled instead")
+	case "bind-recursive":
+		err = recursive(&m.bind, fd.value)
+	case "bind-create-src":
+		m.bind.CreateMountpoint, err = fd.on()
+	case "volume-subpath":
+		m.volume.Subpath = fd.value
+	case "volume-nocopy":
+		m.volume.NoCopy, err = fd.on()
+	case "volume-label":
+		m.volume.Labels = with(m.volume.Labels, fd.value)
+	case "volume-driver":
+		m.driver.Name = fd.value
+	case "volume-opt":
+		m.driver.Options = with(m.driver.Options, fd.value)
+	case "image-subpath":
+		m.image.Subpath = fd.value
+	case "tmpfs-size":
+		m.tmpfs.SizeBytes, err = units.RAMInBytes(fd.value)
+	case "tmpfs-mode":
+		var n uint64
+		n, err = strconv.ParseUint(fd.value, 8, 32)
+		m.tmpfs.Mode = os.FileMode(n)
+	default:
+		err = fmt.Errorf("unknown option '%s'", fd.key)
+	}
+	return err
 }
 
 // isSwitch are the fields that may stand alone.
