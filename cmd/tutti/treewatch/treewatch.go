@@ -46,10 +46,23 @@ type Watcher struct {
 	changed Batch
 	first   time.Time // when the oldest change of the batch came
 	noted   bool      // there was a change since the batch began to wait
-	settled time.Time // all that had happened until then is known
-	stamped time.Time
-	stamps  map[string]time.Time // when files were last changed that were passed on not long ago
+	settled time.Time // all that had happened until then is known, as far as a silence tells
+	events  int       // that have come
+	// The silences, of which the first is the last one before what may still have been in the kernel's queue by now.
+	silences []silence
+	stamped  time.Time
+	stamps   map[string]time.Time // when files were last changed that were passed on not long ago
 }
+
+// silence is a time at which nothing came for a moment. On a busy machine that may also mean that nobody read.
+type silence struct {
+	at     time.Time
+	events int // that had come
+}
+
+// maxUnread is more than how many events can have happened and not come here without one being lost: the kernel's usual limit,
+// fs.inotify.max_queued_events, what fsnotify has read of them, and those that overtake the news of a loss.
+const maxUnread = 3 * 16384
 
 // reset asks for another selection.
 type reset struct {
@@ -64,7 +77,7 @@ func New(s Selection) (*Watcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Watcher{state: first, resets: make(chan reset), ended: make(chan struct{}), changed: Batch{}, settled: began}, nil
+	return &Watcher{state: first, resets: make(chan reset), ended: make(chan struct{}), changed: Batch{}, settled: began, silences: []silence{{began, 0}}}, nil
 }
 
 // Close ends the watching, after Run.
@@ -101,13 +114,19 @@ func (w *Watcher) Run(ctx context.Context, batches chan<- Batch) error {
 			if !ok {
 				return errEnded
 			}
+			w.events++
 			w.state.handle(e, w.note)
 		case <-w.state.lost:
+			w.settled = w.silences[0].at // what was lost happened later than all that was in the queue when it was full
 			if err := w.replace(w.state.Selection); err != nil {
 				return err
 			}
 		case now := <-timer.C:
 			w.settled = now.Add(-shortQuiet)
+			w.silences = append(w.silences, silence{w.settled, w.events})
+			for len(w.silences) > 1 && w.silences[1].events < w.events-maxUnread {
+				w.silences = w.silences[1:]
+			}
 			if len(w.changed) > 0 {
 				w.stamp(now)
 				out = batches
