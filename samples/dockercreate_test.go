@@ -69,6 +69,12 @@ func TestContainersOfDockersClients(t *testing.T) {
 	if got := s.containerNames(t, "all=1"); got != "peer keep" {
 		t.Errorf("left: %s", got)
 	}
+	if _, text := s.body(http.MethodGet, "/networks", ""); !strings.Contains(text, `"Name":"bridge"`) {
+		t.Errorf("networks: %s", text)
+	}
+	if status, text := s.body(http.MethodPost, "/networks/prune", ""); status != http.StatusOK || strings.Contains(text, "bridge") {
+		t.Errorf("pruned: %s", text) // it is docker's own network, which nobody prunes
+	}
 	if status, text := s.body(http.MethodGet, "/volumes", ""); status != http.StatusOK || strings.Count(text, `"Name"`) != 2 {
 		t.Errorf("left: %s", text)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tutti/scheduler/api"
+	"tutti/scheduler/plan"
 )
 
 // networkNames are what docker takes for the name of a network.
@@ -31,6 +32,9 @@ func (e *Engine) PruneNetworks(ctx context.Context, filters map[string][]string)
 	}
 	removed := []string{}
 	for _, n := range e.Networks() {
+		if n.Name == plan.DefaultBridge { // docker's is always there; ours goes with the last container and the engine
+			continue
+		}
 		created, _ := time.Parse(time.RFC3339Nano, n.Labels[labelCreated])
 		if !until.IsZero() && !created.Before(until) || !Labelled(n.Labels, filters) {
 			continue
