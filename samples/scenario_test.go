@@ -183,6 +183,16 @@ services:
 	if ps := s.must("ps", "--quiet"); ps != "" {
 		t.Errorf("containers still run: %s", s.must("ps"))
 	}
+	// One that is replaced gives way: that is no exit.
+	s.must("up", "-d", "one")
+	s.write("compose.yaml", `
+services:
+  one: {image: "busybox:latest", command: sleep 2000, stop_grace_period: 0s}
+  two: {image: "busybox:latest", command: sh -c 'exit 5', depends_on: [one]}
+`)
+	if r := s.run("up", "--abort-on-container-exit"); r.code != 5 || strings.Index(r.stdout, "one-1 exited") < strings.Index(r.stdout, "two-1 exited with code 5") {
+		t.Errorf("exit code %d, want 5: %s", r.code, r)
+	}
 }
 
 // `up` must print the containers' lines behind their names and end when they have all ended; `logs` must show the same afterwards.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -42,6 +41,9 @@ type session struct {
 	owed  map[string]time.Time
 	told  map[string]time.Time
 	began time.Time
+	// Containers that have been started since, and exits that count if their containers are still there when stock is taken.
+	started map[string]bool
+	pending []api.LogFrame
 
 	logs     *follower
 	frames   <-chan api.LogFrame // nil at the end of the logs
@@ -67,7 +69,7 @@ const exitsWithin = 5 * time.Second
 func (a *app) upAttached(ctx context.Context, f *upFlags, c *api.Client, p *project.Project, request api.UpRequest) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &session{a: a, f: f, c: c, p: p, alive: map[string]time.Time{}, told: map[string]time.Time{}, stopEnd: make(chan error, 2)}
+	s := &session{a: a, f: f, c: c, p: p, alive: map[string]time.Time{}, told: map[string]time.Time{}, started: map[string]bool{}, stopEnd: make(chan error, 2)}
 	s.choose()
 	var err error
 	s.logs, err = followLogs(ctx, c, p.Name, api.LogOptions{Services: sortedKeys(s.watched), Tail: -1, Since: time.Now(), Follow: true, Events: true})
@@ -215,6 +217,7 @@ func (s *session) frame(ctx context.Context, f api.LogFrame) {
 			s.print(func() { s.printer.Hook(f) })
 		}
 	case "start":
+		s.started[f.ID] = true
 		if _, known := s.alive[f.ID]; s.watched[f.Service] && s.alive != nil && !known {
 			s.alive[f.ID] = time.Time{}
 		}
@@ -226,33 +229,6 @@ func (s *session) frame(ctx context.Context, f api.LogFrame) {
 		delete(s.alive, f.ID)
 		delete(s.owed, f.ID)
 	}
-}
-
-func (s *session) exited(ctx context.Context, f api.LogFrame) {
-	s.told[f.ID] = f.Time
-	if s.shown[f.Service] {
-		s.print(func() { s.printer.Exit(f) })
-	}
-	if f.Restart {
-		return
-	}
-	if !f.Time.Before(s.owed[f.ID]) {
-		delete(s.owed, f.ID)
-	}
-	if !f.Time.Before(s.alive[f.ID]) { // otherwise it has been started again since, which upEnded has heard before this
-		delete(s.alive, f.ID)
-	}
-	if f.Service == s.f.exitCodeFrom && !s.fromSeen {
-		s.code, s.fromSeen = f.ExitCode, true
-	}
-	abort := s.f.abortOnExit || s.f.abortOnFailure && f.ExitCode != 0
-	if !abort || s.stopping {
-		return
-	}
-	if !s.fromSeen {
-		s.code = f.ExitCode
-	}
-	s.stop(ctx, "Aborting on container exit...")
 }
 
 // upEnded takes stock: from here on the containers that run are those to wait for.
@@ -267,36 +243,9 @@ func (s *session) upEnded(ctx context.Context, err error) {
 		return
 	}
 	s.attach()
-	running, ended, err := s.running(ctx)
-	if err != nil {
-		s.err = errors.Join(s.err, err)
-		return
+	if s.takeStock(ctx) {
+		s.beginWatch(ctx)
 	}
-	s.alive, s.owed = running, ended
-	s.beginWatch(ctx)
-	if len(ended) > 0 && !s.stopping {
-		s.deadline = time.After(exitsWithin) // an engine that died meanwhile tells no more of them
-	}
-}
-
-// running are the ids of the containers watched that run, or will run again, with the time of their start, and those of the
-// ones that have ended since the logs are followed, which has not been told yet, with the time of their end.
-func (s *session) running(ctx context.Context) (running, ended map[string]time.Time, err error) {
-	all, err := s.c.Containers(ctx, s.p.Name)
-	if err != nil {
-		return nil, nil, err
-	}
-	running, ended = map[string]time.Time{}, map[string]time.Time{}
-	for _, c := range all {
-		switch {
-		case !s.watched[c.Service] || c.OneOff:
-		case slices.Contains(liveStates, c.State):
-			running[c.ID] = c.Started
-		case c.Finished.After(s.began) && c.Finished.After(s.told[c.ID]):
-			ended[c.ID] = c.Finished
-		}
-	}
-	return running, ended, nil
 }
 
 // interrupt takes one Ctrl-C: the first stops the project, the second kills it.
@@ -347,12 +296,12 @@ func (s *session) stopEnded(ctx context.Context, err error) {
 		s.err = errors.Join(s.err, err)
 	}
 	s.deadline = time.After(exitsWithin)
-	running, _, err := s.running(ctx)
+	now, err := s.look(ctx)
 	if err != nil {
 		s.err = errors.Join(s.err, err)
 		return
 	}
-	for id := range running {
+	for id := range now.running {
 		delete(s.alive, id)
 	}
 }

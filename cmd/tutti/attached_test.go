@@ -132,9 +132,18 @@ func (s *scene) say(container, line string, at time.Time) {
 
 // late sends an event that was under way while the containers were asked for.
 func (s *scene) late(container, event, id string, at time.Time) {
+	s.send(api.LogFrame{Event: event, ID: id, Container: container, Service: service(container), Number: 1, Time: at})
+}
+
+// lateExit is the end of a container that had this one's name.
+func (s *scene) lateExit(container, id string, code int) {
+	s.send(api.LogFrame{Event: "exit", ID: id, Container: container, Service: service(container), Number: 1, Time: time.Now(), ExitCode: code})
+}
+
+func (s *scene) send(f api.LogFrame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.streams[len(s.streams)-1] <- api.LogFrame{Event: event, ID: id, Container: container, Service: service(container), Number: 1, Time: at}
+	s.streams[len(s.streams)-1] <- f
 }
 
 // exitsOnStop lets containers end when they are told to.
@@ -238,37 +247,6 @@ func TestUpShowsWhatShortRunsPrint(t *testing.T) {
 	r.expect(t, 0, attaching+"web-1  | done\nweb-1 exited with code 4\n", startedLine)
 }
 
-// What is told late of a container that was replaced, or of an earlier run, ends nothing: neither does the lines of the one in
-// its place go missing, nor does `up` leave it.
-func TestUpHearsOfThePastLate(t *testing.T) {
-	t.Parallel()
-	for _, ended := range []bool{true, false} {
-		s := newScene(t)
-		r, wait := s.start("up")
-		r.err.await(t, startedLine)
-		at := time.Now()
-		s.mu.Lock()
-		s.states["demo-web-1"], s.started["demo-web-1"] = "running", at
-		if ended {
-			s.states["demo-web-1"], s.finished["demo-web-1"] = "exited", at
-		}
-		s.states["demo-db-1"], s.started["demo-db-1"] = "running", at
-		s.mu.Unlock()
-		s.upDone <- api.Event{Kind: api.KindEnd}
-		s.asked()
-		s.late("demo-web-1", "exit", "another container's id", at)
-		s.late("demo-web-1", "removed", "another container's id", time.Time{})
-		s.late("demo-db-1", "start", "demo-db-1", time.Time{})
-		s.late("demo-db-1", "exit", "demo-db-1", at.Add(-time.Second))
-		s.say("demo-web-1", "done\n", at)
-		s.tell("exit", "demo-web-1", "", 4)
-		s.say("demo-db-1", "the end\n", at)
-		s.tell("exit", "demo-db-1", "", 0)
-		wait()
-		r.expect(t, 0, attaching+"web-1 exited with code 0\ndb-1 exited with code 0\nweb-1  | done\nweb-1 exited with code 4\ndb-1   | the end\ndb-1 exited with code 0\n", startedLine)
-	}
-}
-
 func TestUpStopsAtCtrlC(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -336,42 +314,6 @@ func TestUpFails(t *testing.T) {
 	s.upDone <- api.Event{Kind: api.KindEnd, Error: "dependency failed to start: container demo-db-1 is unhealthy"}
 	wait()
 	r.expect(t, 1, "", startedLine+"dependency failed to start: container demo-db-1 is unhealthy\n")
-}
-
-func TestUpAborts(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		name    string
-		flags   []string
-		first   int // exit code of web, which ends first
-		code    int
-		aborted bool
-	}{
-		{"on exit", []string{"--abort-on-container-exit"}, 5, 5, true},
-		{"on exit without failure", []string{"--abort-on-container-exit"}, 0, 0, true},
-		{"code of another service", []string{"--exit-code-from", "db"}, 5, 143, true},
-		{"code of the service", []string{"--exit-code-from", "web"}, 5, 5, true},
-		{"on failure", []string{"--abort-on-container-failure"}, 5, 5, true},
-		{"on failure, but there is none", []string{"--abort-on-container-failure"}, 0, 0, false},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			s := newScene(t)
-			r, wait := s.up(c.flags...)
-			s.exitsOnStop(143, "demo-db-1")
-			s.tell("", "demo-web-1", "hello\n", 0)
-			r.out.await(t, "hello")
-			s.tell("exit", "demo-web-1", "", c.first)
-			r.out.await(t, "web-1 exited")
-			if !c.aborted {
-				s.tell("exit", "demo-db-1", "", 0)
-			}
-			wait()
-			if r.code != c.code || strings.Contains(r.err.String(), "Aborting on container exit...") != c.aborted {
-				t.Errorf("exit code %d, want %d\n%s%s", r.code, c.code, r.out.String(), r.err.String())
-			}
-		})
-	}
 }
 
 // The engine dies and comes back: the log goes on where it broke off.

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"time"
 
 	"tutti/cmd/tutti/logview"
 	"tutti/project/watching"
@@ -61,15 +59,7 @@ func (s *session) watchChanged(ctx context.Context, busy bool) {
 	if busy || s.stopping {
 		return
 	}
-	running, ended, err := s.running(ctx)
-	if err != nil {
-		s.err = errors.Join(s.err, err)
-		return
-	}
-	s.alive, s.owed = running, ended
-	if len(ended) > 0 {
-		s.deadline = time.After(exitsWithin)
-	}
+	s.takeStock(ctx)
 }
 
 // watchEnded goes on with what the end of the watch was waited for.
