@@ -36,7 +36,6 @@ func (o *createOptions) add(cmd *cobra.Command) {
 	flags.StringVar(&o.pull, "pull", "missing", `Pull image before running ("always", "missing", "never")`)
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "Suppress the pull output")
 	flags.BoolVar(&o.untrusted, "disable-content-trust", true, "Skip image verification")
-	flags.Lookup("disable-content-trust").Hidden = true
 	refuse(cmd, refusal{name: "use-api-socket", short: "", isBool: true}, refusal{name: "cpu-count"}, refusal{name: "cpu-percent"},
 		refusal{name: "io-maxbandwidth"}, refusal{name: "io-maxiops"}, refusal{name: "kernel-memory"})
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitNotRun, err.Error()} })

@@ -2,7 +2,9 @@ package compare
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -31,19 +33,17 @@ var createRows = []string{
 // what inspect says of them.
 func TestCreates(t *testing.T) {
 	both.tutti.must(t, "container", "run", "-d", "--name", "cr-keep", "--init", "--network", "none", "busybox", "sleep", "100000")
-	t.Cleanup(func() { both.tutti.must(t, "container", "rm", "-f", "cr-keep") }) // the last: the engine stays for the others
+	both.tutti.atEnd(t, "container", "rm", "-f", "cr-keep") // the last: the engine stays for the others
 	there := &peer{
 		name: "docker on tutti", command: []string{"docker"}, socket: both.tutti.socket,
 		env: append(append([]string{}, both.docker.env...), "DOCKER_HOST=unix://"+both.tutti.socket),
 	}
 	for _, p := range []*peer{both.docker, there} {
 		p.must(t, "network", "create", "--subnet", "10.214.7.0/24", "cr_net")
+		p.atEnd(t, "network", "rm", "cr_net")
+		p.atEnd(t, "volume", "rm", "cr_data")
 		p.must(t, "run", "-d", "--init", "--name", "cr-peer", "-v", "/own", "busybox", "sleep", "100000")
-		t.Cleanup(func() {
-			p.must(t, "rm", "-f", "-v", "cr-peer")
-			p.must(t, "network", "rm", "cr_net")
-			p.run(t, "volume", "rm", "cr_data")
-		})
+		p.atEnd(t, "rm", "-f", "-v", "cr-peer")
 	}
 	for _, line := range createRows {
 		r := newRow(t, createSection, line)
@@ -72,6 +72,11 @@ func made(t *testing.T, p *peer, line string) map[string]string {
 	text := p.must(t, append(append([]string{}, prefix...), "inspect", id)...)
 	if err := json.Unmarshal([]byte(text), &list); err != nil || len(list) != 1 {
 		t.Fatalf("%s: %v %s", line, err, text)
+	}
+	if host, ok := list[0]["HostConfig"].(map[string]any); ok {
+		if binds, ok := host["Binds"].([]any); ok { // docker's command line sends them in no order
+			slices.SortFunc(binds, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+		}
 	}
 	fields := map[string]string{"exit code": "0"}
 	for _, section := range []string{"Config", "HostConfig", "Path", "Args", "Mounts"} {

@@ -1,7 +1,6 @@
 package compare
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -59,12 +58,7 @@ func cleanContainers(t *testing.T, project, file string, names ...string) {
 		both.docker: append([]string{"rm", "-f", "-v"}, names...),
 		both.tutti:  {"-p", project, "-f", file, "down", "-v", "-t", "0"},
 	} {
-		t.Cleanup(func() {
-			// A test's own context is done when it is cleaned up.
-			if r, err := p.try(context.WithoutCancel(t.Context()), input{}, args...); err != nil || r.code != 0 {
-				t.Errorf("clean up: %s: %v", r, err)
-			}
-		})
+		p.atEnd(t, args...)
 	}
 }
 

@@ -68,6 +68,17 @@ func (p *peer) must(t testing.TB, args ...string) string {
 	return r.stdout
 }
 
+// atEnd runs a command that has to succeed when the test has ended.
+func (p *peer) atEnd(t testing.TB, args ...string) {
+	t.Helper()
+	t.Cleanup(func() {
+		// A test's own context is done by then.
+		if r, err := p.try(context.WithoutCancel(t.Context()), input{}, args...); err != nil || r.code != 0 {
+			t.Errorf("clean up: %s: %v", r, err)
+		}
+	})
+}
+
 // try runs a command to its end. An error is one of starting it, or of its hanging.
 func (p *peer) try(ctx context.Context, in input, args ...string) (result, error) {
 	command := append(append([]string{}, p.command...), args...)
