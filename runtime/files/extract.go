@@ -2,7 +2,6 @@ package files
 
 import (
 	"archive/tar"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -264,48 +263,6 @@ func (x *extraction) makeRoom(parent int, base string, h *tar.Header) (folder bo
 		return false, fmt.Errorf("%w non-directory with directory", ErrOverwrite)
 	}
 	return false, remove(parent, base, 0)
-}
-
-// remove deletes an entry of a folder, with all that is in it.
-func remove(parent int, base string, depth int) error {
-	if mounted, err := isMount(parent, base); err != nil || mounted {
-		return cmp.Or(err, error(unix.EBUSY))
-	}
-	err := unix.Unlinkat(parent, base, 0)
-	if !errors.Is(err, unix.EISDIR) {
-		return err
-	}
-	if depth > maxDepth {
-		return ErrTooDeep
-	}
-	dir, err := unix.Openat(parent, base, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	names, err := list(dir)
-	for _, name := range names {
-		if err = remove(dir, name, depth+1); err != nil {
-			break
-		}
-	}
-	_ = unix.Close(dir)
-	if err != nil {
-		return err
-	}
-	return unix.Unlinkat(parent, base, unix.AT_REMOVEDIR)
-}
-
-// isMount tells whether something is mounted at an entry of a folder. To remove it would take the mount away from a container, whose
-// mounts are not those of this process: the kernel says that it is busy of one's own alone.
-func isMount(parent int, base string) (bool, error) {
-	var at, around unix.Statx_t
-	if err := unix.Statx(parent, base, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_MNT_ID, &at); err != nil {
-		return false, err
-	}
-	if err := unix.Statx(parent, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &around); err != nil {
-		return false, err
-	}
-	return at.Mnt_id != around.Mnt_id, nil
 }
 
 func (x *extraction) owner(h *tar.Header) *Owner {

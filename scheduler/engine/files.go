@@ -176,6 +176,23 @@ type CopyInOptions struct {
 
 // CopyIn unpacks a tar into a folder of a container.
 func (e *Engine) CopyIn(ctx context.Context, name, path string, r io.Reader, o CopyInOptions) error {
+	return e.receive(ctx, name, path, r, func(ctx context.Context, u *Unit, t *files.Tree, in io.Reader) error {
+		x := files.ExtractOptions{KeepOwner: true, KeepKind: o.KeepKind, Links: true}
+		if o.UserOwner {
+			var err error
+			if x.Owner, err = userOf(t, u); err != nil {
+				return err
+			}
+		}
+		if err := e.writable(u, t, path); err != nil {
+			return err
+		}
+		return t.Extract(ctx, in, path, x)
+	})
+}
+
+// receive lets use unpack what r has below a path of a container, as an error that says what is wrong with the request.
+func (e *Engine) receive(ctx context.Context, name, path string, r io.Reader, use func(context.Context, *Unit, *files.Tree, io.Reader) error) error {
 	u, err := e.FindUnit(name)
 	if err != nil {
 		return err
@@ -187,16 +204,7 @@ func (e *Engine) CopyIn(ctx context.Context, name, path string, r io.Reader, o C
 	}()
 	err = e.useTree(ctx, u, false, func(ctx context.Context, t *files.Tree) error {
 		defer context.AfterFunc(ctx, func() { in.CloseWithError(context.Cause(ctx)) })()
-		x := files.ExtractOptions{KeepOwner: true, KeepKind: o.KeepKind, Links: true}
-		if o.UserOwner && u.Config.User != "" {
-			if x.Owner, err = ownerOf(t, u.Config.User); err != nil {
-				return err
-			}
-		}
-		if err := e.writable(u, t, path); err != nil {
-			return err
-		}
-		return t.Extract(ctx, in, path, x)
+		return use(ctx, u, t, in)
 	})
 	in.CloseWithError(errors.Join(err, io.ErrClosedPipe))
 	switch {
@@ -204,11 +212,21 @@ func (e *Engine) CopyIn(ctx context.Context, name, path string, r io.Reader, o C
 		return &kindError{ErrInvalid, err.Error()}
 	case errors.Is(err, unix.EROFS):
 		return &kindError{ErrForbidden, "the mount at the path is read-only: " + err.Error()}
-	case err != nil:
+	case err != nil && path != "/": // the root is always there
 		return missing(err, u, path)
+	case err != nil:
+		return err
 	}
 	e.Publish(u, events.ActionExtractToDir, "path", path)
 	return nil
+}
+
+// userOf is the owner of a container's files that are its user's, nil when it has none.
+func userOf(t *files.Tree, u *Unit) (*files.Owner, error) {
+	if u.Config.User == "" {
+		return nil, nil
+	}
+	return ownerOf(t, u.Config.User)
 }
 
 // writable refuses to write into the root of a container that is read-only, also while it does not run.

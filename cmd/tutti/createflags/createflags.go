@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	apicontainer "github.com/moby/moby/api/types/container"
@@ -225,7 +226,7 @@ func (f *Flags) process(u User, r *apicontainer.CreateRequest) (err error) {
 		return err
 	}
 	for _, l := range f.labels {
-		if name, _, _ := cut(l); name == "" {
+		if name, _, _ := strings.Cut(l, "="); name == "" {
 			return fmt.Errorf("invalid label '%s': empty name", l)
 		}
 	}
@@ -241,7 +242,7 @@ func (f *Flags) streams(_ User, r *apicontainer.CreateRequest) error {
 	c.Tty, c.OpenStdin, c.AttachStdin = f.tty, f.interactive, f.interactive
 	c.AttachStdout, c.AttachStderr = len(f.Attach) == 0, len(f.Attach) == 0
 	for _, name := range f.Attach {
-		switch lower(name) {
+		switch strings.ToLower(name) {
 		case "stdin":
 			c.AttachStdin = true
 		case "stdout":

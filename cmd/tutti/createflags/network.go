@@ -156,7 +156,7 @@ func networkWish(text string) (w wish, err error) {
 			a, err = netip.ParseAddr(value)
 			ip.LinkLocalIPs = append(ip.LinkLocalIPs, a)
 		case "driver-opt":
-			key, v, ok := cut(value)
+			key, v, ok := strings.Cut(value, "=")
 			if !ok || key == "" {
 				return w, errors.New("invalid key value pair format in driver options")
 			}
@@ -229,7 +229,7 @@ func publishShort(text string) (string, error) {
 	}
 	m := map[string]string{"protocol": "tcp"}
 	for part := range strings.SplitSeq(text, ",") {
-		key, value, ok := cut(part)
+		key, value, ok := strings.Cut(part, "=")
 		if !ok || key == "" {
 			return "", fmt.Errorf("invalid publish opts format (should be name=value but got '%s')", part)
 		}

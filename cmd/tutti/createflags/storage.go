@@ -114,7 +114,7 @@ func (u User) mount(text string) (apimount.Mount, error) {
 func (m *mountFlag) set(u User, fd field) (err error) {
 	switch fd.key {
 	case "type":
-		m.Type = apimount.Type(lower(fd.value))
+		m.Type = apimount.Type(strings.ToLower(fd.value))
 	case "source", "src":
 		m.Source = fd.value
 		if strings.HasPrefix(fd.value, ".") {
@@ -125,7 +125,7 @@ func (m *mountFlag) set(u User, fd field) (err error) {
 	case "readonly", "ro":
 		m.ReadOnly, err = fd.on()
 	case "consistency":
-		m.Consistency = apimount.Consistency(lower(fd.value))
+		m.Consistency = apimount.Consistency(strings.ToLower(fd.value))
 	default:
 		return m.option(fd)
 	}
@@ -136,7 +136,7 @@ func (m *mountFlag) set(u User, fd field) (err error) {
 func (m *mountFlag) option(fd field) (err error) {
 	switch fd.key {
 	case "bind-propagation":
-		m.bind.Propagation = apimount.Propagation(lower(fd.value))
+		m.bind.Propagation = apimount.Propagation(strings.ToLower(fd.value))
 	case "bind-nonrecursive":
 		err = errors.New("bind-nonrecursive is deprecated, use bind-recursive=disabled instead")
 	case "bind-recursive":
@@ -185,7 +185,7 @@ func with(m map[string]string, pair string) map[string]string {
 	if m == nil {
 		m = map[string]string{}
 	}
-	key, value, _ := cut(pair)
+	key, value, _ := strings.Cut(pair, "=")
 	m[key] = value
 	return m
 }

@@ -11,10 +11,6 @@ import (
 	"github.com/tonistiigi/go-csvvalue"
 )
 
-func lower(s string) string { return strings.ToLower(s) }
-
-func cut(pair string) (key, value string, ok bool) { return strings.Cut(pair, "=") }
-
 // pairs are KEY=VALUE; a key alone has an empty value.
 func pairs(list []string) map[string]string {
 	if len(list) == 0 {
@@ -22,7 +18,7 @@ func pairs(list []string) map[string]string {
 	}
 	m := map[string]string{}
 	for _, p := range list {
-		key, value, _ := cut(p)
+		key, value, _ := strings.Cut(p, "=")
 		m[key] = value
 	}
 	return m
@@ -31,7 +27,7 @@ func pairs(list []string) map[string]string {
 // strictPairs are KEY=VALUE.
 func strictPairs(flag string, list []string) (map[string]string, error) {
 	for _, p := range list {
-		if key, _, ok := cut(p); !ok || key == "" {
+		if key, _, ok := strings.Cut(p, "="); !ok || key == "" {
 			return nil, fmt.Errorf("invalid argument %q for \"--%s\" flag: write NAME=VALUE", p, flag)
 		}
 	}
@@ -51,8 +47,8 @@ func fieldsOf(flag, text string) ([]field, error) {
 	}
 	var all []field
 	for _, f := range list {
-		key, value, ok := cut(f)
-		all = append(all, field{lower(strings.TrimSpace(key)), value, ok})
+		key, value, ok := strings.Cut(f, "=")
+		all = append(all, field{strings.ToLower(strings.TrimSpace(key)), value, ok})
 	}
 	return all, nil
 }
@@ -72,7 +68,7 @@ func (u User) lines(flag string, files []string) ([]string, error) {
 			if line == "" || line[0] == '#' {
 				continue
 			}
-			if key, _, _ := cut(line); key == "" || strings.ContainsFunc(key, unicode.IsSpace) {
+			if key, _, _ := strings.Cut(line, "="); key == "" || strings.ContainsFunc(key, unicode.IsSpace) {
 				return nil, fmt.Errorf("--%s: %s:%d: %q is no name of a variable", flag, path, n, key)
 			}
 			all = append(all, line)
@@ -90,7 +86,7 @@ func (u User) variables(flag string, files, given []string) ([]string, error) {
 	}
 	all := []string{}
 	for i, e := range append(read, given...) {
-		name, _, ok := cut(e)
+		name, _, ok := strings.Cut(e, "=")
 		if name == "" {
 			return nil, fmt.Errorf("invalid environment variable: %s", e)
 		}

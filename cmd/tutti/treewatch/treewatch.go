@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -50,6 +51,7 @@ type Watcher struct {
 	events  int       // that have come
 	// The silences, of which the first is the last one before what may still have been in the kernel's queue by now.
 	silences []silence
+	unread   int // more than how many events can have happened and not come here without one being lost
 	stamped  time.Time
 	stamps   map[string]time.Time // when files were last changed that were passed on not long ago
 }
@@ -60,9 +62,17 @@ type silence struct {
 	events int // that had come
 }
 
-// maxUnread is more than how many events can have happened and not come here without one being lost: the kernel's usual limit,
-// fs.inotify.max_queued_events, what fsnotify has read of them, and those that overtake the news of a loss.
-const maxUnread = 3 * 16384
+// usualQueue is the kernel's default of fs.inotify.max_queued_events.
+const usualQueue = 16384
+
+// maxUnread is for a queue of the kernel's of now: that, what fsnotify has read of it, and what overtakes the news of a loss.
+func maxUnread() int {
+	queue, err := strconv.Atoi(setting("max_queued_events"))
+	if err != nil {
+		queue = usualQueue
+	}
+	return 3 * queue
+}
 
 // reset asks for another selection.
 type reset struct {
@@ -77,7 +87,7 @@ func New(s Selection) (*Watcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Watcher{state: first, resets: make(chan reset), ended: make(chan struct{}), changed: Batch{}, settled: began, silences: []silence{{began, 0}}}, nil
+	return &Watcher{state: first, resets: make(chan reset), ended: make(chan struct{}), changed: Batch{}, settled: began, silences: []silence{{began, 0}}, unread: maxUnread()}, nil
 }
 
 // Close ends the watching, after Run.
@@ -124,7 +134,7 @@ func (w *Watcher) Run(ctx context.Context, batches chan<- Batch) error {
 		case now := <-timer.C:
 			w.settled = now.Add(-shortQuiet)
 			w.silences = append(w.silences, silence{w.settled, w.events})
-			for len(w.silences) > 1 && w.silences[1].events < w.events-maxUnread {
+			for len(w.silences) > 1 && w.silences[1].events < w.events-w.unread {
 				w.silences = w.silences[1:]
 			}
 			if len(w.changed) > 0 {

@@ -98,9 +98,6 @@ func (s *shown) refuse(b *named, why error) {
 // refusal is why a build does not begin.
 type refusal struct{ error }
 
-// Unwrap returns the reason alone.
-func (r refusal) Unwrap() error { return r.error }
-
 // going ends when the build is refused.
 func (s *shown) going(b *named) context.Context {
 	s.mu.Lock()
